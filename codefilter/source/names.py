@@ -1,0 +1,105 @@
+"""What a path's name alone says: a folder to stay out of, a secret, generated, source text or not."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import translate
+from pathlib import PurePosixPath
+
+from codefilter.languages import TEXT, language_of
+from codefilter.source.report import SkipReason
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _any_of(globs: str) -> re.Pattern[str]:
+    return re.compile("|".join(translate(glob) for glob in globs.split()))
+
+
+# All names are compared in lower case.
+_SKIPPED_FOLDERS = _any_of(
+    """
+    .git .hg .svn .bzr .jj _darcs cvs
+    node_modules bower_components jspm_packages site-packages __pypackages__ .eggs *.egg-info *.dist-info
+    .yarn .pnpm-store .bundle .cargo .gradle .dart_tool .terraform
+    .venv .tox .nox __pycache__ .mypy_cache .pytest_cache .ruff_cache .hypothesis .ipynb_checkpoints .cache
+    .next .nuxt .svelte-kit .parcel-cache .idea .vs .vscode-test
+    """
+)
+
+_SECRET_FOLDERS = _words(".ssh .aws .azure .gnupg .kube .docker .password-store")
+_SECRETS = _any_of(
+    """
+    .env .env.* *.env .envrc *.tfvars *.tfvars.json *.tfstate *.tfstate.*
+    *.pem *.key *.p8 *.p12 *.pfx *.ppk *.jks *.keystore *.kdb *.kdbx *.asc *.gpg *.pgp *.ovpn
+    *.mobileprovision id_rsa* id_dsa* id_ecdsa* id_ed25519* authorized_keys known_hosts
+    .netrc _netrc .npmrc .pypirc .yarnrc.yml .htpasswd .pgpass .my.cnf .git-credentials .dockercfg
+    .dockerconfigjson .s3cfg .boto .vault-token .vault_pass* kubeconfig* *.kubeconfig
+    secret.* secrets secrets.* credentials credentials.* credentials-*.json *-credentials.json
+    *_credentials.json client_secret*.json *service-account*.json *service_account*.json google-services.json
+    """
+)
+_NO_SECRETS = _any_of(".env.example .env.sample .env.template .env.dist .env.defaults")
+
+_GENERATED = _any_of(
+    """
+    *.lock *.lockb *.lock.json package-lock.json npm-shrinkwrap.json pnpm-lock.yaml go.sum
+    *.min.js *.min.mjs *.min.css *.bundle.js *.chunk.js *.map
+    *_pb2.py *_pb2.pyi *_pb2_grpc.py *.pb.go *.pb.h *.pb.cc *.pb.cpp
+    *.g.cs *.g.i.cs *.designer.cs *.generated.* *.gen.go
+    """
+)
+
+_TEXT_SUFFIXES = _words(
+    """
+    .md .markdown .rst .adoc .txt .toml .yaml .yml .json .jsonc .json5 .cfg .ini .conf .properties .xml
+    .html .htm .css .scss .sass .less .vue .svelte .j2 .jinja .jinja2 .tmpl .tpl .erb
+    .sh .bash .zsh .fish .ps1 .bat .cmd .sql .proto .thrift .graphql .gql .mk .cmake .bzl .dockerfile
+    .tf .hcl .nix
+    .php .rb .kt .kts .swift .scala .groovy .gradle .dart .lua .pl .pm .r .jl .hs .ml .mli .ex .exs .erl
+    .clj .cljs .fs .fsx .vb .m .mm .cu .cuh .pyx .pxd .pxi .zig .nim .sol
+    """
+)
+_TEXT_NAMES = _words(
+    """
+    readme changelog makefile gnumakefile dockerfile containerfile jenkinsfile vagrantfile rakefile gemfile
+    procfile justfile build workspace .gitignore .dockerignore .editorconfig
+    """
+)
+
+
+def is_skipped_folder(name: str) -> bool:
+    """Whether a folder of that name never holds the repository's own source."""
+    return _SKIPPED_FOLDERS.match(name.lower()) is not None
+
+
+def is_secret(path: str) -> bool:
+    """Whether a file may hold secrets, by its name or the folders it is in; case does not matter.
+
+    Source code about secrets is no secret: ``credentials.py`` is read, ``credentials.json`` is not.
+    """
+    *folders, name = PurePosixPath(path.lower()).parts or ("",)
+    if not _SECRET_FOLDERS.isdisjoint(folders):
+        return True
+    if language_of(path) != TEXT:
+        return False
+    return _SECRETS.match(name) is not None and _NO_SECRETS.match(name) is None
+
+
+def skip_reason_by_name(path: str) -> SkipReason | None:
+    """Why a file of that name is not source, or None where it is."""
+    name = PurePosixPath(path).name.lower()
+    if is_secret(path):
+        return SkipReason.SECRET
+    if _GENERATED.match(name):
+        return SkipReason.GENERATED
+    if language_of(path) != TEXT or PurePosixPath(name).suffix in _TEXT_SUFFIXES or name in _TEXT_NAMES:
+        return None
+    return SkipReason.UNKNOWN_TYPE
+
+
+def is_odd_name(name: str) -> bool:
+    """Whether a name cannot be shown or put into a prompt: bytes that are no UTF-8, control characters."""
+    return not name.isprintable()
