@@ -1,0 +1,1 @@
+"""Which chunks of the repository may matter at a place in a file."""
