@@ -1,0 +1,148 @@
+"""The main job: retrieve, filter, build the prompt, generate.
+
+In: a `CompletionRequest`. Out: a `Completion` that says what was retrieved, kept and dropped, what the model
+read, and how long each stage took.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from codefilter.config import Settings
+from codefilter.errors import FilterError
+from codefilter.filters.base import FilterContext
+from codefilter.filters.table import get_filter
+from codefilter.index import RepositoryIndex
+from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
+from codefilter.prompts.formats import get_format
+from codefilter.prompts.in_file import InFileContext, cut_in_file
+from codefilter.prompts.layouts import PromptParts, build_prompt
+from codefilter.prompts.selection import select_chunks
+from codefilter.retrieval.base import RetrievalQuery
+from codefilter.retrieval.table import get_retriever
+from codefilter.types import Completion, CompletionRequest, FilterDecision, Prompt, RetrievedChunk
+
+
+@dataclass(frozen=True)
+class PreparedPrompt:
+    """A prompt, and the decisions that it came from."""
+
+    decisions: tuple[FilterDecision, ...]
+    prompt: Prompt
+    stage_seconds: dict[str, float]
+
+
+class Completer:
+    """Completes places of one repository with one model. Not for several threads at once."""
+
+    def __init__(self, index: RepositoryIndex | None, model: LanguageModel, settings: Settings) -> None:
+        """Without an index (a file outside every repository) there is no cross-file context."""
+        self._index = index
+        self._model = model
+        self._settings = settings
+        self._filter = get_filter(settings.filter)
+        if self._filter.needs:
+            raise FilterError(
+                f"the filter {self._filter.name} needs {', '.join(sorted(self._filter.needs))}",
+                hint="Choose another --filter.",
+            )
+        self._format = get_format(model.identity.family, model.tokenizer)
+        self._retriever = get_retriever(settings.retriever, index) if index is not None else None
+
+    def complete(self, request: CompletionRequest, cancellation: Cancellation | None = None) -> Completion:
+        """Complete one place; `CancelledError` soon after a cancellation."""
+        prepared = self.prepare(request, cancellation)
+        options = GenerationOptions(
+            max_new_tokens=request.max_new_tokens,
+            max_lines=request.max_lines,
+            required_text=prepared.prompt.healed_text,
+        )
+        generation = self._model.generate(prepared.prompt.token_ids, options, cancellation)[0]
+        return Completion(
+            text=generation.text,
+            decisions=prepared.decisions,
+            prompt=prepared.prompt,
+            finish_reason=generation.finish_reason,
+            log_likelihood=generation.log_likelihood,
+            stage_seconds={
+                **prepared.stage_seconds,
+                "read": generation.prompt_seconds,
+                "write": generation.decode_seconds,
+            },
+            notices=tuple(self._notices(prepared.prompt)),
+        )
+
+    def prepare(self, request: CompletionRequest, cancellation: Cancellation | None = None) -> PreparedPrompt:
+        """Everything up to the prompt: what the model is about to read, and why."""
+        clock = _StageClock(cancellation)
+        with clock.stage("in-file"):
+            in_file = self.cut_in_file(request)
+        with clock.stage("retrieve"):
+            candidates = self.retrieve(request, in_file)
+        with clock.stage("filter"):
+            decisions = self._filter.decide(request, candidates, FilterContext(in_file))
+        with clock.stage("prompt"):
+            prompt = self.build_prompt(request, in_file, decisions)
+        return PreparedPrompt(tuple(decisions), prompt, clock.seconds)
+
+    def cut_in_file(self, request: CompletionRequest) -> InFileContext:
+        """The in-file context, which does not depend on what is retrieved."""
+        settings = self._settings
+        return cut_in_file(request, self._model.tokenizer, settings.prefix_tokens, settings.suffix_tokens)
+
+    def retrieve(self, request: CompletionRequest, in_file: InFileContext) -> list[RetrievedChunk]:
+        """Candidates for the place, best first."""
+        limit = self._filter.max_candidates
+        k = self._settings.num_candidates if limit is None else min(limit, self._settings.num_candidates)
+        if self._retriever is None or k == 0:
+            return []
+        return self._retriever.retrieve(RetrievalQuery(request, in_file.start_line), k)
+
+    def build_prompt(
+        self, request: CompletionRequest, in_file: InFileContext, decisions: list[FilterDecision]
+    ) -> Prompt:
+        """What the model reads, with the kept chunks that fit the budget."""
+        settings, tokenizer = self._settings, self._model.tokenizer
+        chunks, dropped = select_chunks(
+            decisions, tokenizer, settings.cross_file_tokens, settings.chunk_order
+        )
+        parts = PromptParts(
+            repository=self._index.root.name if self._index is not None else "",
+            path=request.path,
+            language=request.language,
+            in_file=in_file,
+            chunks=tuple(chunks),
+            format=self._format,
+        )
+        return build_prompt(parts, settings.layout, tokenizer, dropped=dropped)
+
+    def _notices(self, prompt: Prompt) -> Iterator[str]:
+        if not self._format.fills_in_the_middle:
+            yield (
+                f"{self._model.identity.name} cannot fill in the middle: it read the text before the cursor, "
+                "not the text after it"
+            )
+        if prompt.dropped_chunk_ids:
+            yield (
+                f"{len(prompt.dropped_chunk_ids)} kept chunks did not fit into "
+                f"{self._settings.cross_file_tokens} cross-file tokens"
+            )
+
+
+class _StageClock:
+    """Seconds per stage; a cancellation is noticed between stages."""
+
+    def __init__(self, cancellation: Cancellation | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._cancellation = cancellation
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        if self._cancellation is not None:
+            self._cancellation.raise_if_cancelled()
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - started

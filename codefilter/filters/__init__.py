@@ -1,0 +1,1 @@
+"""Which of the retrieved chunks reach the prompt."""

@@ -1,0 +1,127 @@
+"""Filters that need no model: keep nothing, keep everything, the best k, the similar ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codefilter.errors import UsageError
+from codefilter.filters.base import FilterContext, Need
+from codefilter.index.terms import terms
+from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
+
+_NO_NEEDS: frozenset[Need] = frozenset()
+
+
+def _decision(candidate: RetrievedChunk, keep: bool, reason: str) -> FilterDecision:
+    return FilterDecision(candidate, keep, Polarity.UNKNOWN, 1.0, reason)
+
+
+@dataclass(frozen=True)
+class KeepNone:
+    """No cross-file context: the baseline that every filter must beat."""
+
+    name: str = "none"
+    needs: frozenset[Need] = _NO_NEEDS
+    max_candidates: int | None = 0
+
+    def decide(
+        self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
+    ) -> list[FilterDecision]:
+        """Drop everything."""
+        return [_decision(candidate, False, "none is kept") for candidate in candidates]
+
+
+@dataclass(frozen=True)
+class KeepAll:
+    """Everything that was retrieved, as far as the token budget goes."""
+
+    name: str = "all"
+    needs: frozenset[Need] = _NO_NEEDS
+    max_candidates: int | None = None
+
+    def decide(
+        self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
+    ) -> list[FilterDecision]:
+        """Keep everything."""
+        return [_decision(candidate, True, "all are kept") for candidate in candidates]
+
+
+@dataclass(frozen=True)
+class KeepTop:
+    """The k best by the retriever's rank."""
+
+    k: int
+    needs: frozenset[Need] = _NO_NEEDS
+    max_candidates: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As `--filter` takes it."""
+        return f"top-k:{self.k}"
+
+    def decide(
+        self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
+    ) -> list[FilterDecision]:
+        """Keep ranks below k."""
+        return [
+            _decision(candidate, candidate.rank < self.k, f"rank {candidate.rank + 1}, {self.k} are kept")
+            for candidate in candidates
+        ]
+
+
+@dataclass(frozen=True)
+class KeepSimilar:
+    """Chunks whose terms overlap enough with the lines around the cursor (Jaccard of term sets)."""
+
+    threshold: float
+    needs: frozenset[Need] = _NO_NEEDS
+    max_candidates: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As `--filter` takes it."""
+        return f"threshold:{self.threshold:g}"
+
+    def decide(
+        self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
+    ) -> list[FilterDecision]:
+        """Keep similarity at or above the threshold."""
+        in_file = context.in_file
+        before = (in_file.prefix + in_file.typed).split("\n")[-_QUERY_LINES:]
+        query = set(terms("\n".join(before)))
+        decisions = []
+        for candidate in candidates:
+            other = set(terms(candidate.chunk.text))
+            similarity = len(query & other) / max(1, len(query | other))
+            keep = similarity >= self.threshold
+            decisions.append(
+                _decision(candidate, keep, f"similarity {similarity:.2f}, threshold {self.threshold:g}")
+            )
+        return decisions
+
+
+_QUERY_LINES = 20  # RepoCoder's window before the hole
+
+
+def parse_count(argument: str) -> KeepTop:
+    """``top-k:3`` → the filter; 3 is the default."""
+    if not (argument or "3").isdecimal() or int(argument or 3) < 1:
+        raise UsageError(
+            f"top-k takes a number of chunks, not {argument!r}", hint="For example: --filter top-k:3"
+        )
+    return KeepTop(int(argument or 3))
+
+
+def parse_threshold(argument: str) -> KeepSimilar:
+    """``threshold:0.2`` → the filter; 0.1 is the default."""
+    try:
+        threshold = float(argument or 0.1)
+    except ValueError:
+        threshold = -1.0
+    if not 0 <= threshold <= 1:
+        raise UsageError(
+            f"threshold takes a similarity from 0 to 1, not {argument!r}",
+            hint="For example: --filter threshold:0.2",
+        )
+    return KeepSimilar(threshold)

@@ -1,0 +1,1 @@
+"""The completion model: log-likelihoods and generation behind one interface."""

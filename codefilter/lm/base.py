@@ -1,0 +1,133 @@
+"""What a language model must do here: score continuations of a context, and generate.
+
+In: token ids. Out: `LogLikelihood`s and `Generation`s. One file per engine beside this one (`torch_lm`,
+`fake`); `loading` picks one by name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from codefilter.errors import CancelledError
+from codefilter.tokenizer import Tokenizer
+from codefilter.types import FinishReason, LogLikelihood
+
+
+class Cancellation:
+    """A flag that one thread sets and the model's thread reads, between layers and between tokens."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask the work to stop; it ends with `CancelledError` soon after."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but at most until cancelled; then raise."""
+        self._event.wait(seconds)
+        self.raise_if_cancelled()
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `CancelledError` once cancelled."""
+        if self._event.is_set():
+            raise CancelledError("The request was cancelled.")
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What labels, filters and results know a model by."""
+
+    name: str
+    sha256: str  # of the weights as they were published: the GGUF file, or all safetensors files in order
+    family: str  # key of the fill-in-the-middle formats in `codefilter.prompts.formats`
+    revision: str = ""  # where the weights came from has revisions
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Token ids that follow a shared context; the last `num_targets` of them are scored."""
+
+    token_ids: tuple[int, ...]
+    num_targets: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.num_targets <= len(self.token_ids):
+            raise ValueError(f"num_targets {self.num_targets} of {len(self.token_ids)} tokens")
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How to generate. Greedy at temperature 0; then every candidate but the first is left out."""
+
+    max_new_tokens: int = 64
+    max_lines: int | None = None
+    stop: tuple[str, ...] = ()
+    required_text: str = ""  # the output must begin with it; it is not part of the returned text
+    temperature: float = 0.0
+    top_p: float = 1.0
+    num_candidates: int = 1
+    seed: int = 0
+    time_budget_seconds: float | None = None
+    speculate: bool = True  # check drafts from the prompt; greedy output does not depend on it
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generated candidate."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    log_likelihood: LogLikelihood
+    finish_reason: FinishReason
+    num_reused_tokens: int  # of the prompt, whose keys and values were still there from the last request
+    prompt_seconds: float  # until the first token
+    decode_seconds: float
+
+
+class LanguageModel(Protocol):
+    """One loaded model. Calls are serialised by the caller; `Cancellation` may be set from any thread."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Name and hash."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
+
+    @property
+    def context_length(self) -> int:
+        """Largest number of tokens, prompt and output together."""
+
+    @property
+    def description(self) -> str:
+        """Engine, device and number type, for people."""
+
+    def log_likelihoods(
+        self,
+        context: Sequence[int],
+        continuations: Sequence[Continuation],
+        cancellation: Cancellation | None = None,
+    ) -> list[LogLikelihood]:
+        """Score continuations: log p(targets | context, what stands before them).
+
+        The shared context is computed once. Equal to scoring ``context + continuation`` one by one.
+        The context must not be empty (the first target needs something before it).
+        """
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        options: GenerationOptions,
+        cancellation: Cancellation | None = None,
+    ) -> list[Generation]:
+        """Continue a prompt; `CancelledError` within 150 ms of a cancellation, during the prompt too."""

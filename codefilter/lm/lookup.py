@@ -1,0 +1,39 @@
+"""Drafts for free: code repeats what stands in the prompt (prompt-lookup decoding, a form of speculation).
+
+In: the prompt and what is written so far. Out: tokens that followed the last earlier occurrence of the last
+few tokens. The model checks a whole draft in one pass, which costs little more than one token, and what it
+would not have written itself is thrown away: greedy output is the same with and without drafts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NGRAM_LENGTHS = (4, 3, 2)  # longest match first
+DRAFT_TOKENS = 8
+
+
+class NgramIndex:
+    """Where every n-gram of a growing token sequence last ended."""
+
+    def __init__(self, token_ids: Sequence[int]) -> None:
+        self._ids: list[int] = []
+        self._end_of: dict[tuple[int, ...], int] = {}
+        self.extend(token_ids)
+
+    def extend(self, token_ids: Sequence[int]) -> None:
+        """Append tokens. The n-grams that end the sequence are entered only when something follows them."""
+        for token_id in token_ids:
+            end = len(self._ids)
+            for length in NGRAM_LENGTHS:
+                if end >= length:
+                    self._end_of[tuple(self._ids[end - length :])] = end
+            self._ids.append(token_id)
+
+    def draft(self, limit: int) -> list[int]:
+        """At most `limit` tokens that may follow; empty where the end of the sequence is new."""
+        for length in NGRAM_LENGTHS:
+            end = self._end_of.get(tuple(self._ids[-length:]))
+            if end is not None:
+                return self._ids[end : end + limit]
+        return []

@@ -1,0 +1,309 @@
+"""The torch engine: any Hugging Face causal model on CUDA, Apple's GPU or the CPU.
+
+In: a model folder (config.json, tokenizer.json, safetensors). Out: a `LanguageModel`.
+Notable: `log_likelihoods` packs all continuations behind the shared context into one sequence. Linear layers
+see one dense row of tokens, without padding; `packed_attention` lets every continuation attend to the context
+and to itself only. Logits are computed at target positions only.
+Notable: cancellation is read before every layer, so it takes effect within one layer's time, however long
+the prompt slice is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM, DynamicCache
+from transformers.utils import logging as transformers_logging
+
+from codefilter.errors import CancelledError, ModelError, UsageError
+from codefilter.lm import decoding
+from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
+from codefilter.tokenizer import Tokenizer
+from codefilter.types import LogLikelihood
+
+_ATTENTION = "codefilter_packed"
+_MAX_PACKED_TOKENS = 2048  # per forward pass: bounds the memory of activations
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,  # (1, heads, tokens, head_dim)
+    key: Tensor,  # (1, kv_heads, shared + tokens, head_dim)
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    segments: Sequence[int] | None = None,  # lengths of the packed sequences; None: one sequence
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention of packed sequences over a shared beginning; (1, tokens, heads, head_dim)."""
+    tokens = query.shape[2]
+    shared = key.shape[2] - tokens
+    outputs = []
+    start = 0
+    for length in segments or (tokens,):
+        stop = start + length
+        if start == 0:
+            k, v = key[:, :, : shared + stop], value[:, :, : shared + stop]
+        else:
+            own = slice(shared + start, shared + stop)
+            k = torch.cat((key[:, :, :shared], key[:, :, own]), dim=2)
+            v = torch.cat((value[:, :, :shared], value[:, :, own]), dim=2)
+        mask = None
+        narrow = sliding_window is not None and k.shape[2] > sliding_window
+        plain_causal = shared == 0 and not narrow
+        if narrow or (length > 1 and not plain_causal):
+            mask = _causal_mask(length, k.shape[2], sliding_window if narrow else None, query.device)
+        outputs.append(
+            scaled_dot_product_attention(
+                query[:, :, start:stop],
+                k,
+                v,
+                attn_mask=mask,
+                is_causal=mask is None and length > 1,
+                scale=scaling,
+                enable_gqa=query.shape[1] != key.shape[1],
+            )
+        )
+        start = stop
+    joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+    return joined.transpose(1, 2).contiguous(), None
+
+
+def _causal_mask(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
+    """Lower-right causal mask, (queries, keys): query i stands at position keys - queries + i."""
+    positions = torch.arange(keys - queries, keys, device=device).unsqueeze(1)
+    others = torch.arange(keys, device=device).unsqueeze(0)
+    mask = others <= positions
+    return mask & (others > positions - window) if window is not None else mask
+
+
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # "Loading weights" takes a second or two
+AttentionInterface.register(_ATTENTION, packed_attention)
+AttentionMaskInterface.register(_ATTENTION, lambda *args, **kwargs: None)
+
+
+class TorchLanguageModel:
+    """A causal model of transformers behind the `LanguageModel` interface."""
+
+    def __init__(self, folder: Path, identity: ModelIdentity, *, device: str = "auto", dtype: str = "auto"):
+        self.identity = identity
+        self.tokenizer = Tokenizer.from_folder(folder)
+        self._device = choose_device(device)
+        try:
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=choose_dtype(dtype, self._device),
+                attn_implementation=_ATTENTION,
+                use_safetensors=True,
+                local_files_only=True,
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"{folder} cannot be loaded: {str(error).splitlines()[0]}",
+                hint="The folder must hold config.json, tokenizer.json and safetensors of a causal model.",
+            ) from error
+        self._model = model.to(self._device).eval().requires_grad_(False)
+        config = self._model.config.get_text_config()
+        self.context_length = int(getattr(config, "max_position_embeddings", 2048))
+        self.description = f"torch, {self._device.type}, {str(self._model.dtype).removeprefix('torch.')}"
+        self._cancellation: Cancellation | None = None
+        for layer in _decoder_layers(self._model):
+            layer.register_forward_pre_hook(self._stop_when_cancelled)
+        self._session = _TorchSession(self)
+
+    def _stop_when_cancelled(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
+        if self._cancellation is not None:
+            self._cancellation.raise_if_cancelled()
+
+    @contextmanager
+    def _cancelled_by(self, cancellation: Cancellation | None) -> Iterator[None]:
+        self._cancellation = cancellation
+        try:
+            yield
+        finally:
+            self._cancellation = None
+
+    @torch.inference_mode()
+    def log_likelihoods(
+        self,
+        context: Sequence[int],
+        continuations: Sequence[Continuation],
+        cancellation: Cancellation | None = None,
+    ) -> list[LogLikelihood]:
+        """See `LanguageModel.log_likelihoods`."""
+        if not context:
+            raise ValueError("the context is empty: the first target needs something before it")
+        longest = max((len(c.token_ids) for c in continuations), default=0)
+        decoding.check_length(len(context) + longest, self.context_length)
+        # The context's last token is scored with the continuations: its logits predict their first one.
+        shared, last = list(context[:-1]), context[-1]
+        if shared:
+            decoding.read_prompt(self._session, shared, cancellation)
+        self._session.crop(len(shared))
+        results: list[LogLikelihood] = []
+        with self._cancelled_by(cancellation):
+            for batch in _batches(continuations):
+                results += self._score_packed([[last, *c.token_ids] for c in batch], batch, len(shared))
+        return results
+
+    def _score_packed(
+        self, sequences: list[list[int]], batch: Sequence[Continuation], shared: int
+    ) -> list[LogLikelihood]:
+        lengths = [len(sequence) for sequence in sequences]
+        positions = torch.cat([torch.arange(shared, shared + n) for n in lengths])
+        ends = np.cumsum(lengths)
+        # logits at position p predict the token at p + 1: the last target is predicted by the last but one
+        rows = [torch.arange(end - 1 - c.num_targets, end - 1) for end, c in zip(ends, batch, strict=True)]
+        targets = [t for c in batch for t in c.token_ids[len(c.token_ids) - c.num_targets :]]
+        scores: list[float] = []
+        if targets:
+            try:
+                logits = self.forward(
+                    [t for sequence in sequences for t in sequence],
+                    self._session.cache,
+                    positions,
+                    keep_logits=torch.cat(rows),
+                    segments=lengths,
+                )
+            finally:
+                self._session.crop(shared)
+            chosen = logits.gather(1, torch.tensor(targets, device=logits.device).unsqueeze(1)).squeeze(1)
+            scores = (chosen - logits.logsumexp(dim=1)).tolist()
+        results = []
+        start = 0
+        for continuation in batch:
+            values = tuple(scores[start : start + continuation.num_targets])
+            results.append(LogLikelihood(sum(values), values))
+            start += continuation.num_targets
+        return results
+
+    def forward(
+        self,
+        token_ids: Sequence[int],
+        cache: DynamicCache,
+        positions: Tensor,
+        *,
+        keep_logits: Tensor,
+        segments: Sequence[int] | None = None,
+    ) -> Tensor:
+        """One pass over new tokens behind a cache; float32 logits of the wanted rows, (rows, vocabulary).
+
+        The rows are given by their numbers: a slice ("the last one") is a view, which torch multiplies by
+        copying the whole output matrix first, half a second on a CPU for each slice of a prompt.
+        """
+        output = self._model(
+            input_ids=torch.tensor([list(token_ids)], device=self._device),
+            position_ids=positions.unsqueeze(0).to(self._device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=keep_logits.to(self._device),
+            segments=segments,
+        )
+        logits: Tensor = output.logits[0].float()
+        return logits
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        options: GenerationOptions,
+        cancellation: Cancellation | None = None,
+    ) -> list[Generation]:
+        """See `LanguageModel.generate`."""
+        return decoding.generate(
+            self._session, self.tokenizer, self.context_length, prompt_ids, options, cancellation
+        )
+
+
+class _TorchSession:
+    """The keys and values of the last request, kept for the next."""
+
+    def __init__(self, model: TorchLanguageModel) -> None:
+        self._model = model
+        self.cache = DynamicCache()
+        self._token_ids: list[int] = []
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        return self._token_ids
+
+    @torch.inference_mode()
+    def forward(
+        self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
+    ) -> NDArray[np.float32]:
+        start = len(self._token_ids)
+        try:
+            with self._model._cancelled_by(cancellation):
+                length = len(token_ids)
+                positions = torch.arange(start, start + length)
+                last_rows = torch.arange(length - rows, length)
+                logits = self._model.forward(token_ids, self.cache, positions, keep_logits=last_rows)
+        except CancelledError:
+            self.crop(start)  # some layers have already appended
+            raise
+        self._token_ids += token_ids
+        return np.asarray(logits.cpu().numpy(), dtype=np.float32)
+
+    def crop(self, length: int) -> None:
+        layer: Any
+        for layer in self.cache.layers:  # of unequal length after a cancelled pass
+            layer.crop(-max(0, layer.get_seq_length() - length))
+        del self._token_ids[length:]
+
+
+def _batches(continuations: Sequence[Continuation]) -> Iterator[Sequence[Continuation]]:
+    """Consecutive continuations, each batch within `_MAX_PACKED_TOKENS` (one longer one goes alone)."""
+    start = 0
+    tokens = 0
+    for stop, continuation in enumerate(continuations):
+        length = len(continuation.token_ids) + 1
+        if tokens + length > _MAX_PACKED_TOKENS and stop > start:
+            yield continuations[start:stop]
+            start, tokens = stop, 0
+        tokens += length
+    if start < len(continuations):
+        yield continuations[start:]
+
+
+def _decoder_layers(model: torch.nn.Module) -> torch.nn.ModuleList:
+    """The stack of decoder layers: the longest module list of the model."""
+    stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    return max(stacks, key=len)
+
+
+def choose_device(name: str) -> torch.device:
+    """The named device, or the best one for "auto"; `UsageError` where it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(name.split(":")[0], False):
+        there = ", ".join(device for device, present in available.items() if present)
+        raise UsageError(f"device {name!r} is not available", hint=f"Available here: {there}.")
+    return torch.device(name)
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The named number type, or for "auto" the fastest one that the device computes in directly."""
+    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name in named:
+        return named[name]
+    if name != "auto":
+        raise UsageError(f"unknown dtype {name!r}", hint=f"One of: auto, {', '.join(named)}.")
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    # torch emulates bfloat16 on any processor; it is faster than float32 only where the instructions exist
+    capable = torch.cpu.get_capabilities()
+    return torch.bfloat16 if capable.get("avx512_bf16") or capable.get("amx_bf16") else torch.float32

@@ -1,0 +1,95 @@
+"""The in-file context: which part of the file around the cursor the model reads.
+
+In: a `CompletionRequest` and token budgets. Out: an `InFileContext`. It is cut before anything is retrieved
+and does not depend on it, so prompts with and without chunks hold the same in-file text.
+Notable: the prefix begins at an anchor (a line whose number is a multiple of `ANCHOR_LINES`), not at "the
+last n tokens". A window that slides with every key would change the prompt's first token on every key, and
+nothing computed for the last prompt could be used again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codefilter.tokenizer import Tokenizer
+from codefilter.types import CompletionRequest
+
+ANCHOR_LINES = 16
+
+
+@dataclass(frozen=True)
+class InFileContext:
+    """The cut file. ``prefix + typed`` stands before the cursor, `suffix` after it."""
+
+    prefix: str  # whole lines; ends where the current line begins
+    typed: str  # what stands in the current line before the cursor
+    suffix: str
+    start_line: int  # 0-based line of the file at which `prefix` begins
+
+
+def cut_in_file(
+    request: CompletionRequest, tokenizer: Tokenizer, prefix_tokens: int, suffix_tokens: int
+) -> InFileContext:
+    """Cut the file around the cursor to the budgets (in tokens; `typed` counts as part of the prefix)."""
+    line_start = request.prefix.rfind("\n") + 1
+    typed = _last_tokens(request.prefix[line_start:], tokenizer, prefix_tokens)
+    budget = prefix_tokens - len(tokenizer.encode(typed))
+    lines = _lines(request.prefix[:line_start])
+    start = _anchored_start(lines, tokenizer, budget)
+    prefix = "".join(lines[start:])
+    if start == len(lines) and lines:  # not even the lines since the last anchor fit: cut within them
+        start = _first_fitting_line(lines, tokenizer, budget)
+        prefix = "".join(lines[start:])
+    return InFileContext(prefix, typed, _first_lines(request.suffix, tokenizer, suffix_tokens), start)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends, split at line feeds only (`str.splitlines` also splits at form feeds)."""
+    parts = text.split("\n")
+    return [part + "\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+def _anchored_start(lines: list[str], tokenizer: Tokenizer, budget: int) -> int:
+    """First anchor from which all lines fit; ``len(lines)`` where none does."""
+    start = len(lines)
+    anchor = (len(lines) - 1) // ANCHOR_LINES * ANCHOR_LINES
+    while start > 0:
+        budget -= len(tokenizer.encode("".join(lines[anchor:start])))
+        if budget < 0:
+            break
+        start, anchor = anchor, anchor - ANCHOR_LINES
+    return start
+
+
+def _first_fitting_line(lines: list[str], tokenizer: Tokenizer, budget: int) -> int:
+    start = len(lines)
+    while start > 0:
+        budget -= len(tokenizer.encode(lines[start - 1]))
+        if budget < 0:
+            break
+        start -= 1
+    return start
+
+
+def _first_lines(text: str, tokenizer: Tokenizer, budget: int) -> str:
+    """As many whole lines from the beginning as fit; a part of the first where not even that fits."""
+    kept: list[str] = []
+    for line in _lines(text):
+        ids = tokenizer.encode(line)
+        if len(ids) > budget:
+            if not kept:
+                kept.append(_clean(tokenizer.decode(ids[:budget])))
+            break
+        budget -= len(ids)
+        kept.append(line)
+    return "".join(kept)
+
+
+def _last_tokens(text: str, tokenizer: Tokenizer, budget: int) -> str:
+    ids = tokenizer.encode(text)
+    return text if len(ids) <= budget else _clean(tokenizer.decode(ids[len(ids) - budget :]))
+
+
+def _clean(text: str) -> str:
+    """Drop the halves of characters that a cut between tokens left at the edges."""
+    return text.strip("\ufffd")
