@@ -1,0 +1,204 @@
+"""`codefilter complete`: complete one place of a file, and show what was used for it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from codefilter.config import Settings, load_settings
+from codefilter.request import Hole, PlacedRequest, find_repository, parse_place, read_request
+from codefilter.types import Completion
+
+_FILE_WIDTH = 120  # of lines that go to a file or a pipe
+
+
+def complete_command(
+    file: Annotated[Path, typer.Argument(help="The file to complete.")],
+    line: Annotated[int, typer.Option("--line", help="1-based line of the cursor.")],
+    column: Annotated[
+        int | None, typer.Option("--column", help="1-based column; default: end of the line.")
+    ] = None,
+    hole_end: Annotated[
+        str | None,
+        typer.Option(
+            "--hole-end",
+            metavar="L:C",
+            help="Take the code up to here out, and show it beside the completion.",
+        ),
+    ] = None,
+    repo: Annotated[
+        Path | None, typer.Option("--repo", help="The repository's root; default: found from the file.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
+    filter_name: Annotated[
+        str | None, typer.Option("--filter", help="none, all, top-k:N, threshold:X.")
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Where the chunks stand in the prompt.")
+    ] = None,
+    retriever: Annotated[str | None, typer.Option("--retriever", help="How candidates are found.")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", help="Upper limit of the output.")
+    ] = None,
+    max_lines: Annotated[
+        int | None, typer.Option("--max-lines", help="Lines to write; 0: until the model ends.")
+    ] = None,
+    show_context: Annotated[
+        bool, typer.Option("--show-context", help="Print the chunks themselves.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Read settings from this file only.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Complete code at a place in a file with what the repository knows."""
+    end_line, end_column = parse_place(hole_end) if hole_end is not None else (None, None)
+    root = repo if repo is not None else find_repository(file.resolve())
+    overrides = {
+        "model": model,
+        "engine": engine,
+        "device": device,
+        "filter": filter_name,
+        "layout": layout,
+        "retriever": retriever,
+        "max_new_tokens": max_new_tokens,
+        "max_lines": max_lines,
+    }
+    settings = load_settings(root, config_file=config, overrides=overrides)
+    placed = read_request(
+        file,
+        Hole(line, column, end_line, end_column),
+        repository=root,
+        max_new_tokens=settings.max_new_tokens,
+        max_lines=settings.max_lines,
+    )
+    completion, setup_seconds, model_name = _complete(placed, settings)
+    if as_json:
+        print(
+            json.dumps(to_json(placed, completion, setup_seconds, model_name), ensure_ascii=False, indent=2)
+        )
+    else:
+        _print(placed, completion, setup_seconds, model_name, show_context)
+
+
+def _complete(placed: PlacedRequest, settings: Settings) -> tuple[Completion, dict[str, float], str]:
+    from codefilter.completion import Completer  # torch comes in here, not with --help
+    from codefilter.index import RepositoryIndex
+    from codefilter.lm.loading import load_model
+
+    started = time.perf_counter()
+    model = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    loaded = time.perf_counter()
+    index = RepositoryIndex.open(placed.repository, chunker=settings.chunker)
+    opened = time.perf_counter()
+    completion = Completer(index, model, settings).complete(placed.request)
+    setup = {"load model": loaded - started, "open index": opened - loaded}
+    return completion, setup, f"{model.identity.name} ({model.description})"
+
+
+def to_json(
+    placed: PlacedRequest, completion: Completion, setup_seconds: dict[str, float], model_name: str
+) -> dict[str, Any]:
+    """The JSON that `--json` prints; lines are 1-based, ends inclusive."""
+    prompt = completion.prompt
+    return {
+        "text": completion.text,
+        "truth": placed.truth,
+        "finish_reason": completion.finish_reason.value,
+        "model": model_name,
+        "format": prompt.format,
+        "layout": prompt.layout,
+        "prompt_tokens": prompt.num_tokens,
+        "cross_file_tokens": prompt.num_cross_file_tokens,
+        "mean_log_likelihood_nats": completion.log_likelihood.mean_nats,
+        "chunks": [
+            {
+                "path": decision.candidate.chunk.path,
+                "start_line": decision.candidate.chunk.start_line + 1,
+                "end_line": decision.candidate.chunk.end_line,
+                "symbol": decision.candidate.chunk.symbol,
+                "retriever": decision.candidate.retriever,
+                "rank": decision.candidate.rank + 1,
+                "score": decision.candidate.score,
+                "keep": decision.keep,
+                "in_prompt": decision.candidate.chunk.chunk_id in prompt.chunk_ids,
+                "polarity": decision.polarity.value,
+                "confidence": decision.confidence,
+                "reason": decision.reason,
+            }
+            for decision in completion.decisions
+        ],
+        "seconds": {**setup_seconds, **completion.stage_seconds},
+        "notices": list(completion.notices),
+    }
+
+
+def _print(
+    placed: PlacedRequest,
+    completion: Completion,
+    setup_seconds: dict[str, float],
+    model_name: str,
+    show_context: bool,
+) -> None:
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    request = placed.request
+    lexer = request.language if request.language != "text" else "text"
+    typed = request.prefix[request.prefix.rfind("\n") + 1 :]
+    console.print(Text("completion", style="bold"))
+    console.print(Syntax(typed + completion.text, lexer, background_color="default", word_wrap=True))
+    if placed.truth is not None:
+        same = completion.text.strip() == placed.truth.strip()
+        console.print(Text("truth" + (" (the same)" if same else ""), style="bold"))
+        console.print(Syntax(typed + placed.truth, lexer, background_color="default", word_wrap=True))
+    _print_chunks(console, completion, lexer, show_context)
+    prompt = completion.prompt
+    console.print(
+        Text.assemble(
+            ("prompt ", "bold"),
+            f"{prompt.num_tokens} tokens, {prompt.num_cross_file_tokens} of them from other files; ",
+            f"layout {prompt.layout}; {model_name}",
+        )
+    )
+    seconds = {**setup_seconds, **completion.stage_seconds}
+    times = " · ".join(f"{stage} {value:.2f} s" for stage, value in seconds.items())
+    console.print(Text.assemble(("time ", "bold"), times))
+    for notice in completion.notices:
+        console.print(Text.assemble(("note ", "bold yellow"), notice))
+
+
+def _print_chunks(console: Console, completion: Completion, lexer: str, show_context: bool) -> None:
+    if not completion.decisions:
+        console.print(Text("no chunks from other files", style="dim"))
+        return
+    table = Table(title="chunks", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for heading in ("", "place", "symbol", "score", "why"):
+        table.add_column(heading, justify="right" if heading == "score" else "left", overflow="fold")
+    for decision in completion.decisions:
+        chunk = decision.candidate.chunk
+        used = chunk.chunk_id in completion.prompt.chunk_ids
+        reason = decision.reason if used or not decision.keep else "kept, but over the token budget"
+        table.add_row(
+            Text("kept" if used else "dropped", style="green" if used else "dim"),
+            Text(f"{chunk.path}:{chunk.start_line + 1}-{chunk.end_line}"),
+            Text(chunk.symbol or ""),
+            f"{decision.candidate.score:.3g}",
+            Text(reason, style="dim"),
+        )
+    console.print(table)
+    if show_context:
+        for decision in completion.decisions:
+            chunk = decision.candidate.chunk
+            if chunk.chunk_id in completion.prompt.chunk_ids:
+                console.print(Text(f"── {chunk.path}:{chunk.start_line + 1}", style="bold cyan"))
+                console.print(Syntax(chunk.text, lexer, background_color="default", word_wrap=True))

@@ -1,0 +1,129 @@
+"""`codefilter speed`: timings on this machine, each against a named baseline in the same run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from codefilter import __version__
+from codefilter.errors import UsageError
+from codefilter.models import DEFAULT_MODEL, resolve
+from codefilter.paths import write_atomically
+
+app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True, rich_markup_mode=None)
+
+Out = Annotated[Path | None, typer.Option("--out", help="Write the record to this file, too.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]
+
+
+@app.command("likelihood")
+def likelihood_command(
+    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="The median of so many.")] = 3,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score ten chunks behind one context: shared, against one plain pass for each."""
+    from codefilter.lm.base import ModelIdentity
+    from codefilter.speed.likelihood import measure_likelihoods
+
+    found = resolve(model)
+    identity = ModelIdentity(found.name, found.sha256, found.family)
+    timings = measure_likelihoods(found.folder, identity, repeats=repeats)
+    _report("likelihood", [asdict(t) for t in timings], out, as_json, model=found.name, sha256=found.sha256)
+
+
+@app.command("cancellation")
+def cancellation_command(
+    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
+    engine: Annotated[str, typer.Option("--engine", help="What runs the model.")] = "torch",
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Cancelled requests.")] = 20,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel requests while the model reads a long prompt; seconds until it has stopped."""
+    from codefilter.lm.loading import load_model
+    from codefilter.speed.cancellation import measure_cancellation
+
+    loaded = load_model(model, engine=engine)
+    row = measure_cancellation(loaded, repeats)
+    details = {"model": loaded.identity.name, "sha256": loaded.identity.sha256}
+    _report("cancellation", [asdict(row)], out, as_json, **details, engine=loaded.description)
+
+
+@app.command("index")
+def index_command(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of sources; default: the train packages of the manifest.")
+    ] = None,
+    lines: Annotated[
+        str, typer.Option("--lines", help="Sizes, by commas: the folder is repeated to so many; 0: as it is.")
+    ] = "0",
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build, open, change and query an index; BM25 against rank-bm25."""
+    from codefilter.packages import fetch_package, load_corpora
+    from codefilter.speed.indexing import measure_indexing
+
+    if not all(size.isdecimal() for size in lines.split(",")):
+        raise UsageError(f"{lines!r} are not numbers of lines", hint="For example: --lines 0,1000000")
+    sizes = [int(size) for size in lines.split(",")]
+    with TemporaryDirectory() as temporary:
+        if folder is None:
+            folder = Path(temporary)
+            for pin in load_corpora():
+                if pin.role == "train":
+                    shutil.copytree(fetch_package(pin), folder / pin.name)
+        rows = [asdict(timing) for timing in measure_indexing(folder, sizes)]
+    _report("index", rows, out, as_json)
+
+
+def _report(
+    what: str, rows: Sequence[dict[str, Any]], out: Path | None, as_json: bool, **details: str
+) -> None:
+    """Write and print one record: what was measured, where, when, and the rows."""
+    record = {
+        "measured": what,
+        "codefilter": __version__,
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        **details,
+        "rows": list(rows),
+    }
+    text = json.dumps(record, indent=1) + "\n"
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, text)
+    if as_json:
+        print(text, end="")
+        return
+    table = Table(title=f"speed: {what}")
+    table.add_column("")
+    flat = [dict(_flatten(row)) for row in rows]
+    for _ in flat:
+        table.add_column(justify="right")
+    for name in flat[0]:
+        table.add_row(name, *(f"{v:.3g}" if isinstance(v := row[name], float) else str(v) for row in flat))
+    Console().print(table)
+
+
+def _flatten(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested names joined: ``change.median_seconds``."""
+    for name, value in row.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

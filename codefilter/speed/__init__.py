@@ -1,0 +1,1 @@
+"""Timings, each against a named baseline in the same run."""

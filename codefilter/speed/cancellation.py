@@ -1,0 +1,56 @@
+"""How soon a cancelled request stops while the model reads a long prompt.
+
+In: a loaded model. Out: a `CancellationTiming`. Baseline: the time that the whole prompt takes, which is how
+long a request would go on that nothing could stop.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import threading
+import time
+from dataclasses import dataclass
+
+from codefilter.errors import CancelledError
+from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
+
+PROMPT_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class CancellationTiming:
+    """Seconds from the call of ``cancel`` to the error that ends the request."""
+
+    prompt_tokens: int
+    requests: int
+    median_seconds: float
+    worst_seconds: float
+    whole_prompt_seconds: float  # uncancelled
+
+
+def measure_cancellation(model: LanguageModel, repeats: int = 20) -> CancellationTiming:
+    """Cancel at random moments of the prompt; every prompt is new, so nothing of it is there already."""
+    generator = random.Random(0)
+
+    def prompt() -> list[int]:
+        return [generator.randrange(256, 50_000) for _ in range(PROMPT_TOKENS)]
+
+    started = time.perf_counter()
+    model.generate(prompt(), GenerationOptions(max_new_tokens=1))
+    whole_seconds = time.perf_counter() - started
+    waits = []
+    for _ in range(repeats):
+        cancellation = Cancellation()
+        cancelled_at: list[float] = []
+
+        def cancel(flag: Cancellation = cancellation, times: list[float] = cancelled_at) -> None:
+            times.append(time.perf_counter())
+            flag.cancel()
+
+        threading.Timer(generator.uniform(0.1, 0.8) * whole_seconds, cancel).start()
+        try:
+            model.generate(prompt(), GenerationOptions(max_new_tokens=1), cancellation)
+        except CancelledError:
+            waits.append(time.perf_counter() - cancelled_at[0])
+    return CancellationTiming(PROMPT_TOKENS, len(waits), statistics.median(waits), max(waits), whole_seconds)
