@@ -1,0 +1,1 @@
+"""The language server: codefilter at work in an editor."""

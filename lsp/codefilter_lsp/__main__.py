@@ -1,0 +1,71 @@
+"""`codefilter-lsp`: start the server on stdio, or on a TCP port.
+
+In: arguments. Out: the protocol on stdout or the socket, logs on stderr; exit code 0 after ``shutdown`` and
+``exit``, 1 where the editor left without.
+
+Notable: on stdio, file descriptor 1 is moved away before anything else runs, and what any library prints goes
+to stderr: one stray line on stdout would end the conversation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from typing import BinaryIO
+
+from codefilter import __version__
+from codefilter_lsp.server import CodeFilterServer
+
+
+def main() -> int:
+    """Serve one editor; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="codefilter-lsp", description="CodeFilter as a language server.")
+    parser.add_argument(
+        "--stdio", action="store_true", help="talk on standard input and output (the default)"
+    )
+    parser.add_argument(
+        "--tcp",
+        metavar="HOST:PORT",
+        type=_address,
+        help="wait for one editor on a TCP port; whoever reaches it can read what you can, so use 127.0.0.1",
+    )
+    parser.add_argument("--version", action="version", version=f"codefilter-lsp {__version__}")
+    arguments = parser.parse_args()
+    # At the level INFO pygls logs whole messages, and so people's code; only its server module does not.
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("pygls.server").setLevel(logging.INFO)
+
+    server = CodeFilterServer()
+    try:
+        if arguments.tcp:
+            server.start_tcp(*arguments.tcp)
+        else:
+            server.start_io(sys.stdin.buffer, _claim_stdout())
+    except SystemExit:
+        pass  # pygls's way of obeying `exit`
+    finally:
+        server.files.abandon()
+    return 0 if server.was_shut_down else 1
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def _claim_stdout() -> BinaryIO:
+    """The real stdout, for the protocol alone."""
+    protocol = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = sys.stderr
+    return protocol
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Open documents, as the editor has them: unsaved text included.
+
+In: open, change and close notifications. Out: `Document`s.
+
+Notable: pygls keeps documents too, with two faults that matter here: its idea of a line (see `positions`),
+and its time, for a request's handler runs later than the next change is applied when both come in one packet.
+This store is changed only in coroutines, which start in the order of their messages, so that a request sees
+the text that its position belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lsprotocol.types import TextDocumentContentChangeEvent, TextDocumentItem
+from pygls.uris import to_fs_path, uri_scheme
+
+from codefilter_lsp.positions import apply_change
+
+
+@dataclass(frozen=True)
+class Document:
+    """One open document at one moment."""
+
+    uri: str
+    path: Path | None  # None: untitled, or of another scheme than file
+    language_id: str  # the editor's name of the language
+    text: str
+
+
+def path_of(uri: str) -> Path | None:
+    """The file that a URI names, or None where it names none."""
+    path = to_fs_path(uri) if uri_scheme(uri) == "file" else None
+    return Path(path) if path else None
+
+
+class Documents:
+    """All open documents by URI."""
+
+    def __init__(self) -> None:
+        self._by_uri: dict[str, Document] = {}
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(list(self._by_uri.values()))
+
+    def get(self, uri: str) -> Document | None:
+        """The open document, or None."""
+        return self._by_uri.get(uri)
+
+    def is_open(self, path: Path) -> bool:
+        """Whether the editor has this file open, so that its text on disk does not count."""
+        return any(document.path == path for document in self._by_uri.values())
+
+    def open(self, item: TextDocumentItem) -> Document:
+        """Take a document that the editor opened."""
+        document = Document(item.uri, path_of(item.uri), item.language_id, item.text)
+        self._by_uri[item.uri] = document
+        return document
+
+    def change(
+        self, uri: str, changes: Sequence[TextDocumentContentChangeEvent], encoding: str
+    ) -> Document | None:
+        """Apply changes in order; None for a document that was never opened."""
+        document = self._by_uri.get(uri)
+        if document is None:
+            return None
+        text = document.text
+        for change in changes:
+            text = apply_change(text, change, encoding)
+        document = replace(document, text=text)
+        self._by_uri[uri] = document
+        return document
+
+    def close(self, uri: str) -> Document | None:
+        """Forget a document and return it as it was."""
+        return self._by_uri.pop(uri, None)
