@@ -1,0 +1,174 @@
+"""A small editor: a real client of the protocol that talks to the server in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lsprotocol import types
+from pygls.lsp.client import LanguageClient
+
+SERVER = (sys.executable, "-m", "codefilter_lsp")
+TIMEOUT_SECONDS = 30.0
+
+T = TypeVar("T")
+
+
+class Editor(LanguageClient):
+    """A client that remembers what the server said."""
+
+    def __init__(self) -> None:
+        super().__init__("test-editor", "1")
+        self.messages: list[str] = []
+        self.logs: list[str] = []
+        self.progress: list[dict[str, Any]] = []  # values of $/progress
+        self.registrations: list[types.Registration] = []
+        self.exit_code: int | None = None
+        self.stderr = ""
+        self.feature(types.WINDOW_SHOW_MESSAGE)(lambda params: self.messages.append(params.message))
+        self.feature(types.WINDOW_LOG_MESSAGE)(lambda params: self.logs.append(params.message))
+        self.feature(types.WINDOW_WORK_DONE_PROGRESS_CREATE)(lambda params: None)
+        self.feature(types.PROGRESS)(lambda params: self.progress.append(params.value))
+        self.feature(types.CLIENT_REGISTER_CAPABILITY)(
+            lambda params: self.registrations.extend(params.registrations)
+        )
+
+    @property
+    def is_connected(self) -> bool:
+        return self.protocol.writer is not None
+
+    async def start_io(self, cmd: str, *args: str, **kwargs: Any) -> None:
+        await super().start_io(cmd, *args, **kwargs)
+        assert self._server is not None
+        assert self._server.stderr is not None
+        self._stderr = asyncio.create_task(self._server.stderr.read())  # a full pipe would stop the server
+
+    async def server_exit(self, server: asyncio.subprocess.Process) -> None:
+        self.stderr = (await self._stderr).decode()
+        self.exit_code = server.returncode
+
+    async def initialize(
+        self,
+        *folders: Path,
+        options: object = None,
+        inline: bool = True,
+        encodings: list[str] | None = None,
+    ) -> types.InitializeResult:
+        capabilities = types.ClientCapabilities(
+            text_document=types.TextDocumentClientCapabilities(
+                inline_completion=types.InlineCompletionClientCapabilities() if inline else None
+            ),
+            workspace=types.WorkspaceClientCapabilities(
+                did_change_watched_files=types.DidChangeWatchedFilesClientCapabilities(
+                    dynamic_registration=True
+                )
+            ),
+            window=types.WindowClientCapabilities(work_done_progress=True),
+            general=types.GeneralClientCapabilities(position_encodings=encodings),
+        )
+        result = await self.initialize_async(
+            types.InitializeParams(
+                capabilities=capabilities,
+                initialization_options=options,
+                workspace_folders=[types.WorkspaceFolder(folder.as_uri(), folder.name) for folder in folders],
+            )
+        )
+        self.initialized(types.InitializedParams())
+        return result
+
+    def open(self, uri: str, text: str, language: str = "python") -> None:
+        item = types.TextDocumentItem(uri, language, 1, text)
+        self.text_document_did_open(types.DidOpenTextDocumentParams(item))
+
+    def edit(self, uri: str, start: tuple[int, int], end: tuple[int, int], text: str) -> None:
+        change = types.TextDocumentContentChangePartial(
+            types.Range(types.Position(*start), types.Position(*end)), text
+        )
+        document = types.VersionedTextDocumentIdentifier(uri=uri, version=2)
+        self.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
+
+    def save(self, uri: str) -> None:
+        document = types.TextDocumentIdentifier(uri)
+        self.text_document_did_save(types.DidSaveTextDocumentParams(document))
+
+    def close(self, uri: str) -> None:
+        document = types.TextDocumentIdentifier(uri)
+        self.text_document_did_close(types.DidCloseTextDocumentParams(document))
+
+    def report_files(self, *changes: tuple[Path, types.FileChangeType]) -> None:
+        events = [types.FileEvent(path.as_uri(), kind) for path, kind in changes]
+        self.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams(events))
+
+    async def inline(self, uri: str, line: int, character: int, request_id: str | None = None) -> list[Any]:
+        params = types.InlineCompletionParams(
+            context=types.InlineCompletionContext(types.InlineCompletionTriggerKind.Automatic),
+            text_document=types.TextDocumentIdentifier(uri),
+            position=types.Position(line, character),
+        )
+        result = await self.protocol.send_request_async(
+            types.TEXT_DOCUMENT_INLINE_COMPLETION, params, msg_id=request_id
+        )
+        return list(result.items)
+
+    async def inline_text(self, uri: str, line: int, character: int) -> str:
+        """Text of the first item, or nothing."""
+        items = await within(self.inline(uri, line, character))
+        return str(items[0].insert_text) if items else ""
+
+    async def until_inline(
+        self, uri: str, line: int, character: int, condition: Callable[[str], bool]
+    ) -> None:
+        """Ask again until the answer is as it should be: the index follows a moment later."""
+
+        async def poll() -> None:
+            while not condition(await self.inline_text(uri, line, character)):
+                await asyncio.sleep(0.1)
+
+        await within(poll())
+
+    async def menu(self, uri: str, line: int, character: int) -> list[types.CompletionItem]:
+        params = types.CompletionParams(types.TextDocumentIdentifier(uri), types.Position(line, character))
+        result = await within(self.text_document_completion_async(params))
+        assert isinstance(result, types.CompletionList)
+        return list(result.items)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the server has said something."""
+
+        async def poll() -> None:
+            while not condition():
+                await asyncio.sleep(0.02)
+
+        await within(poll())
+
+    async def until_indexed(self) -> None:
+        await self.until(lambda: any(value["kind"] == "end" for value in self.progress))
+
+
+async def within(work: Awaitable[T], seconds: float = TIMEOUT_SECONDS) -> T:
+    return await asyncio.wait_for(work, seconds)
+
+
+@asynccontextmanager
+async def started_editor(*arguments: str) -> AsyncIterator[Editor]:
+    """An editor whose server was started on stdio; afterwards it is shut down and must have been well."""
+    editor = Editor()
+    await editor.start_io(*SERVER, *arguments)
+    try:
+        yield editor
+        if editor.exit_code is None:
+            await within(editor.shutdown_async(None))
+            editor.exit(None)
+    except BaseException:
+        if editor._server is not None and editor._server.returncode is None:
+            editor._server.kill()
+        raise
+    finally:
+        await within(editor.stop())
+        print(*editor.logs, editor.stderr, sep="\n")  # pytest shows it where a test fails
+    assert editor.exit_code == 0, editor.stderr
+    assert "Traceback" not in editor.stderr, editor.stderr

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codefilter.cli import doctor, main
+from codefilter.cli.doctor import Finding, State, run_checks
+from codefilter.errors import ModelMissingError
+
+
+@pytest.fixture
+def few_checks(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Leave out the checks that load torch."""
+    checks = {name: check for name, check in doctor._CHECKS.items() if name not in ("torch", "device")}
+    monkeypatch.setattr(doctor, "_CHECKS", checks)
+    return checks
+
+
+def test_without_a_model_it_says_what_to_do_and_fails(
+    few_checks: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] is False
+    assert list(report["checks"]) == list(few_checks)
+    model = report["checks"].pop("model")
+    assert model["state"] == "missing"
+    assert "codefilter models pull" in model["action"]
+    missing = {name: check for name, check in report["checks"].items() if check["state"] == "missing"}
+    assert not missing
+
+
+def test_the_table_shows_every_check_and_action(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = {
+        "one": Finding(State.OK, "[fine]"),
+        "two": Finding(State.WARN, "slow", "Buy a faster one."),
+    }
+    monkeypatch.setattr(doctor, "run_checks", lambda folder: findings)
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("one", "[fine]", "two", "warn", "→ Buy a faster one."):
+        assert word in printed
+
+
+def test_the_cache_is_left_as_it_was(few_checks: dict[str, object], tmp_path: Path) -> None:
+    cache = doctor._cache(tmp_path)
+    assert cache.state in (State.OK, State.WARN)
+    assert [path.name for path in Path(cache.detail.partition(",")[0]).iterdir()] == []
+
+
+def test_a_broken_configuration_is_one_finding_and_no_more(
+    few_checks: dict[str, object], sample_repository: Path
+) -> None:
+    (sample_repository / "codefilter.toml").write_text("mdoel = 'x'\n")
+    findings = run_checks(sample_repository / "shop")
+    assert findings["configuration"].state is State.MISSING
+    assert findings["configuration"].action == "Did you mean model?"
+    assert findings["languages"].state is State.OK
+
+
+def test_no_check_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def raise_it(folder: Path) -> Finding:
+        raise OSError("libtorch.so:\ncannot open shared object file")
+
+    def lacks(folder: Path) -> Finding:
+        raise ModelMissingError("not here", hint="Pull it.")
+
+    monkeypatch.setattr(doctor, "_CHECKS", {"broken": raise_it, "lacking": lacks})
+    findings = run_checks(tmp_path)
+    assert findings["broken"].state is State.MISSING
+    assert findings["broken"].detail == "OSError: libtorch.so: cannot open shared object file"
+    assert findings["lacking"] == Finding(State.MISSING, "not here", "Pull it.")
+
+
+def test_a_cache_that_cannot_be_written(
+    few_checks: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CODEFILTER_CACHE", str(tmp_path / "file" / "cache"))
+    finding = run_checks(tmp_path)["cache"]
+    assert finding.state is State.MISSING
+    assert "CODEFILTER_CACHE" in finding.action
+
+
+def test_torch_and_the_device_are_described(tmp_path: Path) -> None:
+    assert doctor._torch(tmp_path).detail.startswith("torch 2.")
+    device = doctor._device(tmp_path)
+    assert any(dtype in device.detail for dtype in ("bfloat16", "float16", "float32"))

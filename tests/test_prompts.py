@@ -1,0 +1,221 @@
+"""Prompts: formats, layouts, what stays the same while a line is typed, what fits the budget."""
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codefilter.errors import ModelError, UsageError
+from codefilter.lm.decoding import common_prefix_length
+from codefilter.lm.fake import byte_tokenizer, byte_tokenizer_spec
+from codefilter.prompts.formats import FORMATS, detect_family, get_format
+from codefilter.prompts.in_file import ANCHOR_LINES, InFileContext, cut_in_file
+from codefilter.prompts.layouts import LAYOUTS, PromptParts, build_prompt
+from codefilter.prompts.selection import select_chunks
+from codefilter.tokenizer import Tokenizer
+from codefilter.types import (
+    Chunk,
+    CompletionRequest,
+    FilterDecision,
+    Polarity,
+    Prompt,
+    RetrievedChunk,
+    SegmentRole,
+)
+
+BYTES = byte_tokenizer()
+CODE = "def helper():\n    return 1\n"
+CHUNK = Chunk("lib/a.py", CODE, 3, 5, "python", "helper")
+
+
+def tokenizer_with(names: tuple[str, ...]) -> Tokenizer:
+    spec = byte_tokenizer_spec()
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    spec["added_tokens"] = [
+        {"id": 300 + i, "content": name, "special": True, **flags} for i, name in enumerate(names)
+    ]
+    return Tokenizer(json.dumps(spec))
+
+
+def prompt_of(
+    family: str, layout: str, *, prefix: str = "import os\n", typed: str = "    x", chunks: bool = True
+) -> Prompt:
+    row = FORMATS[family]
+    tokenizer = tokenizer_with(row.control_tokens)
+    in_file = InFileContext(prefix, typed, ")\nend\n", 0)
+    parts = PromptParts("demo", "main.py", "python", in_file, (CHUNK,) if chunks else (), row)
+    return build_prompt(parts, layout, tokenizer)
+
+
+@pytest.mark.parametrize("family", FORMATS)
+def test_the_family_is_known_by_its_control_tokens(family: str) -> None:
+    assert detect_family(tokenizer_with(FORMATS[family].control_tokens)) == family
+
+
+def test_a_tokenizer_without_the_familys_tokens_is_refused() -> None:
+    with pytest.raises(ModelError, match="fim_prefix"):
+        get_format("qwen2.5-coder", tokenizer_with(()))
+    with pytest.raises(ModelError, match="unknown model family"):
+        get_format("nonsense", BYTES)
+
+
+EXPECTED = {
+    "qwen2.5-coder": f"<|repo_name|>demo\n<|file_sep|>lib/a.py\n{CODE}<|file_sep|>main.py\n"
+    "<|fim_prefix|>import os\n<|fim_suffix|>)\nend\n<|fim_middle|>    x",
+    "starcoder2": f"<repo_name>demo\n<file_sep>lib/a.py\n{CODE}<file_sep><fim_prefix>main.py\nimport os\n"
+    "<fim_suffix>)\nend\n<fim_middle>    x",
+    "starcoder": f"<reponame>demo\n<filename>lib/a.py\n{CODE}<filename>main.py\n"
+    "<fim_prefix>import os\n<fim_suffix>)\nend\n<fim_middle>    x",
+    "deepseek-coder": f"<｜begin▁of▁sentence｜>#lib/a.py\n{CODE}<｜fim▁begin｜>#main.py\nimport os\n"
+    "<｜fim▁hole｜>)\nend\n<｜fim▁end｜>    x",
+    "codellama": f"<s>▁<PRE># lib/a.py\n{CODE}# main.py\nimport os\n▁<SUF>)\nend\n▁<MID>    x",
+    "codestral": f"<s>[SUFFIX])\nend\n[PREFIX]+++++ lib/a.py\n{CODE}+++++ main.py\nimport os\n    x",
+    "smollm2": f"<repo_name>demo\n<file_sep>lib/a.py\n{CODE}<file_sep>main.py\nimport os\n    x",
+    "plain": f"# lib/a.py\n{CODE}# main.py\nimport os\n    x",
+}
+
+
+@pytest.mark.parametrize("family", FORMATS)
+def test_the_repository_layout_of_every_family(family: str) -> None:
+    assert prompt_of(family, "repository").text == EXPECTED[family]
+
+
+def test_chunks_after_the_suffix_and_in_the_prefix() -> None:
+    fragment = "# the below code fragment can be found in:\n# lib/a.py\n# def helper():\n#     return 1\n\n"
+    after = prompt_of("qwen2.5-coder", "after-suffix").text
+    assert after == (f"<|fim_prefix|>import os\n<|fim_suffix|>)\nend\n\n{fragment}<|fim_middle|>    x")
+    inside = prompt_of("qwen2.5-coder", "in-prefix").text
+    assert inside == f"<|fim_prefix|>{fragment}import os\n<|fim_suffix|>)\nend\n<|fim_middle|>    x"
+
+
+def test_a_layout_that_the_family_cannot_have_is_an_error() -> None:
+    with pytest.raises(UsageError, match="after-suffix"):
+        prompt_of("smollm2", "after-suffix")
+    with pytest.raises(UsageError, match="unknown layout"):
+        prompt_of("qwen2.5-coder", "upside-down")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_control_tokens_in_source_text_stay_text(layout: str) -> None:
+    name = "<|fim_middle|>"
+    harmless = prompt_of("qwen2.5-coder", layout, prefix="x = 1\n", typed="y")
+    hostile = prompt_of("qwen2.5-coder", layout, prefix=f"x = '{name}'\n", typed=f"{name}y")
+    control = 300 + FORMATS["qwen2.5-coder"].control_tokens.index(name)
+    assert hostile.token_ids.count(control) == harmless.token_ids.count(control)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(line=st.text(st.characters(codec="ascii", exclude_characters="\n\r"), min_size=1, max_size=20))
+def test_typing_only_appends(layout: str, line: str) -> None:
+    """Nothing before the typed part changes, key after key."""
+    empty = prompt_of("qwen2.5-coder", layout, typed="")
+    for length in range(1, len(line) + 1):
+        typed = prompt_of("qwen2.5-coder", layout, typed=line[:length])
+        assert common_prefix_length(empty.token_ids, typed.token_ids) == empty.num_tokens
+
+
+def test_the_in_file_part_is_the_same_with_and_without_chunks() -> None:
+    with_chunks, without = (prompt_of("qwen2.5-coder", "repository", chunks=c) for c in (True, False))
+    assert (
+        with_chunks.num_tokens - without.num_tokens
+        == with_chunks.num_cross_file_tokens + len(b"lib/a.py\n") + 1
+    )
+    assert without.num_cross_file_tokens == 0
+
+
+def test_healed_text_is_taken_out_of_the_ids_only() -> None:
+    prompt = prompt_of("qwen2.5-coder", "repository", typed="    return self.fo")
+    assert prompt.healed_text == "fo"
+    assert prompt.segments[-1].role is SegmentRole.TYPED
+    assert BYTES.decode(prompt.token_ids[-5:]) == "self."
+
+
+# the in-file context
+
+
+def request(prefix: str, suffix: str = "") -> CompletionRequest:
+    return CompletionRequest("main.py", prefix, suffix, "python")
+
+
+@given(
+    prefix=st.text(st.characters(codec="utf-8"), max_size=400),
+    suffix=st.text(st.characters(codec="utf-8"), max_size=200),
+    budget=st.integers(1, 120),
+)
+def test_the_cut_is_a_part_of_the_file_within_budget(prefix: str, suffix: str, budget: int) -> None:
+    cut = cut_in_file(request(prefix, suffix), BYTES, budget, budget)
+    if "�" not in prefix + suffix:
+        assert prefix.endswith(cut.prefix + cut.typed)
+        assert suffix.startswith(cut.suffix)
+    assert len((cut.prefix + cut.typed).encode()) <= budget
+    assert len(cut.suffix.encode()) <= budget
+    assert "\n" not in cut.typed
+    assert not cut.prefix or cut.prefix.endswith("\n")
+    kept_lines = cut.prefix.count("\n")
+    assert cut.start_line == prefix.count("\n") - kept_lines
+
+
+def test_the_prefix_begins_at_an_anchor_and_stays_there_while_lines_are_added() -> None:
+    lines = [f"line_{n} = {n}\n" for n in range(200)]
+    starts = [cut_in_file(request("".join(lines[:n])), BYTES, 600, 10).start_line for n in range(100, 200)]
+    assert all(start % ANCHOR_LINES == 0 for start in starts)
+    moves = sum(a != b for a, b in itertools.pairwise(starts))
+    assert moves <= 100 // ANCHOR_LINES + 1
+    assert starts == sorted(starts)
+
+
+def test_a_short_file_is_whole_and_a_giant_line_is_cut() -> None:
+    assert cut_in_file(request("a\nb", "c\n"), BYTES, 100, 100) == InFileContext("a\n", "b", "c\n", 0)
+    cut = cut_in_file(request("x" * 5000, "y" * 5000), BYTES, 100, 50)
+    assert (len(cut.typed), len(cut.suffix)) == (100, 50)
+
+
+def test_lines_are_split_at_line_feeds_only() -> None:
+    cut = cut_in_file(request("a\x0cb\u2028c"), BYTES, 100, 100)
+    assert (cut.prefix, cut.typed) == ("", "a\x0cb\u2028c")
+
+
+# which chunks fit
+
+
+def decision(
+    rank: int,
+    tokens: int,
+    *,
+    polarity: Polarity = Polarity.UNKNOWN,
+    confidence: float = 1.0,
+    keep: bool = True,
+) -> FilterDecision:
+    chunk = Chunk(f"{9 - rank}.py", "x" * tokens, 0, 1, "python")
+    return FilterDecision(RetrievedChunk(chunk, 1.0, rank, "bm25"), keep, polarity, confidence, "")
+
+
+def paths(chunks: list[Chunk]) -> list[str]:
+    return [chunk.path for chunk in chunks]
+
+
+def test_the_least_useful_chunks_are_dropped_whole() -> None:
+    decisions = [decision(0, 100), decision(1, 200), decision(2, 50), decision(3, 10, keep=False)]
+    fitting, dropped = select_chunks(decisions, BYTES, 116 + 66, "best-last")
+    assert paths(fitting) == ["7.py", "9.py"]  # rank 2, then rank 0 next to the code
+    assert paths(dropped) == ["8.py"]
+
+
+def test_sure_positives_come_before_ranks() -> None:
+    decisions = [
+        decision(0, 100, polarity=Polarity.POSITIVE, confidence=0.5),
+        decision(1, 100, polarity=Polarity.POSITIVE, confidence=0.9),
+    ]
+    fitting, _ = select_chunks(decisions, BYTES, 120, "position")
+    assert paths(fitting) == ["8.py"]
+
+
+def test_position_order_does_not_depend_on_scores() -> None:
+    decisions = [decision(0, 5), decision(1, 5), decision(2, 5)]
+    forward, _ = select_chunks(decisions, BYTES, 1000, "position")
+    backward, _ = select_chunks(decisions[::-1], BYTES, 1000, "position")
+    assert paths(forward) == paths(backward) == ["7.py", "8.py", "9.py"]
+    with pytest.raises(UsageError, match="chunk order"):
+        select_chunks(decisions, BYTES, 1000, "random")

@@ -1,0 +1,168 @@
+"""Completion tasks: what they ask for, what they leave out, and that they repeat."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from codefilter.languages import language_of
+from codefilter.tasks import LineSpan, TaskFile, TaskRepository, make_task, sample_levels, sample_tasks
+from codefilter.types import SourceFile, TaskLevel, content_hash
+
+
+def source(path: str, text: str) -> SourceFile:
+    return SourceFile(path, text, language_of(path), content_hash(text))
+
+
+LIBRARY = '''"""Prices."""
+
+
+def price_with_tax(net_price, rate):
+    """Add tax."""
+    gross = net_price * (1 + rate)
+    rounded = round(gross, 2)
+    return rounded
+
+
+def pair(first, second):
+    return first, second
+'''
+APP = '''"""The app."""
+
+import os
+
+from shop.library import price_with_tax
+
+TABLE = [
+    "one, two, three, four",
+    1, 2, 3, 4, 5, 6,
+]
+
+
+class Order:
+    """What a customer wants."""
+
+    def __init__(self, amounts, rate):
+        # a comment with more than five words in it
+        self.amounts = sorted(amounts, key=abs)
+        self.rate = rate
+
+    def total(self):
+        """Sum of all prices."""
+        prices = [price_with_tax(amount, self.rate) for amount in self.amounts]
+        total = sum(prices) + len(prices) * 0.5
+        return total
+
+    def path(self):
+        return os.path.join("orders", str(self.rate))
+'''
+
+
+def repository(files: Mapping[str, str]) -> TaskRepository:
+    padding = {f"shop/m{n}.py": f"def unique_{n}(a):\n    return a + {n}\n" for n in range(5)}
+    return TaskRepository("shop", "1.0", tuple(source(p, t) for p, t in {**padding, **files}.items()))
+
+
+VALUES = "".join(f"value_{n} = first_{n}(second_{n}) + {n}\n" for n in range(30))
+SHOP = repository({"shop/library.py": LIBRARY, "shop/app.py": APP, "shop/values.py": VALUES})
+
+
+def targets(level: TaskLevel, of: TaskRepository = SHOP, path: str = "shop/app.py") -> list[str]:
+    return [t.target.strip() for t in sample_tasks(of, level, 1000) if t.request.path == path]
+
+
+def test_line_tasks_are_code_with_at_least_five_tokens() -> None:
+    found = targets(TaskLevel.LINE)
+    assert "total = sum(prices) + len(prices) * 0.5" in found
+    for trivial in ("return total", "import os", "1, 2, 3, 4, 5, 6,"):
+        assert trivial not in found
+    assert not any(line.startswith(("#", '"')) or "customer wants" in line for line in found)
+
+
+def test_api_tasks_call_something_of_another_file() -> None:
+    assert targets(TaskLevel.API) == [
+        "prices = [price_with_tax(amount, self.rate) for amount in self.amounts]"
+    ]
+
+
+def test_function_tasks_are_bodies_without_the_docstring() -> None:
+    total = (
+        "prices = [price_with_tax(amount, self.rate) for amount in self.amounts]\n"
+        "        total = sum(prices) + len(prices) * 0.5\n        return total"
+    )
+    found = targets(TaskLevel.FUNCTION)
+    assert total in found
+    assert not any("os.path" in body for body in found)  # one line is no function task
+
+
+def test_chunk_tasks_have_one_to_ten_lines() -> None:
+    found = targets(TaskLevel.CHUNK)
+    assert found
+    assert all(1 <= target.count("\n") + 1 <= 10 for target in found)
+
+
+@pytest.mark.parametrize("level", TaskLevel)
+def test_tasks_put_together_give_the_file_back(level: TaskLevel) -> None:
+    texts = {s.path: s.text for s in SHOP.sources}
+    tasks = sample_tasks(SHOP, level, 1000)
+    assert tasks
+    for task in tasks:
+        request, provenance = task.request, task.provenance
+        text = texts[request.path]
+        assert request.prefix + task.target + request.suffix == text
+        assert request.prefix == "" or request.prefix.endswith("\n")
+        assert request.suffix == "" or request.suffix.startswith("\n")
+        lines = text.split("\n")[provenance.start_line : provenance.end_line]
+        assert "\n".join(lines) == task.target
+        assert provenance.content_hash == content_hash(text)
+    spans = [
+        (t.request.path, n) for t in tasks for n in range(t.provenance.start_line, t.provenance.end_line)
+    ]
+    assert len(spans) == len(set(spans))
+
+
+def test_the_same_seed_gives_the_same_tasks_and_a_larger_count_more() -> None:
+    few = sample_tasks(SHOP, TaskLevel.LINE, 4, seed=3)
+    assert few == sample_tasks(SHOP, TaskLevel.LINE, 9, seed=3)[:4]
+    assert few != sample_tasks(SHOP, TaskLevel.LINE, 4, seed=4)
+    assert len({task.request.path for task in few}) > 1
+
+
+def test_a_target_that_stands_elsewhere_with_a_neighbour_is_no_task() -> None:
+    copied = "        prices = [price_with_tax(amount, self.rate) for amount in self.amounts]\n"
+    copy = "class Copy:\n    def total(self):\n" + copied + "        total = sum(prices) + 1\n" + "\n" * 20
+    after = repository({"shop/app.py": APP, "shop/copy.py": copy})
+    assert copied.strip() in targets(TaskLevel.LINE)
+    before_differs = TaskFile(source("shop/app.py", APP))
+    line = APP.split("\n").index(copied.rstrip("\n"))
+    assert not after.stands_elsewhere(before_differs, LineSpan(line, line + 1))
+    twin = repository({"shop/app.py": APP, "shop/copy.py": copy.replace("+ 1", "+ len(prices) * 0.5")})
+    assert twin.stands_elsewhere(before_differs, LineSpan(line, line + 1))
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({}, None),
+        ({f"shop/m{n}.py": "x = 1\n" for n in range(5)}, "copies"),
+        ({f"shop/b{n}.py": "def (:\n" for n in range(5)}, "parse"),
+    ],
+)
+def test_unfit_repositories_say_why_and_give_no_tasks(files: Mapping[str, str], reason: str | None) -> None:
+    made = repository(files)
+    if reason is None:
+        assert made.problem is None
+    else:
+        assert reason in (made.problem or "")
+        assert sample_levels(made, {TaskLevel.LINE: 5}) == []
+    assert TaskRepository("tiny", "1", (source("a.py", APP),)).problem == "only 1 source files"
+
+
+def test_generated_files_are_left_out() -> None:
+    made = repository({"shop/app.py": "# Generated by protoc. DO NOT EDIT.\n" + APP})
+    assert targets(TaskLevel.LINE, made) == []
+
+
+def test_a_task_asks_for_as_many_lines_as_the_target_has() -> None:
+    task = make_task("shop", "1", source("a.py", "a = 1\n\nb = 2\nc = 3\n"), LineSpan(0, 3), TaskLevel.CHUNK)
+    assert task.target == "a = 1\n\nb = 2"
+    assert task.request.max_lines == 2

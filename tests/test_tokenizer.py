@@ -1,0 +1,127 @@
+"""The tokenizer keeps text and control tokens apart, heals boundaries, and loses nothing."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as BackendTokenizer
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from codefilter.errors import ModelError
+from codefilter.lm.fake import byte_tokenizer
+from codefilter.tokenizer import Tokenizer
+
+CONTROL = ["<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"]
+CORPUS = [
+    "def compute_average(values):\n    return sum(values) / len(values)\n",
+    "class Reader:\n    def read(self):\n        return self.foo_bar\n",
+    "        return compute(self.values)\n",
+] * 20
+
+
+def byte_level() -> Tokenizer:
+    backend = BackendTokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=CONTROL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    backend.train_from_iterator(CORPUS, trainer)
+    backend.add_tokens(["    "])  # a run of spaces that is an added token, as in CodeGen's vocabulary
+    return Tokenizer(backend.to_str())
+
+
+def sentence_piece() -> Tokenizer:
+    """As CodeLlama's: spaces become ▁, one is put before every text, unknown characters become bytes."""
+    backend = BackendTokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    pieces = ["<unk>", *CONTROL, *(f"<0x{byte:02X}>" for byte in range(256))]
+    backend.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=700, special_tokens=pieces))
+    spec = json.loads(backend.to_str())
+    spec["added_tokens"] = [t for t in spec["added_tokens"] if not t["content"].startswith("<0x")]
+    return Tokenizer(json.dumps(spec))
+
+
+TOKENIZERS = {"bytes": byte_tokenizer(), "byte-level": byte_level(), "sentence-piece": sentence_piece()}
+tokenizers = pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
+
+
+@tokenizers
+@given(text=st.text())
+def test_decoding_gives_the_text_back(tokenizer: Tokenizer, text: str) -> None:
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@tokenizers
+@pytest.mark.parametrize("name", CONTROL)
+def test_control_tokens_in_source_stay_text(tokenizer: Tokenizer, name: str) -> None:
+    text = f"x = '{name}'  # {name}"
+    ids = tokenizer.encode(text)
+    assert tokenizer.control_id(name) in tokenizer.control_ids
+    assert tokenizer.control_ids.isdisjoint(ids)
+    assert tokenizer.decode(ids) == text
+
+
+@tokenizers
+def test_nothing_is_put_before_a_text(tokenizer: Tokenizer) -> None:
+    joined = tokenizer.encode("return") + tokenizer.encode("(x)")
+    assert tokenizer.decode(joined) == "return(x)"
+
+
+@tokenizers
+@given(text=st.text())
+def test_healing_splits_without_loss_and_leaves_little(tokenizer: Tokenizer, text: str) -> None:
+    ids, removed = tokenizer.heal(text)
+    assert tokenizer.decode(ids) + removed == text
+    assert tokenizer.encode(text)[: len(ids)] == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "removed"),
+    [
+        ("return self.fo", ".fo"),  # ".foo" would be one token
+        ("    retu", " retu"),
+        ("x = compute_aver", "_aver"),
+        ("x\n", ""),
+        ("", ""),
+    ],
+)
+def test_healing_takes_back_the_last_word(text: str, removed: str) -> None:
+    backend = BackendTokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(
+                pattern=__import__("tokenizers").Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\s+(?!\S)|\s+"),
+                behavior="isolated",
+            ),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    texts = ["return self.foo\n    return x = compute_average"] * 9
+    backend.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet))
+    assert Tokenizer(backend.to_str()).heal(text).removed == removed
+
+
+@tokenizers
+def test_ids_starting_with_finds_continuations_and_parts(tokenizer: Tokenizer) -> None:
+    for required in (b"r", b"retu", b"    x"):
+        expected = {
+            index
+            for index, piece in enumerate(tokenizer.token_bytes)
+            if piece and (piece.startswith(required) or required.startswith(piece))
+        }
+        assert set(tokenizer.ids_starting_with(required)) == expected
+
+
+def test_a_missing_or_broken_file_is_a_clear_error(tmp_path) -> None:
+    with pytest.raises(ModelError, match=r"no tokenizer\.json"):
+        Tokenizer.from_folder(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="not a tokenizer"):
+        Tokenizer.from_folder(tmp_path)

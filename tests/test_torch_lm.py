@@ -1,0 +1,115 @@
+"""The torch engine against plain transformers: the same numbers, for less work."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from codefilter.errors import CancelledError, ModelError, UsageError
+from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, ModelIdentity
+from codefilter.lm.torch_lm import TorchLanguageModel, choose_device, choose_dtype
+from tests.tiny_models import save_tiny_model
+
+IDENTITY = ModelIdentity("tiny", "0", "qwen2.5-coder")
+
+
+@pytest.fixture(scope="module", params=["qwen2", "llama"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("tiny"), request.param)
+
+
+def naive_log_likelihood(folder: Path, ids: list[int], num_targets: int, dtype: torch.dtype) -> list[float]:
+    """One plain forward pass over everything, eager attention, full logits."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager").eval()
+    with torch.inference_mode():
+        scores = model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+    first = len(ids) - num_targets
+    return [scores[position - 1, ids[position]].item() for position in range(first, len(ids))]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.05)])
+def test_equal_to_plain_transformers(folder: Path, dtype: str, tolerance: float) -> None:
+    model = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype=dtype)
+    context = [(7 * i) % 256 for i in range(60)]
+    conts = [Continuation(tuple((i * j + 3) % 256 for j in range(10 + 7 * i)), 5 + i) for i in range(1, 6)]
+    for continuation, result in zip(conts, model.log_likelihoods(context, conts), strict=True):
+        ids = [*context, *continuation.token_ids]
+        expected = naive_log_likelihood(folder, ids, continuation.num_targets, getattr(torch, dtype))
+        mean_difference = sum(abs(a - b) for a, b in zip(result.per_token, expected, strict=True)) / len(
+            expected
+        )
+        assert mean_difference < tolerance
+
+
+def test_more_continuations_than_one_pass_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32")
+    context = list(range(50))
+    conts = [Continuation(tuple(range(i, i + 20)), 20) for i in range(8)]
+    expected = model.log_likelihoods(context, conts)
+    monkeypatch.setattr("codefilter.lm.torch_lm._MAX_PACKED_TOKENS", 30)
+    for result, other in zip(model.log_likelihoods(context, conts), expected, strict=True):
+        assert result.per_token == pytest.approx(other.per_token, abs=1e-4)
+
+
+def test_greedy_generation_equals_plain_transformers(folder: Path) -> None:
+    prompt = [(11 * i) % 250 for i in range(40)]
+    reference = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    expected = reference.generate(
+        torch.tensor([prompt]),
+        attention_mask=torch.ones(1, 40),
+        max_new_tokens=10,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )[0, 40:].tolist()
+    controls = [i for i, token in enumerate(expected) if token >= 256]
+    model = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32")
+    generation = model.generate(prompt, GenerationOptions(max_new_tokens=10))[0]
+    assert list(generation.token_ids) == expected[: controls[0] if controls else None]
+
+
+def test_cancellation_stops_between_layers(folder: Path) -> None:
+    model = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32")
+    cancellation = Cancellation()
+    layers = model._model.model.layers
+    reached = []
+    first = layers[0].register_forward_hook(lambda *args: cancellation.cancel())
+    second = layers[1].register_forward_hook(lambda *args: reached.append(1))
+    with pytest.raises(CancelledError):
+        model.generate([1, 2, 3], GenerationOptions(), cancellation)
+    assert not reached
+    first.remove()
+    second.remove()
+    expected = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32").generate(
+        [1, 2, 3], GenerationOptions(max_new_tokens=5)
+    )
+    assert (
+        model.generate([1, 2, 3], GenerationOptions(max_new_tokens=5))[0].token_ids == expected[0].token_ids
+    )
+
+
+def test_unknown_devices_types_and_folders_are_clear_errors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not available"):
+        choose_device("cuda:99" if not torch.cuda.is_available() else "tpu")
+    with pytest.raises(UsageError, match="unknown dtype"):
+        choose_dtype("int3", torch.device("cpu"))
+    with pytest.raises(ModelError, match=r"tokenizer\.json"):
+        TorchLanguageModel(tmp_path, IDENTITY)
+    (tmp_path / "tokenizer.json").write_text((save_tiny_model(tmp_path / "m") / "tokenizer.json").read_text())
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        TorchLanguageModel(tmp_path, IDENTITY)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_gpu_gives_the_same_scores(folder: Path) -> None:
+    context, conts = list(range(40)), [Continuation(tuple(range(i, i + 9)), 9) for i in range(5)]
+    on_cpu = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32").log_likelihoods(
+        context, conts
+    )
+    on_gpu = TorchLanguageModel(folder, IDENTITY, device="cuda", dtype="float32").log_likelihoods(
+        context, conts
+    )
+    for a, b in zip(on_cpu, on_gpu, strict=True):
+        assert a.per_token == pytest.approx(b.per_token, abs=1e-3)

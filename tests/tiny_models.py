@@ -1,0 +1,32 @@
+"""Small random transformers for tests: real architectures, real code paths, no download."""
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+
+from codefilter.lm import fake
+
+
+def save_tiny_model(folder: Path, architecture: str = "qwen2") -> Path:
+    """Two layers, the fake model's byte tokenizer, grouped-query attention as in the real model."""
+    torch.manual_seed(0)
+    shape = {
+        "vocab_size": 262,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": False,
+    }
+    config = Qwen2Config(**shape) if architecture == "qwen2" else LlamaConfig(**shape)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():  # random weights of the default size give almost flat distributions
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    model.save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(fake.byte_tokenizer_spec()))
+    return folder
