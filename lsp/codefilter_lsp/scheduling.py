@@ -4,8 +4,9 @@ In: work for the one thread that runs the model. Out: its result, or `asyncio.Ca
 answers as RequestCancelled.
 
 Notable: pygls cannot stop a handler that runs in a thread (``$/cancelRequest`` reaches only futures that have
-not started). So handlers are coroutines that wait here; when one is cancelled it answers, and only then does
-the thread see the `Cancellation` and end, typically within a few milliseconds.
+not started). So handlers are coroutines that wait here. Who replaces or cancels a request sets its
+`Cancellation` at once, not when the event loop comes round to the cancelled task: until then the thread could
+begin work that nobody waits for.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class NewestWins:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._waiting: dict[Hashable, asyncio.Task[Any]] = {}
+        self._waiting: dict[Hashable, tuple[asyncio.Task[Any], Cancellation]] = {}
 
     async def run(self, key: Hashable, work: Callable[[Cancellation], T]) -> T:
         """Do the work for the current task, after cancelling the task that still waits under this key.
@@ -34,16 +35,22 @@ class NewestWins:
         """
         task = asyncio.current_task()
         assert task is not None
-        older = self._waiting.get(key)
-        if older is not None:
-            older.cancel()
-        self._waiting[key] = task
+        if (older := self._waiting.get(key)) is not None:
+            older_task, older_cancellation = older
+            older_cancellation.cancel()
+            older_task.cancel()
         cancellation = Cancellation()
+        self._waiting[key] = task, cancellation
+
+        def begin() -> T:
+            cancellation.raise_if_cancelled()
+            return work(cancellation)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work, cancellation)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, begin)
         except asyncio.CancelledError:
             cancellation.cancel()
             raise
         finally:
-            if self._waiting.get(key) is task:
+            if self._waiting.get(key) == (task, cancellation):
                 del self._waiting[key]
