@@ -94,6 +94,7 @@ class LogLikelihood:
 
     total_nats: float
     per_token: tuple[float, ...]
+    entropies: tuple[float, ...] = ()  # in nats, of the prediction of each token; empty where not measured
 
     @property
     def num_tokens(self) -> int:

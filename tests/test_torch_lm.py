@@ -1,5 +1,6 @@
 """The torch engine against plain transformers: the same numbers, for less work."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from codefilter.errors import CancelledError, ModelError, UsageError
+from codefilter.lm import packing
 from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, ModelIdentity
 from codefilter.lm.torch_lm import TorchLanguageModel, choose_device, choose_dtype
 from tests.tiny_models import save_tiny_model
@@ -47,7 +49,8 @@ def test_more_continuations_than_one_pass_holds(folder: Path, monkeypatch: pytes
     context = list(range(50))
     conts = [Continuation(tuple(range(i, i + 20)), 20) for i in range(8)]
     expected = model.log_likelihoods(context, conts)
-    monkeypatch.setattr("codefilter.lm.torch_lm._MAX_PACKED_TOKENS", 30)
+    small = functools.partial(packing.packs, max_tokens=30)
+    monkeypatch.setattr("codefilter.lm.torch_lm.packs", small)
     for result, other in zip(model.log_likelihoods(context, conts), expected, strict=True):
         assert result.per_token == pytest.approx(other.per_token, abs=1e-4)
 

@@ -120,7 +120,8 @@ class LanguageModel(Protocol):
     ) -> list[LogLikelihood]:
         """Score continuations: log p(targets | context, what stands before them).
 
-        The shared context is computed once. Equal to scoring ``context + continuation`` one by one.
+        With the entropy of every scored prediction, where the engine sees whole distributions. The shared
+        context is computed once. Equal to scoring ``context + continuation`` one by one.
         The context must not be empty (the first target needs something before it).
         """
 

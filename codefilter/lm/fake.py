@@ -82,11 +82,10 @@ class FakeLanguageModel:
         for continuation in continuations:
             ids = [*context, *continuation.token_ids]
             first = len(ids) - continuation.num_targets
-            values = tuple(
-                float(decoding.log_softmax(self.logits(ids[:position]))[ids[position]])
-                for position in range(first, len(ids))
-            )
-            results.append(LogLikelihood(sum(values), values))
+            rows = [decoding.log_softmax(self.logits(ids[:position])) for position in range(first, len(ids))]
+            values = tuple(float(row[token]) for row, token in zip(rows, ids[first:], strict=True))
+            entropies = tuple(float(-(np.exp(row) * row).sum()) for row in rows)
+            results.append(LogLikelihood(sum(values), values, entropies))
         return results
 
     def generate(

@@ -26,11 +26,11 @@ from transformers.utils import logging as transformers_logging
 from codefilter.errors import CancelledError, ModelError, UsageError
 from codefilter.lm import decoding
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
+from codefilter.lm.packing import Pack, packs
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
 
 _ATTENTION = "codefilter_packed"
-_MAX_PACKED_TOKENS = 2048  # per forward pass: bounds the memory of activations
 
 
 def packed_attention(
@@ -152,40 +152,29 @@ class TorchLanguageModel:
         self._session.crop(len(shared))
         results: list[LogLikelihood] = []
         with self._cancelled_by(cancellation):
-            for batch in _batches(continuations):
-                results += self._score_packed([[last, *c.token_ids] for c in batch], batch, len(shared))
+            for pack in packs(last, len(shared), continuations):
+                results += pack.log_likelihoods(*self._score(pack, len(shared)))
         return results
 
-    def _score_packed(
-        self, sequences: list[list[int]], batch: Sequence[Continuation], shared: int
-    ) -> list[LogLikelihood]:
-        lengths = [len(sequence) for sequence in sequences]
-        positions = torch.cat([torch.arange(shared, shared + n) for n in lengths])
-        ends = np.cumsum(lengths)
-        # logits at position p predict the token at p + 1: the last target is predicted by the last but one
-        rows = [torch.arange(end - 1 - c.num_targets, end - 1) for end, c in zip(ends, batch, strict=True)]
-        targets = [t for c in batch for t in c.token_ids[len(c.token_ids) - c.num_targets :]]
-        scores: list[float] = []
-        if targets:
-            try:
-                logits = self.forward(
-                    [t for sequence in sequences for t in sequence],
-                    self._session.cache,
-                    positions,
-                    keep_logits=torch.cat(rows),
-                    segments=lengths,
-                )
-            finally:
-                self._session.crop(shared)
-            chosen = logits.gather(1, torch.tensor(targets, device=logits.device).unsqueeze(1)).squeeze(1)
-            scores = (chosen - logits.logsumexp(dim=1)).tolist()
-        results = []
-        start = 0
-        for continuation in batch:
-            values = tuple(scores[start : start + continuation.num_targets])
-            results.append(LogLikelihood(sum(values), values))
-            start += continuation.num_targets
-        return results
+    def _score(self, pack: Pack, shared: int) -> tuple[list[float], list[float]]:
+        """Log-probabilities of a pack's targets and entropies there; the session is left as it was."""
+        if not pack.targets.size:
+            return [], []
+        try:
+            logits = self.forward(
+                pack.token_ids.tolist(),
+                self._session.cache,
+                torch.from_numpy(pack.positions),
+                keep_logits=torch.from_numpy(pack.rows),
+                segments=pack.segments,
+            )
+        finally:
+            self._session.crop(shared)
+        targets = torch.from_numpy(pack.targets).to(logits.device)
+        log_probabilities = logits.log_softmax(dim=1)
+        entropies = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
+        chosen = log_probabilities.gather(1, targets.unsqueeze(1)).squeeze(1)
+        return chosen.tolist(), entropies.tolist()
 
     def forward(
         self,
@@ -258,20 +247,6 @@ class _TorchSession:
         for layer in self.cache.layers:  # of unequal length after a cancelled pass
             layer.crop(-max(0, layer.get_seq_length() - length))
         del self._token_ids[length:]
-
-
-def _batches(continuations: Sequence[Continuation]) -> Iterator[Sequence[Continuation]]:
-    """Consecutive continuations, each batch within `_MAX_PACKED_TOKENS` (one longer one goes alone)."""
-    start = 0
-    tokens = 0
-    for stop, continuation in enumerate(continuations):
-        length = len(continuation.token_ids) + 1
-        if tokens + length > _MAX_PACKED_TOKENS and stop > start:
-            yield continuations[start:stop]
-            start, tokens = stop, 0
-        tokens += length
-    if start < len(continuations):
-        yield continuations[start:]
 
 
 def _decoder_layers(model: torch.nn.Module) -> torch.nn.ModuleList:

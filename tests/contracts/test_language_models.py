@@ -51,6 +51,8 @@ def test_shared_scores_equal_scoring_one_by_one(
         alone = model.log_likelihoods(context[:1], [whole])[0]
         assert result.num_tokens == continuation.num_targets
         assert result.per_token == pytest.approx(alone.per_token, abs=1e-4)
+        assert result.entropies == pytest.approx(alone.entropies, abs=1e-3)
+        assert len(result.entropies) == continuation.num_targets
         assert result.total_nats == pytest.approx(sum(result.per_token))
 
 
