@@ -18,7 +18,7 @@ is expected of it complete the work.
 
 from codefilter.languages.definitions import Definition, definitions
 from codefilter.languages.imports import ImportedName, imports
-from codefilter.languages.syntax import SyntaxTree, has_syntax_error, identifiers, parse
+from codefilter.languages.syntax import SyntaxTree, count_errors, has_syntax_error, identifiers, parse
 from codefilter.languages.table import LANGUAGES, TEXT, Language, get_language, language_of, line_comment
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ImportedName",
     "Language",
     "SyntaxTree",
+    "count_errors",
     "definitions",
     "get_language",
     "has_syntax_error",

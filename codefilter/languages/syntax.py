@@ -104,6 +104,18 @@ def has_syntax_error(text: str, language: str) -> bool:
     return tree is None or tree.root.has_error
 
 
+def count_errors(tree: SyntaxTree, *, with_missing_tokens: bool = True) -> int:
+    """Number of ERROR nodes, and of tokens that the parser had to insert."""
+    count = 0
+    stack = [tree.root]
+    while stack:
+        node = stack.pop()
+        if node.has_error:
+            stack += node.children
+            count += node.is_error or (with_missing_tokens and node.is_missing)
+    return count
+
+
 def identifiers(text: str, language: str, start_line: int = 0, end_line: int | None = None) -> list[str]:
     """Names used in lines [start_line, end_line), in order of appearance, repetitions included.
 

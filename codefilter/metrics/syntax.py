@@ -7,14 +7,14 @@ on it, while `is_valid_in_place`, which is our own, counts missing tokens too.
 
 from __future__ import annotations
 
-from codefilter.languages import SyntaxTree, parse
+from codefilter.languages import count_errors, parse
 from codefilter.types import CompletionTask
 
 
 def has_error_node(text: str, language: str) -> bool:
     """Whether the tree has an ERROR node, or there is no tree (no grammar, or the parse took too long)."""
     tree = parse(text, language)
-    return tree is None or _count_errors(tree, with_missing_tokens=False) > 0
+    return tree is None or count_errors(tree, with_missing_tokens=False) > 0
 
 
 def is_valid_in_place(completion: str, task: CompletionTask) -> bool | None:
@@ -27,7 +27,7 @@ def is_valid_in_place(completion: str, task: CompletionTask) -> bool | None:
     if with_target is None:
         return None
     with_completion = parse(request.prefix + completion + request.suffix, request.language)
-    return with_completion is not None and _count_errors(with_completion) <= _count_errors(with_target)
+    return with_completion is not None and count_errors(with_completion) <= count_errors(with_target)
 
 
 def function_bodies(text: str, language: str) -> list[str] | None:
@@ -49,15 +49,3 @@ def function_bodies(text: str, language: str) -> list[str] | None:
                 return None
             bodies.append(tree.text(body))
     return bodies
-
-
-def _count_errors(tree: SyntaxTree, *, with_missing_tokens: bool = True) -> int:
-    """Number of ERROR nodes, and of tokens that the parser had to insert."""
-    count = 0
-    stack = [tree.root]
-    while stack:
-        node = stack.pop()
-        if node.has_error:
-            stack += node.children
-            count += node.is_error or (with_missing_tokens and node.is_missing)
-    return count

@@ -1,0 +1,67 @@
+"""How much to ask for at a place: the rest of one line, or a block.
+
+In: a `Place`. Out: an `Extent`. People accept a single line where they are in the middle of one, and welcome
+several where a block has just been opened: after ``def f():`` or ``{``, also below its docstring or comment.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from functools import lru_cache
+
+from codefilter.postprocess.place import CLOSERS, OPENERS, Place, Token, indentation_of, width
+
+_HEADER_CHARACTERS = 2_000  # enough for a long signature and its docstring
+_CLOSING = re.compile(r"[)\]};,\s]*")
+
+
+class Extent(StrEnum):
+    """What to ask the model for."""
+
+    WITHIN_LINE = "within line"  # something stands behind the cursor: nothing but the rest of this line
+    LINE = "line"
+    BLOCK = "block"
+
+
+def extent_of(place: Place) -> Extent:
+    """What fits at the cursor."""
+    if _CLOSING.fullmatch(place.rest) and opened_indentation(place) is not None:
+        return Extent.BLOCK
+    return Extent.WITHIN_LINE if place.rest.strip() else Extent.LINE
+
+
+@lru_cache(maxsize=4)  # several rules ask about one place
+def opened_indentation(place: Place) -> str | None:
+    """Indentation of the statement whose block is open and empty at the cursor; None where there is none."""
+    tokens = [token for token in place.tokens("", _HEADER_CHARACTERS) if token.kind != "comment"]
+    if place.language == "python":
+        if len(tokens) > 1 and tokens[-1].kind == "string" and not place.typed.strip():
+            tokens.pop()  # a docstring
+        start = _compound_statement(place, tokens)
+    else:
+        start = tokens[-1].start if tokens and tokens[-1].text == "{" and tokens[-1].kind == "mark" else None
+    if start is None:
+        return None
+    indentation = indentation_of(place.before[place.line_start(start) :])
+    if place.lines_below and width(indentation_of(place.lines_below[0])) > width(indentation):
+        return None  # the block has its content below
+    return indentation
+
+
+def _compound_statement(place: Place, tokens: list[Token]) -> int | None:
+    """Where the statement begins whose colon is the last token: outside brackets, behind a keyword."""
+    if not tokens or tokens[-1].text != ":":
+        return None
+    depth = 0
+    for token in reversed(tokens[:-1]):
+        if token.kind == "mark" and token.text in CLOSERS:
+            depth += 1
+        elif token.kind == "mark" and token.text in OPENERS:
+            depth -= 1
+        if depth < 0:
+            return None  # a slice, a dictionary, a lambda among arguments
+        line = place.before[place.line_start(token.start) : len(place.before) + token.start]
+        if depth == 0 and not line.strip():
+            return token.start if token.kind == "mark" and token.text.isalpha() else None
+    return None
