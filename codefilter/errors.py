@@ -11,6 +11,7 @@ The tree::
     │   ├── ModelMissingError  exit 1   known or named, but not on this machine
     │   ├── DownloadError      exit 1   no source delivered the weights
     │   └── IntegrityError     exit 1   bytes that do not have the promised sha256
+    ├── DatasetError           exit 1   a dataset that cannot be read, or does not fit its sources
     ├── FilterError            exit 1   a filter that lacks what it declares to need
     └── CancelledError         exit 130 the user or a newer request stopped the work
 
@@ -64,6 +65,10 @@ class DownloadError(ModelError):
 
 class IntegrityError(ModelError):
     """Bytes do not have the promised sha256."""
+
+
+class DatasetError(CodeFilterError):
+    """A labelled dataset cannot be read, or its text cannot be found again."""
 
 
 class FilterError(CodeFilterError):

@@ -14,10 +14,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 from codefilter.languages import definitions, identifiers, imports, parse
 from codefilter.request import count_lines
+from codefilter.source import Skipped, read_source, scan
 from codefilter.types import CompletionRequest, CompletionTask, Provenance, SourceFile, TaskLevel
 
 MIN_FILE_LINES = 20
@@ -186,6 +188,12 @@ class TaskRepository:
             if ours and (imported.original is None or defined_in - {file.source.path}):
                 names.add(imported.name)
         return names
+
+
+def read_repository(root: Path, name: str, version: str) -> TaskRepository:
+    """The files below a folder; `UsageError` where it is none."""
+    sources = [read_source(root, path) for path in scan(root).files]
+    return TaskRepository(name, version, tuple(s for s in sources if not isinstance(s, Skipped)))
 
 
 def _is_worth_asking(source: SourceFile) -> bool:

@@ -10,17 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codefilter.packages import PackagePin, fetch_package, load_corpora
-from codefilter.source import Skipped, read_source, scan
-from codefilter.tasks import TaskRepository, sample_levels
+from codefilter.tasks import TaskRepository, read_repository, sample_levels
 from codefilter.types import CompletionTask, TaskLevel
 
 
 def load_repository(pin: PackagePin) -> tuple[Path, TaskRepository]:
     """Fetch a package, if it is not in the cache, and read its sources."""
     root = fetch_package(pin)
-    sources = [read_source(root, path) for path in scan(root).files]
-    kept = tuple(source for source in sources if not isinstance(source, Skipped))
-    return root, TaskRepository(pin.name, pin.version, kept)
+    return root, read_repository(root, pin.name, pin.version)
 
 
 def sample_packages(

@@ -20,7 +20,7 @@ import typer
 from typer.exceptions import TyperException
 
 from codefilter import __version__
-from codefilter.cli import benchmark, models, speed
+from codefilter.cli import benchmark, dataset, models, speed
 from codefilter.cli.complete import complete_command
 from codefilter.cli.doctor import doctor_command
 from codefilter.cli.evaluate import evaluate_command
@@ -40,6 +40,7 @@ app.command("index")(index_command)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor_command)
 app.command("evaluate")(evaluate_command)
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(benchmark.app, name="benchmark")
 app.command("score")(score_command)
 app.add_typer(speed.app, name="speed")

@@ -62,7 +62,7 @@ def evaluate_command(
     overrides = {"model": model, "engine": engine, "device": device}
     settings = load_settings(None, config_file=config, overrides=overrides)
     parsed = [parse_arm(text, settings) for text in arms.split(",")]
-    counts = {_level(name): per_repo for name in levels.split(",")}
+    counts = {parse_level(name): per_repo for name in levels.split(",")}
     packages = tqdm(sample_packages(BENCHMARKS[benchmark], counts, seed), desc="tasks", unit="repository")
     repositories = _limited(list(packages), limit)
     loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
@@ -123,7 +123,8 @@ def _print(summaries: Sequence[ArmSummary], title: str) -> None:
     Console().print(table)
 
 
-def _level(name: str) -> TaskLevel:
+def parse_level(name: str) -> TaskLevel:
+    """A level by name; `UsageError` for an unknown one."""
     try:
         return TaskLevel(name)
     except ValueError:

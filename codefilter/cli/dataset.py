@@ -1,0 +1,126 @@
+"""`codefilter dataset`: build a labelled dataset from repositories, look at it, rebuild its text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from tqdm import tqdm
+
+from codefilter.cli.evaluate import parse_level
+from codefilter.config import load_settings
+from codefilter.paths import exclusive
+
+if TYPE_CHECKING:
+    from codefilter.dataset.build import Progress
+
+app = typer.Typer(name="dataset", help="Label tasks of repositories; look at labels.", no_args_is_help=True)
+
+
+@app.command("build")
+def build_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the dataset; an old one grows.")],
+    repos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REPO]...", help="Folders or packages of the manifest; none: all train packages."
+        ),
+    ] = None,
+    levels: Annotated[
+        str, typer.Option("--levels", help="line, api, chunk, function; by commas.")
+    ] = "line,api,chunk,function",
+    per_repo: Annotated[
+        int, typer.Option("--per-repo", min=1, help="Tasks per repository, in rounds of 10.")
+    ] = 10,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many tasks now.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", min=0.0, metavar="MINUTES", help="Stop after so long.")
+    ] = None,
+    controls: Annotated[int, typer.Option("--controls", min=3, help="Control chunks per task.")] = 3,
+    thresholds: Annotated[
+        tuple[float, float], typer.Option("--thresholds", help="T_n and T_p, corrected nats per token.")
+    ] = (-0.2, 0.2),
+    seed: Annotated[int, typer.Option("--seed", help="Which tasks and controls are drawn.")] = 0,
+    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
+    layout: Annotated[str | None, typer.Option("--layout", help="Where chunks stand in the prompt.")] = None,
+    retriever: Annotated[str | None, typer.Option("--retriever", help="What finds candidates.")] = None,
+    candidates: Annotated[int | None, typer.Option("--k", min=1, help="Candidates per task.")] = None,
+    prefix_tokens: Annotated[int | None, typer.Option("--prefix-tokens", help="Before the hole.")] = None,
+    suffix_tokens: Annotated[int | None, typer.Option("--suffix-tokens", help="After the hole.")] = None,
+    chunk_order: Annotated[str | None, typer.Option("--chunk-order", help="Of all chunks together.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, or refuse.")
+    ] = True,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Read settings from this file only.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the dataset's description as JSON.")] = False,
+) -> None:
+    """Label tasks of repositories. Killed at any moment, the same command goes on where it was."""
+    from codefilter.dataset.build import BuildPlan, build_dataset
+    from codefilter.dataset.sources import find_sources
+    from codefilter.dataset.storage import DatasetFolder, lock_name, refuse_existing
+    from codefilter.labeling import LabelOptions
+    from codefilter.lm.loading import load_model
+
+    overrides = {
+        "model": model,
+        "engine": engine,
+        "device": device,
+        "layout": layout,
+        "retriever": retriever,
+        "num_candidates": candidates,
+        "prefix_tokens": prefix_tokens,
+        "suffix_tokens": suffix_tokens,
+        "chunk_order": chunk_order,
+    }
+    settings = load_settings(None, config_file=config, overrides=overrides)
+    options = LabelOptions(
+        num_controls=controls, negative_threshold=thresholds[0], positive_threshold=thresholds[1], seed=seed
+    )
+    plan = BuildPlan(
+        per_repository=per_repo,
+        levels=tuple(parse_level(name) for name in levels.split(",")),
+        max_examples=limit,
+        time_limit_seconds=None if time_limit is None else 60 * time_limit,
+    )
+    sources = find_sources(repos or [])
+    if not resume:
+        refuse_existing(out)
+    with exclusive(
+        lock_name(out), on_wait=lambda: typer.echo(f"waiting for another build of {out}", err=True)
+    ):
+        loaded = load_model(
+            settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
+        )
+        with tqdm(desc="label", unit="task") as bar:
+            description = build_dataset(
+                sources, DatasetFolder(out), loaded, settings, options, plan, lambda p: _show(bar, p)
+            )
+    if as_json:
+        print(json.dumps(asdict(description), ensure_ascii=False, indent=1))
+        return
+    for source in description.sources:
+        if source.problem:
+            print(f"skipped {source.name}: {source.problem}")
+    if description.skipped:
+        print(f"{len(description.skipped)} tasks skipped; dataset.json says why")
+    if description.runs:
+        run = description.runs[-1]
+        print(
+            f"{run.examples} examples in {run.seconds / 60:.1f} minutes; see: codefilter dataset stats {out}"
+        )
+
+
+def _show(bar: tqdm[None], progress: Progress) -> None:
+    """One line: tasks done of all, tasks per minute and the time left by the mean so far."""
+    bar.total = progress.labelled + progress.remaining
+    bar.n = progress.labelled
+    rate = 60 * progress.labelled / progress.seconds if progress.seconds and progress.labelled else 0.0
+    left = f"{progress.remaining / rate:.0f} min left" if rate else "time left not known yet"
+    bar.set_postfix_str(f"{rate:.1f} tasks/min, {left}, {progress.repository}")

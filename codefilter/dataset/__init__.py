@@ -1,0 +1,1 @@
+"""Labelled examples as data: built, stored, looked at, rebuilt from references."""

@@ -1,0 +1,101 @@
+"""Where examples come from: folders, and packages of the manifest.
+
+In: what the command line names. Out: `RepositorySource`s, read only when their turn comes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codefilter.dataset.storage import SourceRecord
+from codefilter.errors import UsageError
+from codefilter.packages import PackagePin, fetch_package, load_corpora
+from codefilter.tasks import TaskRepository, read_repository
+
+
+@dataclass(frozen=True)
+class RepositorySource:
+    """One repository, by folder or by package."""
+
+    name: str
+    version: str
+    folder: Path | None = None
+    pin: PackagePin | None = None
+
+    @property
+    def root(self) -> Path:
+        """Its folder; a package is fetched on the first call."""
+        if self.folder is not None:
+            return self.folder
+        if self.pin is None:
+            raise ValueError(f"{self.name} is neither folder nor package")
+        return fetch_package(self.pin)
+
+    def read(self) -> TaskRepository:
+        """Its files."""
+        return read_repository(self.root, self.name, self.version)
+
+    def record(self, problem: str = "") -> SourceRecord:
+        """What the dataset remembers of it."""
+        return SourceRecord(self.name, self.version, self.pin.sha256 if self.pin else "", problem)
+
+
+def find_sources(names: Sequence[str]) -> list[RepositorySource]:
+    """Sources by name: an existing folder, or a package of the manifest, as ``name`` or ``name==version``.
+
+    Without names: every package of role "train".
+
+    Raises:
+        UsageError: nothing of that name, two of the same name, or a package that only benchmarks may use.
+    """
+    pins = {pin.name: pin for pin in load_corpora()}
+    if names:
+        found = [_find(name, pins) for name in names]
+    else:
+        found = [_of_package(pin) for pin in pins.values() if pin.role == "train"]
+    twice = {source.name for source in found if sum(source.name == other.name for other in found) > 1}
+    if twice:
+        raise UsageError(
+            f"several repositories are named {', '.join(sorted(twice))}", hint="Rename the folders."
+        )
+    return found
+
+
+def _find(name: str, pins: dict[str, PackagePin]) -> RepositorySource:
+    folder = Path(name)
+    if folder.is_dir():
+        folder = folder.resolve()
+        return RepositorySource(folder.name, _commit(folder), folder=folder)
+    package, _, version = name.partition("==")
+    pin = pins.get(package)
+    if pin is None or version not in ("", pin.version):
+        raise UsageError(
+            f"{name} is neither a folder nor a package of the manifest",
+            hint="See data/manifests/corpora.toml for the packages.",
+        )
+    if pin.role != "train":
+        raise UsageError(
+            f"{name} belongs to the benchmarks: nothing may be trained on it",
+            hint='Choose packages of role "train".',
+        )
+    return _of_package(pin)
+
+
+def _of_package(pin: PackagePin) -> RepositorySource:
+    return RepositorySource(pin.name, pin.version, pin=pin)
+
+
+def _commit(folder: Path) -> str:
+    """The commit of a git checkout; empty elsewhere."""
+    if not (folder / ".git").exists():
+        return ""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return found.stdout.strip()
