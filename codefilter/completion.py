@@ -30,6 +30,7 @@ from codefilter.types import Completion, CompletionRequest, FilterDecision, Prom
 class PreparedPrompt:
     """A prompt, and the decisions that it came from."""
 
+    in_file: InFileContext
     decisions: tuple[FilterDecision, ...]
     prompt: Prompt
     stage_seconds: dict[str, float]
@@ -54,26 +55,41 @@ class Completer:
 
     def complete(self, request: CompletionRequest, cancellation: Cancellation | None = None) -> Completion:
         """Complete one place; `CancelledError` soon after a cancellation."""
-        prepared = self.prepare(request, cancellation)
+        return self.generate(request, self.prepare(request, cancellation), cancellation)[0]
+
+    def generate(
+        self,
+        request: CompletionRequest,
+        prepared: PreparedPrompt,
+        cancellation: Cancellation | None = None,
+        *,
+        num_candidates: int = 1,
+        temperature: float = 0.0,
+    ) -> list[Completion]:
+        """Let the model continue a prompt; greedy at temperature 0, then there is one candidate."""
         options = GenerationOptions(
             max_new_tokens=request.max_new_tokens,
             max_lines=request.max_lines,
             required_text=prepared.prompt.healed_text,
+            num_candidates=num_candidates,
+            temperature=temperature,
         )
-        generation = self._model.generate(prepared.prompt.token_ids, options, cancellation)[0]
-        return Completion(
-            text=generation.text,
-            decisions=prepared.decisions,
-            prompt=prepared.prompt,
-            finish_reason=generation.finish_reason,
-            log_likelihood=generation.log_likelihood,
-            stage_seconds={
-                **prepared.stage_seconds,
-                "read": generation.prompt_seconds,
-                "write": generation.decode_seconds,
-            },
-            notices=tuple(self._notices(prepared.prompt)),
-        )
+        return [
+            Completion(
+                text=generation.text,
+                decisions=prepared.decisions,
+                prompt=prepared.prompt,
+                finish_reason=generation.finish_reason,
+                log_likelihood=generation.log_likelihood,
+                stage_seconds={
+                    **prepared.stage_seconds,
+                    "read": generation.prompt_seconds,
+                    "write": generation.decode_seconds,
+                },
+                notices=tuple(self._notices(prepared.prompt)),
+            )
+            for generation in self._model.generate(prepared.prompt.token_ids, options, cancellation)
+        ]
 
     def prepare(self, request: CompletionRequest, cancellation: Cancellation | None = None) -> PreparedPrompt:
         """Everything up to the prompt: what the model is about to read, and why."""
@@ -86,7 +102,7 @@ class Completer:
             decisions = self._filter.decide(request, candidates, FilterContext(in_file))
         with clock.stage("prompt"):
             prompt = self.build_prompt(request, in_file, decisions)
-        return PreparedPrompt(tuple(decisions), prompt, clock.seconds)
+        return PreparedPrompt(in_file, tuple(decisions), prompt, clock.seconds)
 
     def cut_in_file(self, request: CompletionRequest) -> InFileContext:
         """The in-file context, which does not depend on what is retrieved."""
