@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 from tqdm import tqdm
 
+from codefilter import __version__
 from codefilter.cli.evaluate import parse_level
 from codefilter.config import load_settings
-from codefilter.paths import exclusive
+from codefilter.paths import exclusive, write_atomically
 
 if TYPE_CHECKING:
     from codefilter.dataset.build import Progress
@@ -62,7 +68,7 @@ def build_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the dataset's description as JSON.")] = False,
 ) -> None:
     """Label tasks of repositories. Killed at any moment, the same command goes on where it was."""
-    from codefilter.dataset.build import BuildPlan, build_dataset
+    from codefilter.dataset.build import ROUND, BuildPlan, build_dataset
     from codefilter.dataset.sources import find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name, refuse_existing
     from codefilter.labeling import LabelOptions
@@ -83,9 +89,10 @@ def build_command(
     options = LabelOptions(
         num_controls=controls, negative_threshold=thresholds[0], positive_threshold=thresholds[1], seed=seed
     )
+    wanted = {parse_level(name) for name in levels.split(",")}
     plan = BuildPlan(
         per_repository=per_repo,
-        levels=tuple(parse_level(name) for name in levels.split(",")),
+        tasks_per_round={level: share for level, share in ROUND.items() if level in wanted},
         max_examples=limit,
         time_limit_seconds=None if time_limit is None else 60 * time_limit,
     )
@@ -114,6 +121,99 @@ def build_command(
         run = description.runs[-1]
         print(
             f"{run.examples} examples in {run.seconds / 60:.1f} minutes; see: codefilter dataset stats {out}"
+        )
+
+
+@app.command("choose")
+def choose_command(
+    arms: Annotated[
+        str, typer.Option("--arms", help="default, or SETTING=VALUE/SETTING=VALUE; several by commas.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the arms' labels.")],
+    repos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REPO]...", help="Folders or packages of the manifest; none: all train packages."
+        ),
+    ] = None,
+    tasks: Annotated[int, typer.Option("--tasks", min=1, help="Tasks, the same for every arm.")] = 60,
+    seed: Annotated[int, typer.Option("--seed", help="Which tasks and controls are drawn.")] = 0,
+    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
+    record: Annotated[Path | None, typer.Option("--record", help="Write the figures to this file.")] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure/--compare-only", help="Label what is missing, or only compare.")
+    ] = True,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Read settings from this file only.")
+    ] = None,
+) -> None:
+    """Compare prompt settings by the labels they give: signal to noise, nats and seconds."""
+    from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
+    from codefilter.dataset.sources import find_sources
+    from codefilter.evaluation import Arm
+    from codefilter.labeling import LabelOptions
+    from codefilter.lm.loading import load_model
+
+    overrides = {"model": model, "engine": engine, "device": device}
+    settings = load_settings(None, config_file=config, overrides=overrides)
+    options = LabelOptions(seed=seed)
+    parsed = [parse_label_arm(text, settings) for text in arms.split(",")]
+    if measure:
+        loaded = load_model(
+            settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
+        )
+
+        def bar_of(arm: Arm) -> Callable[[Progress], None]:
+            bar = tqdm(desc=arm.name, unit="task")
+            return lambda progress: _show(bar, progress)
+
+        run_arms(parsed, find_sources(repos or []), out, loaded, options, tasks, bar_of)
+    figures, pairs = compare_arms(parsed, out, options)
+    if record is not None:
+        content = {
+            "codefilter": __version__,
+            "model": settings.model,
+            "seed": seed,
+            "options": asdict(options),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+            "arms": [
+                asdict(f) | {"settings": asdict(a.settings)} for f, a in zip(figures, parsed, strict=True)
+            ],
+            "pairs": [asdict(pair) for pair in pairs],
+        }
+        write_atomically(record, json.dumps(content, indent=1) + "\n")
+    table = Table(title=f"{figures[0].tasks} tasks, the same for every arm", box=None, pad_edge=False)
+    for heading in (
+        "arm",
+        "signal/noise",
+        "> T_p",
+        "control > T_p",
+        "none",
+        "all",
+        "best",
+        "tokens",
+        "s/task",
+    ):
+        table.add_column(heading, justify="left" if heading == "arm" else "right")
+    for row in figures:
+        table.add_row(
+            row.arm,
+            f"{row.signal_to_noise:.2f}",
+            f"{100 * row.retrieved_above:.1f} %",
+            f"{100 * row.control_above:.1f} %",
+            f"{row.nats_none:.2f}",
+            f"{row.nats_all:.2f}",
+            f"{row.nats_best_or_none:.2f}",
+            f"{row.prompt_tokens_one_chunk:.0f}",
+            f"{row.seconds_per_task:.1f}",
+        )
+    Console().print(table)
+    for pair in pairs:
+        print(
+            f"{pair.first} and {pair.second}: correlation within tasks {pair.correlation_within_task:.2f}, "
+            f"signal/noise of their mean {pair.mean_signal_to_noise:.2f}"
         )
 
 

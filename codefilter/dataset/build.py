@@ -12,7 +12,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from codefilter import __version__
 from codefilter.completion import Completer
@@ -34,22 +34,33 @@ ROUND: Mapping[TaskLevel, int] = {
     TaskLevel.CHUNK: 3,
     TaskLevel.FUNCTION: 1,
 }
-ROUND_TASKS = sum(ROUND.values())
 
 
 @dataclass(frozen=True)
 class BuildPlan:
     """How much of what to label."""
 
-    per_repository: int = ROUND_TASKS  # rounded up to whole rounds
-    levels: tuple[TaskLevel, ...] = tuple(ROUND)
+    per_repository: int = sum(ROUND.values())  # rounded up to whole rounds
+    tasks_per_round: Mapping[TaskLevel, int] = field(default_factory=lambda: ROUND)
     max_examples: int | None = None  # in this run
     time_limit_seconds: float | None = None  # of this run; the task at work is finished
 
     @property
+    def round_tasks(self) -> int:
+        """Tasks that a repository gives in one round."""
+        return sum(self.tasks_per_round.values())
+
+    @property
     def rounds(self) -> int:
         """How often every repository takes its turn."""
-        return -(-self.per_repository // ROUND_TASKS)
+        return -(-self.per_repository // self.round_tasks)
+
+    def turn(self, repository: TaskRepository, number: int, seed: int) -> list[CompletionTask]:
+        """The tasks that a repository gives in one round."""
+        tasks: list[CompletionTask] = []
+        for level, share in self.tasks_per_round.items():
+            tasks += sample_tasks(repository, level, (number + 1) * share, seed)[number * share :]
+        return tasks
 
 
 @dataclass(frozen=True)
@@ -103,11 +114,10 @@ def build_dataset(
         dataset.describe(description)
         pool = {s.name: ControlRepository(s.name, s.version, r.sources) for s, r in usable}
         labeler_of = _LabelerFactory(model, settings, options, pool)
-        share = sum(ROUND[level] for level in plan.levels)
-        remaining = plan.rounds * share * len(usable)
+        remaining = plan.rounds * plan.round_tasks * len(usable)
         for number, (source, repository) in _turns(usable, plan.rounds):
-            wanted = [t for level in plan.levels for t in _turn(repository, level, number, options.seed)]
-            remaining -= share - len(wanted)
+            wanted = plan.turn(repository, number, options.seed)
+            remaining -= plan.round_tasks - len(wanted)
             missing = [task for task in wanted if task.task_id not in dataset]
             remaining -= len(wanted) - len(missing)
             labeler = labeler_of(source) if missing else None
@@ -167,12 +177,6 @@ def _turns(
     for number in range(rounds):
         for pair in usable:
             yield number, pair
-
-
-def _turn(repository: TaskRepository, level: TaskLevel, number: int, seed: int) -> list[CompletionTask]:
-    """The tasks of one level that a repository gives in one round."""
-    share = ROUND[level]
-    return sample_tasks(repository, level, (number + 1) * share, seed)[number * share :]
 
 
 class _LabelerFactory:

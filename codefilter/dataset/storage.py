@@ -188,6 +188,12 @@ def read_examples(folder: Path) -> Iterator[ExampleRecord]:
             yield record
 
 
+def num_examples(folder: Path) -> int:
+    """How many examples a dataset holds; 0 where there is none yet."""
+    begun = shards(folder) or (folder / JOURNAL_FILE).exists()
+    return sum(1 for _ in read_examples(folder)) if begun else 0
+
+
 def read_description(folder: Path) -> Description | None:
     """What a dataset was made with; None where there is none."""
     path = folder / DESCRIPTION_FILE

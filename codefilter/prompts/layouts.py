@@ -10,7 +10,7 @@ follows the middle token: while a line is typed the prompt only grows at its end
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codefilter.errors import UsageError
 from codefilter.languages import line_comment
@@ -32,6 +32,7 @@ class PromptParts:
     in_file: InFileContext
     chunks: tuple[Chunk, ...]
     format: FimFormat
+    show_scope: bool = False  # above a chunk's text, what encloses it
 
 
 def _control(name: str) -> list[Segment]:
@@ -62,7 +63,10 @@ def _repository_chunks(parts: PromptParts) -> list[Segment]:
         segments += _text(SegmentRole.HEADER, f"{parts.repository}\n")
     for chunk in parts.chunks:
         segments += _file_header(parts, chunk.path)
-        segments += _text(SegmentRole.CHUNK, _ending_in_newline(chunk.text), chunk.chunk_id)
+        scope = (
+            f"{line_comment(parts.language)} in {chunk.scope}\n" if parts.show_scope and chunk.scope else ""
+        )
+        segments += _text(SegmentRole.CHUNK, scope + _ending_in_newline(chunk.text), chunk.chunk_id)
     return segments
 
 
@@ -102,6 +106,11 @@ def repository(parts: PromptParts) -> list[Segment]:
     return [*_repository_chunks(parts), *header, *_in_file(parts, [], [])]
 
 
+def repository_scope(parts: PromptParts) -> list[Segment]:
+    """Like `repository`, with a comment above a chunk that names the class or function around it."""
+    return repository(replace(parts, show_scope=True))
+
+
 def after_suffix(parts: PromptParts) -> list[Segment]:
     """Chunks after the suffix (Repoformer, CODEFILTER): all in-file text is shared between chunks."""
     if not parts.format.fills_in_the_middle or parts.format.suffix_first:
@@ -133,6 +142,7 @@ def left_to_right(parts: PromptParts) -> list[Segment]:
 
 LAYOUTS: dict[str, Callable[[PromptParts], list[Segment]]] = {
     "repository": repository,
+    "repository-scope": repository_scope,
     "after-suffix": after_suffix,
     "in-prefix": in_prefix,
     "left-to-right": left_to_right,
