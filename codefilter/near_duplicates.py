@@ -1,0 +1,124 @@
+"""Texts that are nearly the same as another: what keeps test data out of training data, and the other way.
+
+In: (id, text) items and (id, text) references. Out: the items that have a near-duplicate, which reference it
+is, and how similar. A text is the set of its runs of five tokens; the similarity is the Jaccard index of two
+such sets (Allamanis, "The Adverse Effects of Code Duplication", arXiv 1812.06469, uses sets of tokens with
+0.8; runs of tokens are stricter, so that the threshold can be lower). White space does not count; names do.
+
+Notable: MinHash with locality-sensitive hashing (datasketch, MIT) only proposes pairs, and proposes too many;
+the similarity that decides and is returned is the exact one. The same texts give the same answer in every
+process: tokens are hashed by crc32, not by Python's own hash.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from datasketch import MinHash, MinHashLSH
+from numpy.typing import NDArray
+
+DEFAULT_THRESHOLD = 0.7
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_RUN = 5  # tokens of a shingle
+_PERMUTATIONS = 128
+_SPURIOUS_AND_MISSED = (0.1, 0.9)  # how bad proposed pairs that are none are, and pairs not proposed
+_MULTIPLIER = 0x01000193  # FNV's prime: odd, so that the order of tokens counts
+
+Shingles = NDArray[np.uint32]  # (runs,), sorted, each once
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """An item and the reference that is most like it."""
+
+    item_id: str
+    reference_id: str
+    similarity: float  # Jaccard index of the sets of five-token runs, threshold to 1
+
+
+def find_near_duplicates(
+    items: Iterable[tuple[str, str]],
+    references: Iterable[tuple[str, str]],
+    threshold: float = DEFAULT_THRESHOLD,
+) -> list[NearDuplicate]:
+    """Items that are at least `threshold` similar to a reference, in the items' order, each once.
+
+    Args:
+        items: (id, text); texts without a token have no duplicates.
+        references: (id, text), ids distinct; about 2 kB of memory each.
+        threshold: similarity from which on two texts are near-duplicates, above 0 and at most 1.
+
+    Raises:
+        ValueError: a threshold out of range, or two references with the same id.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold {threshold} is not above 0 and at most 1")
+    lsh = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=_SPURIOUS_AND_MISSED)
+    sketcher = _Sketcher()
+    known: dict[str, Shingles] = {}
+    for reference_id, text in references:
+        shingles = sketcher.shingles(text)
+        if shingles.size:
+            lsh.insert(reference_id, sketcher.sketch(shingles))
+            known[reference_id] = shingles
+    found = []
+    for item_id, text in items:
+        shingles = sketcher.shingles(text)
+        if not shingles.size:
+            continue
+        proposed = sorted(lsh.query(sketcher.sketch(shingles)))
+        rated = [(similarity(shingles, known[reference_id]), reference_id) for reference_id in proposed]
+        best = max(rated, key=lambda pair: pair[0], default=(0.0, ""))
+        if best[0] >= threshold:
+            found.append(NearDuplicate(item_id, best[1], best[0]))
+    return found
+
+
+def similarity(first: Shingles, second: Shingles) -> float:
+    """Jaccard index of two sets of which one is not empty."""
+    common = np.intersect1d(first, second, assume_unique=True).size
+    return float(common / (first.size + second.size - common))
+
+
+class _Sketcher:
+    """Text → shingles → MinHash, with what is shared between texts."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[str, int] = {}
+        self._permutations = MinHash(num_perm=_PERMUTATIONS).permutations
+
+    def shingles(self, text: str) -> Shingles:
+        """Hashes of all runs of tokens; of the whole text where it is shorter than a run."""
+        tokens = _TOKEN.findall(text)
+        if not tokens:
+            return np.empty(0, np.uint32)
+        hashes = np.array([self._hash(token) for token in tokens], np.uint32)
+        return np.unique(_runs(hashes, min(_RUN, len(tokens))))
+
+    def sketch(self, shingles: Shingles) -> MinHash:
+        """The MinHash of a set that is not empty."""
+        sketch = MinHash(
+            num_perm=_PERMUTATIONS, hashfunc=int, permutations=self._permutations, scheme="affine32"
+        )
+        sketch.update_batch(shingles.tolist())
+        return sketch
+
+    def _hash(self, token: str) -> int:
+        value = self._hashes.get(token)
+        if value is None:
+            value = self._hashes[token] = zlib.crc32(token.encode("utf-8", "surrogatepass"))
+        return value
+
+
+def _runs(hashes: NDArray[np.uint32], length: int) -> NDArray[np.uint32]:
+    """One hash for every run of so many tokens, (tokens - length + 1,); sums wrap around at 32 bits."""
+    count = hashes.size - length + 1
+    runs = np.zeros(count, np.uint32)
+    for offset in range(length):
+        runs = runs * np.uint32(_MULTIPLIER) + hashes[offset : offset + count]
+    return runs
