@@ -114,7 +114,9 @@ def test_the_draft_is_what_the_model_writes_without_chunks(shop: Path) -> None:
     assert 0 < len(example.draft_token_ids) <= 7
     assert example.baseline.draft.num_tokens == len(example.draft_token_ids)
     # greedy: along its own draft the model is as sure as it can be
-    assert example.baseline.draft.total_nats >= max(c.reading.draft.total_nats for c in example.controls) - 1e-6
+    assert (
+        example.baseline.draft.total_nats >= max(c.reading.draft.total_nats for c in example.controls) - 1e-6
+    )
 
 
 def test_controls_are_of_other_repositories_of_matching_length_and_repeat(shop: Path) -> None:

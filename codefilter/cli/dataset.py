@@ -184,7 +184,7 @@ def choose_command(
             "pairs": [asdict(pair) for pair in pairs],
         }
         write_atomically(record, json.dumps(content, indent=1) + "\n")
-    table = Table(title=f"{figures[0].tasks} tasks, the same for every arm", box=None, pad_edge=False)
+    table = Table(title=f"{figures[0].examples} tasks, the same for every arm", box=None, pad_edge=False)
     for heading in (
         "arm",
         "signal/noise",
@@ -199,10 +199,10 @@ def choose_command(
         table.add_column(heading, justify="left" if heading == "arm" else "right")
     for row in figures:
         table.add_row(
-            row.arm,
+            row.name,
             f"{row.signal_to_noise:.2f}",
-            f"{100 * row.retrieved_above:.1f} %",
-            f"{100 * row.control_above:.1f} %",
+            f"{100 * row.positive:.1f} %",
+            f"{100 * row.control_positive:.1f} %",
             f"{row.nats_none:.2f}",
             f"{row.nats_all:.2f}",
             f"{row.nats_best_or_none:.2f}",

@@ -64,6 +64,11 @@ class StageSeconds:
     controls: float
     all: float
 
+    @property
+    def total(self) -> float:
+        """The task's time."""
+        return self.retrieve + self.draft + self.baseline + self.chunks + self.controls + self.all
+
 
 @dataclass(frozen=True)
 class ExampleRecord:

@@ -24,10 +24,11 @@ from codefilter.dataset.records import ExampleRecord, from_json, to_json
 from codefilter.errors import DatasetError, UsageError
 from codefilter.labeling import LabelOptions
 from codefilter.lm.base import ModelIdentity
-from codefilter.paths import atomic_file, write_atomically
+from codefilter.paths import atomic_file, remove_leftovers, write_atomically
 from codefilter.types import content_hash
 
 SHARD_EXAMPLES = 200
+SHARDS = "labels-*.parquet"
 JOURNAL_FILE = "journal.jsonl"
 DESCRIPTION_FILE = "dataset.json"
 FORMAT = 1
@@ -95,6 +96,8 @@ class DatasetFolder:
             UsageError: the folder's labels were made with another recipe.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        for name in (DESCRIPTION_FILE, JOURNAL_FILE, SHARDS):
+            remove_leftovers(self.folder / name)
         description = read_description(self.folder)
         if description is None:
             description = Description(recipe)
@@ -234,7 +237,7 @@ def lock_name(folder: Path) -> str:
 
 def shards(folder: Path) -> list[Path]:
     """The Parquet files of a dataset, in order."""
-    return sorted(folder.glob("labels-*.parquet"))
+    return sorted(folder.glob(SHARDS))
 
 
 def write_shard(path: Path, records: Sequence[ExampleRecord]) -> None:

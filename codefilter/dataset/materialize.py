@@ -1,0 +1,165 @@
+"""References → examples with their text, every hash checked.
+
+In: `ExampleRecord`s and the repositories that they name. Out: `TextExample`s, in memory for training, or as
+Parquet beside nothing that is published: the text is other people's code.
+Notable: a reference names a whole file's hash, the target's and every chunk's; text that is not exactly what
+was labelled is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codefilter.chunking import chunk_file
+from codefilter.dataset.records import ChunkRecord, ExampleRecord, to_json
+from codefilter.dataset.storage import SCHEMA
+from codefilter.errors import DatasetError
+from codefilter.paths import atomic_file
+from codefilter.source import Skipped, read_source
+from codefilter.tasks import LineSpan, make_task
+from codefilter.types import Chunk, CompletionTask, SourceFile, TaskLevel, content_hash
+
+TEXT_SHARD_EXAMPLES = 500
+
+
+@dataclass(frozen=True)
+class TextExample:
+    """A labelled task with all its text."""
+
+    record: ExampleRecord
+    task: CompletionTask
+    chunks: tuple[Chunk, ...]  # as `record.chunks`
+    controls: tuple[Chunk, ...]  # as `record.controls`
+
+
+class Materializer:
+    """Finds the text of references; files of the last repositories stay in memory."""
+
+    def __init__(self, roots: Mapping[str, Path], chunker: str = "syntax") -> None:
+        """`roots` by repository name; `chunker` as the labels were made with, for symbols and scopes."""
+        self._roots = roots
+        self._chunker = chunker
+        self._source = lru_cache(maxsize=512)(self._read)
+        self._chunks = lru_cache(maxsize=512)(self._cut)
+
+    def materialize(self, record: ExampleRecord) -> TextExample:
+        """One example with its text.
+
+        Raises:
+            DatasetError: a repository is not here, or a text is not what was labelled.
+        """
+        source = self._source(record.repository, record.path)
+        self._check(content_hash(source.text) == record.file_sha256, record.example_id, record.path)
+        span = LineSpan(record.start_line, record.end_line)
+        task = make_task(record.repository, record.version, source, span, TaskLevel(record.level))
+        self._check(content_hash(task.target) == record.target_sha256, record.example_id, "its target")
+        chunks = tuple(self._chunk(record, chunk) for chunk in record.chunks)
+        return TextExample(
+            record, task, chunks, tuple(self._chunk(record, chunk) for chunk in record.controls)
+        )
+
+    def _chunk(self, record: ExampleRecord, reference: ChunkRecord) -> Chunk:
+        span = (reference.start_line, reference.end_line)
+        known = self._chunks(reference.repository, reference.path).get(span)
+        if known is None:  # a control takes as many lines as it needs
+            source = self._source(reference.repository, reference.path)
+            text = "\n".join(source.text.split("\n")[slice(*span)])
+            known = Chunk(reference.path, text, *span, reference.language)
+        self._check(known.chunk_id == reference.chunk_id, record.example_id, f"a chunk of {reference.path}")
+        return known
+
+    def _read(self, repository: str, path: str) -> SourceFile:
+        if repository not in self._roots:
+            raise DatasetError(
+                f"the labels need {repository}, which is not among the repositories given",
+                hint="Name the folder that it was labelled from.",
+            )
+        source = read_source(self._roots[repository], path)
+        if isinstance(source, Skipped):
+            raise DatasetError(
+                f"{repository}/{path} cannot be read: {source.reason}",
+                hint="The repository must be exactly as it was labelled.",
+            )
+        return source
+
+    def _cut(self, repository: str, path: str) -> dict[tuple[int, int], Chunk]:
+        chunks = chunk_file(self._source(repository, path), self._chunker).chunks
+        return {(chunk.start_line, chunk.end_line): chunk for chunk in chunks}
+
+    @staticmethod
+    def _check(is_same: bool, example_id: str, what: str) -> None:
+        if not is_same:
+            raise DatasetError(
+                f"{example_id}: {what} is not the text that was labelled",
+                hint="The repository must be exactly as it was labelled: same version, no changes.",
+            )
+
+
+def write_text(examples: Iterable[TextExample], folder: Path, parts: Mapping[str, str]) -> dict[str, int]:
+    """Write examples as Parquet, ``PART-NNNNN.parquet``, which `datasets.load_dataset` takes for its splits.
+
+    Args:
+        examples: in any order.
+        folder: where to; not to be published.
+        parts: repository → part ("train", "validation", "test"); "train" where it is not named.
+
+    Returns:
+        How many examples each part has.
+    """
+    waiting: dict[str, list[TextExample]] = defaultdict(list)
+    written: dict[str, int] = defaultdict(int)
+
+    def empty(part: str) -> None:
+        number = written[part] // TEXT_SHARD_EXAMPLES
+        _write(folder / f"{part}-{number:05}.parquet", waiting[part])
+        written[part] += len(waiting[part])
+        waiting[part].clear()
+
+    for example in examples:
+        part = parts.get(example.record.repository, "train")
+        waiting[part].append(example)
+        if len(waiting[part]) == TEXT_SHARD_EXAMPLES:
+            empty(part)
+    for part in [part for part, rest in waiting.items() if rest]:
+        empty(part)
+    return dict(written)
+
+
+_TEXT_FIELDS = [
+    pa.field("prefix", pa.string(), nullable=False),
+    pa.field("target", pa.string(), nullable=False),
+    pa.field("suffix", pa.string(), nullable=False),
+    pa.field("chunk_texts", pa.list_(pa.string()), nullable=False),
+    pa.field("chunk_symbols", pa.list_(pa.string()), nullable=False),
+    pa.field("control_texts", pa.list_(pa.string()), nullable=False),
+]
+TEXT_SCHEMA = pa.schema([*SCHEMA, *_TEXT_FIELDS])
+
+
+def _write(path: Path, examples: Sequence[TextExample]) -> None:
+    rows = [
+        to_json(example.record)
+        | {
+            "prefix": example.task.request.prefix,
+            "target": example.task.target,
+            "suffix": example.task.request.suffix,
+            "chunk_texts": [chunk.text for chunk in example.chunks],
+            "chunk_symbols": [chunk.symbol for chunk in example.chunks],
+            "control_texts": [chunk.text for chunk in example.controls],
+        }
+        for example in examples
+    ]
+    with atomic_file(path) as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema=TEXT_SCHEMA), file, compression="zstd")
+
+
+def materialize_all(records: Iterable[ExampleRecord], materializer: Materializer) -> Iterator[TextExample]:
+    """Every example with its text; the first that does not fit its sources is a `DatasetError`."""
+    return (materializer.materialize(record) for record in records)

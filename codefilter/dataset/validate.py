@@ -1,0 +1,99 @@
+"""Does a dataset hold what it says? Every number that follows from others is computed again.
+
+In: a dataset's folder; on request its repositories. Out: what is wrong, one sentence each; nothing if all is
+well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from codefilter.dataset.materialize import Materializer
+from codefilter.dataset.records import DIGITS, PER_TOKEN_DIGITS, ChunkRecord, ExampleRecord
+from codefilter.dataset.split import read_splits
+from codefilter.dataset.storage import Description, read_description, read_examples
+from codefilter.errors import DatasetError
+from codefilter.labeling import CONTROL_RETRIEVER, LabelOptions, polarity_of
+
+_TOLERANCE = 10.0**-PER_TOKEN_DIGITS  # of a mean of rounded values
+_EXACT = 3 * 10.0**-DIGITS  # of sums and differences of rounded values, as 32-bit numbers
+
+
+def validate(folder: Path, roots: Mapping[str, Path] | None = None) -> Iterator[str]:
+    """Sentences about what is wrong.
+
+    Args:
+        folder: the dataset.
+        roots: repositories by name; with them every text's hash is checked too.
+    """
+    description = read_description(folder)
+    if description is None:
+        yield "dataset.json is missing: nobody knows what the labels were made with"
+        return
+    records = list(read_examples(folder))
+    for example_id, count in Counter(record.example_id for record in records).items():
+        if count > 1:
+            yield f"{example_id} stands {count} times in it"
+    known = {source.name for source in description.sources}
+    for record in records:
+        yield from (f"{record.example_id}: {problem}" for problem in _problems(record, description, known))
+    yield from _split_problems(folder, {record.repository for record in records})
+    if roots is not None:
+        materializer = Materializer(roots, description.recipe.chunker)
+        for record in records:
+            try:
+                materializer.materialize(record)
+            except DatasetError as error:
+                yield error.message
+
+
+def _problems(record: ExampleRecord, description: Description, known: set[str]) -> Iterator[str]:
+    options = description.recipe.options
+    if record.repository not in known:
+        yield f"{record.repository} is not among the sources"
+    if len(record.controls) < options.num_controls:
+        yield f"{len(record.controls)} controls, {options.num_controls} are promised"
+    if any(control.repository == record.repository for control in record.controls):
+        yield "a control is of the task's own repository"
+    if not record.chunks or len(record.chunks) > description.recipe.num_candidates:
+        yield f"{len(record.chunks)} chunks"
+    if [chunk.rank for chunk in record.chunks] != list(range(len(record.chunks))):
+        yield "the chunks' ranks are not 0, 1, 2, ..."
+    tokens = len(record.baseline.target_nats)
+    readings = [record.everything, *(chunk.reading for chunk in (*record.chunks, *record.controls))]
+    if not tokens or any(len(reading.target_nats) != tokens for reading in readings):
+        yield "the target has not the same number of tokens everywhere"
+        return
+    if any(len(reading.draft_nats) != len(record.draft_token_ids) for reading in readings):
+        yield "the draft has not the same number of tokens everywhere"
+    floor = sum(control.impact for control in record.controls) / max(1, len(record.controls))
+    if abs(floor - record.control_mean) > _EXACT:
+        yield f"the mean of the controls is {floor:.5f}, not {record.control_mean:.5f}"
+    for chunk in (*record.chunks, *record.controls):
+        yield from _chunk_problems(chunk, record, options)
+
+
+def _chunk_problems(chunk: ChunkRecord, record: ExampleRecord, options: LabelOptions) -> Iterator[str]:
+    what = f"{CONTROL_RETRIEVER if chunk in record.controls else 'chunk'} {chunk.rank}"
+    tokens = len(record.baseline.target_nats)
+    mean = (sum(chunk.reading.target_nats) - record.baseline_nats) / tokens
+    if abs(mean - chunk.impact) > _TOLERANCE:
+        yield f"{what}: its impact is {mean:.4f}, not {chunk.impact:.4f}"
+    if abs(chunk.impact_total / tokens - chunk.impact) > _EXACT:
+        yield f"{what}: impact of the whole target and per token disagree"
+    if abs(chunk.impact - record.control_mean - chunk.impact_corrected) > _EXACT:
+        yield f"{what}: raw and corrected impact disagree"
+    near = min(
+        abs(chunk.impact_corrected - t) for t in (options.positive_threshold, options.negative_threshold)
+    )
+    if near > _EXACT and polarity_of(chunk.impact_corrected, options) != chunk.polarity:
+        yield f"{what}: polarity {chunk.polarity} with {chunk.impact_corrected:.4f}"
+
+
+def _split_problems(folder: Path, repositories: set[str]) -> Iterator[str]:
+    parts = read_splits(folder)
+    missing = sorted(repositories - parts.keys()) if parts else []
+    if missing:
+        yield f"splits.json says nothing of {', '.join(missing)}"

@@ -1,0 +1,78 @@
+"""Builds of a dataset that are killed (SIGKILL) at random points; run as a script by `test_dataset`.
+
+In: a folder with the repositories ``shop`` and ``weather``, a seed. Every build runs in a child that kills
+itself at one of its operations on the dataset's files (open, rename, remove), as counted by an audit hook; a
+second child finishes the work. Out: one folder per trial, ``trial-N``, and how many builds were really
+killed, on stdout.
+Notable: children are forked from this process, which has imported everything and has no threads, so twenty
+trials take seconds.
+"""
+
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+from codefilter.config import Settings
+from codefilter.dataset.build import BuildPlan, build_dataset
+from codefilter.dataset.sources import find_sources
+from codefilter.dataset.storage import DatasetFolder
+from codefilter.labeling import LabelOptions
+from codefilter.lm.fake import FakeLanguageModel
+from codefilter.types import TaskLevel
+
+TRIALS = 20
+WATCHED = {"open", "os.rename", "os.remove"}
+PLAN = BuildPlan(per_repository=6, tasks_per_round={TaskLevel.LINE: 2, TaskLevel.CHUNK: 1})
+SMALL = Settings(prefix_tokens=120, suffix_tokens=40, cross_file_tokens=4000, num_candidates=3)
+
+
+def build(root: Path, out: Path) -> None:
+    """Build from the two repositories below the root."""
+    sources = find_sources([str(root / "shop"), str(root / "weather")])
+    options = LabelOptions(draft_tokens=3)
+    build_dataset(sources, DatasetFolder(out), FakeLanguageModel(), SMALL, options, PLAN)
+
+
+def run_child(root: Path, out: Path, kill_at: int | None) -> tuple[bool, int]:
+    """Build in a child; (whether it was killed, operations that it did)."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        done = 0
+
+        def count(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal done
+            if event in WATCHED and arguments and str(out) in str(arguments[0]):
+                done += 1
+                if done == kill_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        build(root, out)
+        os.write(writing, str(done).encode())
+        os._exit(0)
+    os.close(writing)
+    operations = os.read(reading, 100)
+    os.close(reading)
+    _, status = os.waitpid(child, 0)
+    killed = os.WIFSIGNALED(status)
+    assert killed or status == 0, f"the build failed: {status}"
+    return killed, int(operations or b"0")
+
+
+def main(root: Path, seed: int) -> None:
+    """Run all trials."""
+    _, operations = run_child(root, root / "whole", None)
+    points = random.Random(seed).sample(range(1, operations + 1), TRIALS)
+    kills = 0
+    for number, point in enumerate(points):
+        out = root / f"trial-{number}"
+        kills += run_child(root, out, point)[0]
+        run_child(root, out, None)
+    print(kills)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,326 @@
+"""Datasets: nothing lost, nothing twice, references that find their text again, splits by repository."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codefilter.dataset.build import BuildPlan, Progress, build_dataset
+from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
+from codefilter.dataset.figures import agreement, label_figures
+from codefilter.dataset.materialize import Materializer, write_text
+from codefilter.dataset.records import ExampleRecord, from_json, to_json
+from codefilter.dataset.sources import RepositorySource, find_sources
+from codefilter.dataset.split import read_splits, split_repositories, write_splits
+from codefilter.dataset.storage import (
+    JOURNAL_FILE,
+    DatasetFolder,
+    Description,
+    read_description,
+    read_examples,
+    shards,
+)
+from codefilter.dataset.validate import validate
+from codefilter.errors import CodeFilterError, DatasetError, UsageError
+from codefilter.labeling import LabelOptions
+from codefilter.lm.fake import FakeLanguageModel
+from codefilter.types import Polarity, TaskLevel
+from tests.killed_builds import PLAN, SMALL, TRIALS
+from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
+
+OPTIONS = LabelOptions(draft_tokens=3)
+
+
+@pytest.fixture
+def repositories(tmp_path: Path) -> list[RepositorySource]:
+    write_repository(tmp_path / "shop", SHOP_FILES)
+    write_repository(tmp_path / "weather", WEATHER_FILES)
+    return find_sources([str(tmp_path / "shop"), str(tmp_path / "weather")])
+
+
+def build(
+    sources: list[RepositorySource], out: Path, plan: BuildPlan = PLAN, options: LabelOptions = OPTIONS
+) -> Description:
+    return build_dataset(sources, DatasetFolder(out), FakeLanguageModel(), SMALL, options, plan)
+
+
+def numbers(folder: Path) -> dict[str, ExampleRecord]:
+    """Examples by id, without the seconds that they took."""
+    records = list(read_examples(folder))
+    assert len({record.example_id for record in records}) == len(records)
+    return {record.example_id: replace(record, seconds=records[0].seconds) for record in records}
+
+
+def same_numbers(first: Path, second: Path) -> bool:
+    left, right = numbers(first), numbers(second)
+    seconds = next(iter(left.values())).seconds
+    return left == {name: replace(record, seconds=seconds) for name, record in right.items()}
+
+
+def test_builds_killed_at_twenty_random_points_lose_nothing(tmp_path: Path) -> None:
+    write_repository(tmp_path / "shop", SHOP_FILES)
+    write_repository(tmp_path / "weather", WEATHER_FILES)
+    script = [sys.executable, "-m", "tests.killed_builds", str(tmp_path), "7"]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == TRIALS
+    assert len(numbers(tmp_path / "whole")) == 12
+    for number in range(TRIALS):
+        trial = tmp_path / f"trial-{number}"
+        assert same_numbers(trial, tmp_path / "whole")
+        assert (trial / JOURNAL_FILE).read_bytes() == b""
+        assert not list(trial.glob(".*.tmp"))
+
+
+def test_a_torn_line_of_the_journal_is_made_again(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "torn", tmp_path / "whole"
+    build(repositories, whole)
+    folder = DatasetFolder(out)
+    folder.open(read_description(whole).recipe)  # type: ignore[union-attr]
+    first, second, *_ = read_examples(whole)
+    folder.append(first)
+    complete = (out / JOURNAL_FILE).read_bytes()
+    folder.append(second)
+    (out / JOURNAL_FILE).write_bytes((out / JOURNAL_FILE).read_bytes()[:-100])
+    assert [record.example_id for record in read_examples(out)] == [first.example_id]
+    reopened = DatasetFolder(out)
+    reopened.open(read_description(whole).recipe)  # type: ignore[union-attr]
+    assert (out / JOURNAL_FILE).read_bytes() == complete
+    assert first.example_id in reopened
+    assert second.example_id not in reopened
+    build(repositories, out)
+    assert same_numbers(out, whole)
+
+
+def test_a_larger_number_per_repository_only_adds(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    out = tmp_path / "labels"
+    build(repositories, out, replace(PLAN, per_repository=3))
+    before = list(read_examples(out))
+    build(repositories, out)
+    after = list(read_examples(out))
+    assert after[: len(before)] == before
+    assert len(after) == 2 * len(before) == 12
+    runs = read_description(out).runs  # type: ignore[union-attr]
+    assert [run.examples for run in runs] == [6, 6]
+
+
+def test_a_slice_ends_at_its_limit_and_the_next_goes_on(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    out = tmp_path / "labels"
+    build(repositories, out, replace(PLAN, max_examples=5))
+    assert len(numbers(out)) == 5
+    build(repositories, out, replace(PLAN, time_limit_seconds=0.0))
+    assert len(numbers(out)) == 5
+    build(repositories, out)
+    assert len(numbers(out)) == 12
+
+
+def test_progress_counts_down_to_nothing(repositories: list[RepositorySource], tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    dataset = DatasetFolder(tmp_path / "labels")
+    build_dataset(repositories, dataset, FakeLanguageModel(), SMALL, OPTIONS, PLAN, seen.append)
+    assert (seen[0].labelled, seen[0].remaining) == (0, 12)
+    assert (seen[-1].labelled, seen[-1].remaining) == (12, 0)
+
+
+def test_bad_repositories_are_skipped_with_their_reason(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    gone = RepositorySource("gone", "", folder=tmp_path / "gone")
+    (empty,) = find_sources([str(tmp_path / "empty")])
+    description = build([empty, *repositories, gone], tmp_path / "labels")
+    problems = {source.name: source.problem for source in description.sources}
+    assert problems["empty"] == "only 0 source files"
+    assert "gone" in problems["gone"]
+    assert problems["shop"] == problems["weather"] == ""
+    assert len(numbers(tmp_path / "labels")) == 12
+
+
+def test_labels_of_another_recipe_are_refused(repositories: list[RepositorySource], tmp_path: Path) -> None:
+    build(repositories, tmp_path / "labels", replace(PLAN, max_examples=1))
+    with pytest.raises(UsageError, match="was labelled with options"):
+        build(repositories, tmp_path / "labels", options=replace(OPTIONS, num_controls=4))
+
+
+def test_benchmark_packages_cannot_be_trained_on() -> None:
+    with pytest.raises(UsageError, match="belongs to the benchmarks"):
+        find_sources(["asyncvarlink"])
+    with pytest.raises(UsageError, match="neither a folder nor a package"):
+        find_sources(["amebo==0.0.0"])
+    assert {source.pin.role for source in find_sources([]) if source.pin is not None} == {"train"}
+
+
+def test_full_shards_are_never_written_again(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codefilter.dataset.storage.SHARD_EXAMPLES", 5)
+    out = tmp_path / "labels"
+    build(repositories, out, replace(PLAN, max_examples=7))
+    assert [pq.read_metadata(path).num_rows for path in shards(out)] == [5, 2]
+    first = shards(out)[0].stat()
+    build(repositories, out)
+    assert [pq.read_metadata(path).num_rows for path in shards(out)] == [5, 5, 2]
+    assert shards(out)[0].stat().st_mtime_ns == first.st_mtime_ns
+
+
+def test_records_survive_json_and_parquet(repositories: list[RepositorySource], tmp_path: Path) -> None:
+    build(repositories, tmp_path / "labels")
+    for record in read_examples(tmp_path / "labels"):
+        assert from_json(to_json(record)) == record
+    frame = pq.read_table(shards(tmp_path / "labels")[0]).to_pandas() if _has_pandas() else None
+    assert frame is None or len(frame) == 12
+
+
+def _has_pandas() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("pandas") is not None
+
+
+def test_references_hold_no_source_text(repositories: list[RepositorySource], tmp_path: Path) -> None:
+    build(repositories, tmp_path / "labels")
+    held = pq.read_table(shards(tmp_path / "labels")[0]).to_pylist()
+    assert "shipping" not in str(held).replace("pricing", "")
+    assert "scaled_" not in str(held)
+
+
+def roots(sources: list[RepositorySource]) -> dict[str, Path]:
+    return {source.name: source.root for source in sources}
+
+
+def test_materialize_finds_every_text_and_checks_it(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    build(repositories, tmp_path / "labels")
+    records = list(read_examples(tmp_path / "labels"))
+    materializer = Materializer(roots(repositories))
+    examples = [materializer.materialize(record) for record in records]
+    for example in examples:
+        text = (tmp_path / example.record.repository / example.record.path).read_text()
+        request = example.task.request
+        assert request.prefix + example.task.target + request.suffix == text
+        assert [c.chunk_id for c in example.chunks] == [c.chunk_id for c in example.record.chunks]
+        assert len(example.record.baseline.target_nats) == len(example.task.target)  # the fake's are bytes
+    counts = write_text(examples, tmp_path / "text", {"weather": "validation"})
+    assert counts == {"train": 6, "validation": 6}
+    table = pq.read_table(tmp_path / "text" / "train-00000.parquet")
+    assert [row["target"] for row in table.to_pylist()] == [
+        example.task.target for example in examples if example.record.repository == "shop"
+    ]
+
+
+@pytest.mark.parametrize("changed", ["shop/orders.py", "shop/quotes.py"])
+def test_changed_sources_do_not_materialize(
+    repositories: list[RepositorySource], tmp_path: Path, changed: str
+) -> None:
+    build(repositories, tmp_path / "labels")
+    path = tmp_path / "shop" / changed
+    path.write_text(path.read_text().replace("order", "commission"))
+    materializer = Materializer(roots(repositories))
+    with pytest.raises(DatasetError, match="is not the text that was labelled"):
+        for record in read_examples(tmp_path / "labels"):
+            materializer.materialize(record)
+    assert list(validate(tmp_path / "labels")) == []  # the numbers are as they were
+    assert any("not the text" in problem for problem in validate(tmp_path / "labels", roots(repositories)))
+
+
+def test_validation_finds_what_is_wrong(repositories: list[RepositorySource], tmp_path: Path) -> None:
+    build(repositories, tmp_path / "labels")
+    assert list(validate(tmp_path / "labels", roots(repositories))) == []
+    record = next(read_examples(tmp_path / "labels"))
+    first, *others = record.chunks
+    wrong = {
+        "its impact is": replace(first, impact=first.impact + 1),
+        "raw and corrected": replace(first, impact_corrected=first.impact_corrected + 0.1),
+        "polarity": replace(first, polarity="negative" if first.impact_corrected > 0 else "positive"),
+        "ranks": replace(first, rank=5),
+    }
+    for number, (problem, chunk) in enumerate(wrong.items()):
+        out = tmp_path / f"wrong-{number}"
+        folder = DatasetFolder(out)
+        description = read_description(tmp_path / "labels")
+        assert description is not None
+        folder.open(description.recipe)
+        folder.describe(description)
+        folder.append(replace(record, chunks=(chunk, *others)))
+        assert any(problem in sentence for sentence in validate(out)), problem
+
+
+parts_of = st.dictionaries(st.text(min_size=1, max_size=8), st.integers(1, 50), min_size=1, max_size=30)
+
+
+@given(examples=parts_of, seed=st.integers(0, 5), more=parts_of)
+def test_splits_are_disjoint_near_their_shares_and_stay(
+    examples: dict[str, int], seed: int, more: dict[str, int]
+) -> None:
+    shares = {"validation": 0.2, "test": 0.1}
+    parts = split_repositories(examples, shares, seed)
+    assert parts.keys() == examples.keys()
+    total, largest = sum(examples.values()), max(examples.values())
+    for part, share in shares.items():
+        held = sum(examples[name] for name, chosen in parts.items() if chosen == part)
+        assert held <= share * total + largest / 2
+    grown = split_repositories(more | examples, shares, seed, kept=parts)
+    assert {name: grown[name] for name in parts} == parts
+
+
+def test_splits_are_read_as_written_and_never_name_a_repository_twice(tmp_path: Path) -> None:
+    assert read_splits(tmp_path) == {}
+    write_splits(tmp_path, {"a": "train", "b": "validation"})
+    assert read_splits(tmp_path) == {"a": "train", "b": "validation"}
+    (tmp_path / "splits.json").write_text('{"train": ["a"], "test": ["a"]}')
+    with pytest.raises(DatasetError, match="two parts"):
+        read_splits(tmp_path)
+
+
+def test_figures_tell_planted_help_from_noise(repositories: list[RepositorySource], tmp_path: Path) -> None:
+    build(repositories, tmp_path / "labels")
+    records = list(read_examples(tmp_path / "labels"))
+    figures = label_figures("all", records, OPTIONS)
+    chunks = [chunk for record in records for chunk in record.chunks]
+    assert figures.chunks == len(chunks)
+    assert figures.positive == pytest.approx(
+        sum(chunk.polarity == Polarity.POSITIVE for chunk in chunks) / len(chunks)
+    )
+    assert figures.positive > figures.control_positive
+    assert figures.signal_to_noise > 1
+    assert figures.nats_best_or_none >= max(figures.nats_none, figures.nats_best_chunk)
+    itself = agreement("a", records, "b", records)
+    assert (itself.same_polarity, itself.kappa, itself.opposite) == pytest.approx((1, 1, 0))
+    assert itself.correlation_within_task == pytest.approx(1)
+    assert itself.mean_signal_to_noise == pytest.approx(figures.signal_to_noise)
+    nothing = label_figures("none", [], OPTIONS)
+    assert (nothing.examples, nothing.positive) == (0, 0)
+
+
+def test_settings_are_compared_on_the_same_tasks(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    arms = [parse_label_arm(text, SMALL) for text in ("default", "layout=after-suffix/prefix_tokens=80")]
+    model = FakeLanguageModel()
+    for _ in range(2):  # the second time there is nothing left to do
+        run_arms(arms, repositories, tmp_path / "arms", model, OPTIONS, 4, lambda arm: lambda progress: None)
+    figures, (pair,) = compare_arms(arms, tmp_path / "arms", OPTIONS)
+    assert [row.name for row in figures] == [arm.name for arm in arms]
+    assert [row.examples for row in figures] == [4, 4]
+    assert pair.examples == 4
+    assert arms[1].settings.prefix_tokens == 80
+    with pytest.raises(CodeFilterError):
+        parse_label_arm("layout", SMALL)
+
+
+def test_levels_can_be_chosen(repositories: list[RepositorySource], tmp_path: Path) -> None:
+    plan = BuildPlan(per_repository=2, tasks_per_round={TaskLevel.FUNCTION: 2})
+    build(repositories, tmp_path / "labels", plan)
+    assert {record.level for record in read_examples(tmp_path / "labels")} == {"function"}
