@@ -56,9 +56,10 @@ class PackagePin:
     version: str
     wheel: str  # file name
     sha256: str  # of the wheel
-    role: Literal["train", "benchmark", "repoeval"]
+    role: Literal["train", "benchmark", "repoeval", "demo"]
     python_files: int
     lines: int
+    nothing_before: str = ""  # day before which the index had no release of it; empty where not looked up
 
 
 def silent(what: str, done_bytes: int, total_bytes: int) -> None:
@@ -80,7 +81,7 @@ def fetch_package(pin: PackagePin, progress: Progress = silent) -> Path:
         DownloadError: the index does not deliver the wheel.
         IntegrityError: the wheel has another sha256, or members that would land outside the folder.
     """
-    home = cache_path() / "packages" / f"{pin.name}-{pin.version}-{pin.sha256[:12]}"
+    home = package_folder(pin).parent
     with exclusive(home.name, on_wait=lambda: progress(f"waiting for another process: {pin.name}", 0, 0)):
         if not home.is_dir():
             remove_leftovers(home)
@@ -93,7 +94,12 @@ def fetch_package(pin: PackagePin, progress: Progress = silent) -> Path:
                 for metadata in (temporary / pin.name).glob("*.dist-info"):
                     metadata.rename(temporary / metadata.name)
             wheel.unlink()
-    return home / pin.name
+    return package_folder(pin)
+
+
+def package_folder(pin: PackagePin) -> Path:
+    """Where the package's sources are once they were fetched."""
+    return cache_path() / "packages" / f"{pin.name}-{pin.version}-{pin.sha256[:12]}" / pin.name
 
 
 def fetch_wheel(wheel: str, sha256: str, folder: Path, on_bytes: OnBytes = lambda _: None) -> Path:

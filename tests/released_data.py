@@ -1,4 +1,4 @@
-"""Small benchmarks in the folder layout of the releases, for tests to read and to damage.
+"""Small benchmarks in their folder layouts, for tests to read and to damage.
 
 RepoEval: ``datasets/*.jsonl`` and ``repositories/*/owner_name``; a prompt is what stands before the target,
 its first line cut somewhere. CrossCodeEval: ``LANGUAGE/line_completion*.jsonl``, prompts that end within a
@@ -11,6 +11,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from codefilter.types import content_hash
 
 STORE = '''"""What is in store."""
 
@@ -127,6 +129,26 @@ def write_repoeval(folder: Path) -> Path:
     write_jsonl(task_file(folder, "line"), line_records())
     write_jsonl(task_file(folder, "api"), api_records())
     write_jsonl(task_file(folder, "function"), function_records())
+    return folder
+
+
+def fresh_line(path: str, lines: tuple[int, int]) -> dict[str, Any]:
+    """A line of Fresh's task list."""
+    return {
+        "package": REPOSITORY,
+        "version": "1.0",
+        "path": path,
+        "start_line": lines[0],
+        "end_line": lines[1],
+        "sha256": content_hash(FILES[path]),
+    }
+
+
+def write_fresh(folder: Path) -> Path:
+    """A task list of one package that lies beside it."""
+    write_files(folder / "repositories" / REPOSITORY, FILES)
+    write_jsonl(folder / "line.jsonl", [fresh_line("acme/store.py", (21, 22))])
+    write_jsonl(folder / "function.jsonl", [fresh_line("acme/store.py", (20, 24))])
     return folder
 
 

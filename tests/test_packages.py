@@ -218,7 +218,7 @@ def test_one_member_is_read_without_unpacking(tmp_path: Path) -> None:
 
 def test_the_manifest_of_corpora() -> None:
     pins = packages.load_corpora()
-    assert Counter(pin.role for pin in pins) == {"train": 31, "benchmark": 10, "repoeval": 3}
+    assert Counter(pin.role for pin in pins) == {"train": 31, "benchmark": 10, "repoeval": 3, "demo": 1}
     assert len({pin.name for pin in pins}) == len({pin.sha256 for pin in pins}) == len(pins)
     for pin in pins:
         assert pin.wheel.startswith(f"{pin.name.replace('-', '_')}-{pin.version}-")

@@ -1,6 +1,6 @@
-"""The field's benchmarks, as they were released: RepoEval, CrossCodeEval, CrossCodeLongEval.
+"""Fresh, and the field's benchmarks as they were released: RepoEval, CrossCodeEval, CrossCodeLongEval.
 
-In: their files, unpacked into a folder. Out: a `Benchmark` of verified tasks. To add one: a `BenchmarkSource`
+In: their files in a folder. Out: a `Benchmark` of verified tasks. To add one: a `BenchmarkSource`
 in a module beside this file, and a line in `BENCHMARKS`.
 """
 
@@ -16,6 +16,7 @@ from codefilter.benchmarks.base import (
     TaskFile,
 )
 from codefilter.benchmarks.crosscodeeval import CrossCodeEval, CrossCodeLongEval
+from codefilter.benchmarks.fresh import Fresh
 from codefilter.benchmarks.repoeval import RepoEval
 from codefilter.errors import UsageError
 
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 BENCHMARKS: dict[str, BenchmarkSource] = {
-    source.name: source for source in (RepoEval(), CrossCodeEval(), CrossCodeLongEval())
+    source.name: source for source in (Fresh(), RepoEval(), CrossCodeEval(), CrossCodeLongEval())
 }
 
 

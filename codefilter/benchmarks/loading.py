@@ -85,10 +85,10 @@ class ReleasedBenchmark(abc.ABC):
 
     def load(self, data: Path | None = None) -> Benchmark:
         """See `BenchmarkSource.load`."""
-        folder = self._data_folder(data)
+        folder = self._folder_with_tasks(data)
         files, records = self._read(folder)
         names = sorted({record.repository for record in records if isinstance(record, Record)})
-        roots = {name: find_repository(name, self.search_folders(folder)) for name in names}
+        roots = {name: self.find_root(name, folder) for name in names}
         alone = not any(roots.values())
         placed = [
             self._task(r, roots[r.repository], alone=alone) if isinstance(r, Record) else r for r in records
@@ -105,10 +105,10 @@ class ReleasedBenchmark(abc.ABC):
 
     def availability(self, data: Path | None = None) -> Availability:
         """See `BenchmarkSource.availability`."""
-        folder = data_folder(self.name, data)
+        folder = self.data_folder(data)
         files = tuple(path for path, _ in self.task_files(folder)) if folder else ()
         names = self.repository_names()
-        here = tuple(name for name in names if find_repository(name, self.search_folders(folder)))
+        here = tuple(name for name in names if self.find_root(name, folder))
         fetchable = set(self.fetchable_names()) - set(here)
         elsewhere = len(names) - len(here) - len(fetchable)
         missing = []
@@ -121,9 +121,14 @@ class ReleasedBenchmark(abc.ABC):
             missing.append(f"{elsewhere} repositories are missing. {self.origin}")
         return Availability(files, here, tuple(missing))
 
-    def search_folders(self, folder: Path | None) -> list[Path]:
-        """Folders to look for repositories in: the given one first, then what `prepare` made."""
-        return [folder for folder in (folder, prepared_folder(self.name)) if folder is not None]
+    def data_folder(self, data: Path | None) -> Path | None:
+        """The folder with the task files; None where there is none."""
+        return data_folder(self.name, data)
+
+    def find_root(self, name: str, folder: Path | None) -> Path | None:
+        """A repository's folder: in the given folder first, then in what `prepare` made."""
+        places = [place for place in (folder, prepared_folder(self.name)) if place is not None]
+        return find_repository(name, places)
 
     def _notices(self, files: Sequence[TaskFile], *, alone: bool) -> Iterator[str]:
         if alone:
@@ -133,8 +138,8 @@ class ReleasedBenchmark(abc.ABC):
             if known and file.sha256 not in known:
                 yield f"{file.path.name} is not the file known here: the sources alone vouch for it."
 
-    def _data_folder(self, data: Path | None) -> Path:
-        folder = data_folder(self.name, data)
+    def _folder_with_tasks(self, data: Path | None) -> Path:
+        folder = self.data_folder(data)
         if folder is None or not self.task_files(folder):
             where = f"in {folder}" if folder else "on this machine"
             raise SourceError(

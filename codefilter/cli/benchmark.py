@@ -1,4 +1,4 @@
-"""`codefilter benchmark`: list the field's benchmarks, fetch what can be fetched, verify the data."""
+"""`codefilter benchmark`: list benchmarks, fetch what can be fetched, verify the data, draw Fresh again."""
 
 from __future__ import annotations
 
@@ -79,6 +79,18 @@ def verify_command(name: _Name, data: _Data = None, as_json: _Json = False) -> N
             print(*source.availability(data).missing, sep="\n")
     if benchmark.mismatches:
         raise typer.Exit(1)
+
+
+@app.command("sample")
+def sample_command(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the list.")],
+    seed: Annotated[int, typer.Option("--seed", help="Which tasks are drawn; 0 is data/fresh.")] = 0,
+) -> None:
+    """Draw the task list of Fresh from its packages; the same seed gives the same list."""
+    from codefilter.benchmarks.sampling import draw_fresh
+
+    tasks = draw_fresh(out, seed, _ProgressLines())
+    print(f"{len(tasks)} tasks in {len({task.repository for task in tasks})} packages, drawn into {out}")
 
 
 class _ProgressLines:

@@ -53,7 +53,7 @@ def evaluate_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Complete tasks whose truth is known, with every arm, and compare. A killed run goes on where it was."""
-    from codefilter.benchmarks.fresh import sample_packages
+    from codefilter.benchmarks.sampling import sample_packages
     from codefilter.evaluation import METRIC_FAMILY, evaluate, parse_arm, summarise
     from codefilter.lm.loading import load_model
 
