@@ -12,19 +12,13 @@ from hypothesis import strategies as st
 
 from codefilter.dataset.build import BuildPlan, Progress, build_dataset
 from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
+from codefilter.dataset.description import Description, read_description
 from codefilter.dataset.figures import agreement, label_figures
 from codefilter.dataset.materialize import Materializer, write_text
 from codefilter.dataset.records import ExampleRecord, from_json, to_json
 from codefilter.dataset.sources import RepositorySource, find_sources
 from codefilter.dataset.split import read_splits, split_repositories, write_splits
-from codefilter.dataset.storage import (
-    JOURNAL_FILE,
-    DatasetFolder,
-    Description,
-    read_description,
-    read_examples,
-    shards,
-)
+from codefilter.dataset.storage import JOURNAL_FILE, DatasetFolder, read_examples, shards
 from codefilter.dataset.validate import validate
 from codefilter.errors import CodeFilterError, DatasetError, UsageError
 from codefilter.labeling import LabelOptions
@@ -229,8 +223,7 @@ def test_changed_sources_do_not_materialize(
     path.write_text(path.read_text().replace("order", "commission"))
     materializer = Materializer(roots(repositories))
     with pytest.raises(DatasetError, match="is not the text that was labelled"):
-        for record in read_examples(tmp_path / "labels"):
-            materializer.materialize(record)
+        list(map(materializer.materialize, read_examples(tmp_path / "labels")))
     assert list(validate(tmp_path / "labels")) == []  # the numbers are as they were
     assert any("not the text" in problem for problem in validate(tmp_path / "labels", roots(repositories)))
 

@@ -21,6 +21,7 @@ from codefilter.types import CompletionTask, FilterDecision, LogLikelihood, Pola
 from tests.labelled_repositories import ORDERS, SHOP_FILES, WEATHER_FILES, sources, write_repository
 
 SMALL = Settings(prefix_tokens=300, suffix_tokens=80, cross_file_tokens=8000, num_candidates=6)
+OPTIONS = LabelOptions()
 POOL = {
     "shop": ControlRepository("shop", "1", sources(SHOP_FILES)),
     "weather": ControlRepository("weather", "2", sources(WEATHER_FILES)),
@@ -40,7 +41,7 @@ def task_at(text: str) -> CompletionTask:
 
 
 def labeler(
-    root: Path, model: LanguageModel, chosen: Settings = SMALL, options: LabelOptions = LabelOptions()
+    root: Path, model: LanguageModel, chosen: Settings = SMALL, options: LabelOptions = OPTIONS
 ) -> Labeler:
     completer = Completer(RepositoryIndex.open(root), model, chosen)
     return Labeler(completer, model, POOL, options)

@@ -16,6 +16,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from codefilter import __version__
+from codefilter.cli import labels
 from codefilter.cli.evaluate import parse_level
 from codefilter.config import load_settings
 from codefilter.paths import exclusive, write_atomically
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from codefilter.dataset.build import Progress
 
 app = typer.Typer(name="dataset", help="Label tasks of repositories; look at labels.", no_args_is_help=True)
+app.command("stats")(labels.stats_command)
+app.command("show")(labels.show_command)
+app.command("materialize")(labels.materialize_command)
+app.command("split")(labels.split_command)
+app.command("validate")(labels.validate_command)
+app.command("duplicates")(labels.duplicates_command)
+app.command("compare")(labels.compare_command)
 
 
 @app.command("build")

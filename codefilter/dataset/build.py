@@ -18,9 +18,10 @@ from codefilter import __version__
 from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.controls import ControlRepository
+from codefilter.dataset.description import Description, Recipe, RunRecord, with_source
 from codefilter.dataset.records import ExampleRecord, to_record
 from codefilter.dataset.sources import RepositorySource
-from codefilter.dataset.storage import DatasetFolder, Description, Recipe, RunRecord, with_source
+from codefilter.dataset.storage import DatasetFolder
 from codefilter.errors import CancelledError, CodeFilterError, ModelError
 from codefilter.index import RepositoryIndex
 from codefilter.labeling import Labeler, LabelOptions

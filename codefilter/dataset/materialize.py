@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codefilter.chunking import chunk_file
+from codefilter.dataset.parquet import SCHEMA
 from codefilter.dataset.records import ChunkRecord, ExampleRecord, to_json
-from codefilter.dataset.storage import SCHEMA
 from codefilter.errors import DatasetError
 from codefilter.paths import atomic_file
 from codefilter.source import Skipped, read_source

@@ -6,11 +6,11 @@ In: what the command line names. Out: `RepositorySource`s, read only when their 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codefilter.dataset.storage import SourceRecord
+from codefilter.dataset.description import Description, SourceRecord
 from codefilter.errors import UsageError
 from codefilter.packages import PackagePin, fetch_package, load_corpora
 from codefilter.tasks import TaskRepository, read_repository
@@ -62,6 +62,25 @@ def find_sources(names: Sequence[str]) -> list[RepositorySource]:
             f"several repositories are named {', '.join(sorted(twice))}", hint="Rename the folders."
         )
     return found
+
+
+def find_roots(
+    description: Description, folders: Sequence[str], needed: Collection[str] | None = None
+) -> dict[str, Path]:
+    """Where the repositories of a dataset are: packages in the cache (fetched if need be), folders as given.
+
+    Args:
+        description: of the dataset.
+        folders: of the repositories that are no packages; named like them.
+        needed: only these; all by default.
+    """
+    roots = {Path(folder).resolve().name: Path(folder).resolve() for folder in folders}
+    pins = {pin.sha256: pin for pin in load_corpora()}
+    for source in description.sources:
+        wanted = needed is None or source.name in needed
+        if wanted and not source.problem and source.name not in roots and source.sha256 in pins:
+            roots[source.name] = fetch_package(pins[source.sha256])
+    return roots
 
 
 def _find(name: str, pins: dict[str, PackagePin]) -> RepositorySource:

@@ -11,74 +11,27 @@ from __future__ import annotations
 
 import json
 import os
-import types
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from codefilter.dataset.description import (
+    DESCRIPTION_FILE,
+    Description,
+    Recipe,
+    read_description,
+    write_description,
+)
+from codefilter.dataset.exclusions import read_exclusions
+from codefilter.dataset.parquet import example_ids, read_shard, write_shard
 from codefilter.dataset.records import ExampleRecord, from_json, to_json
 from codefilter.errors import DatasetError, UsageError
-from codefilter.labeling import LabelOptions
-from codefilter.lm.base import ModelIdentity
-from codefilter.paths import atomic_file, remove_leftovers, write_atomically
+from codefilter.paths import remove_leftovers, write_atomically
 from codefilter.types import content_hash
 
 SHARD_EXAMPLES = 200
 SHARDS = "labels-*.parquet"
 JOURNAL_FILE = "journal.jsonl"
-DESCRIPTION_FILE = "dataset.json"
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What every label of a dataset was made with. Labels of another recipe do not belong to it."""
-
-    model: ModelIdentity
-    options: LabelOptions
-    layout: str
-    retriever: str
-    chunker: str
-    chunk_order: str
-    num_candidates: int
-    prefix_tokens: int
-    suffix_tokens: int
-    cross_file_tokens: int
-
-
-@dataclass(frozen=True)
-class SourceRecord:
-    """One repository that was asked for."""
-
-    name: str
-    version: str
-    sha256: str  # of a package's wheel; "" for a folder
-    problem: str = ""  # why it gives no examples, or no more
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """One slice of the work."""
-
-    codefilter: str
-    engine: str
-    machine: str
-    examples: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Description:
-    """The contents of ``dataset.json``."""
-
-    recipe: Recipe
-    sources: tuple[SourceRecord, ...] = ()
-    runs: tuple[RunRecord, ...] = ()
-    skipped: tuple[tuple[str, str], ...] = ()  # (example, reason): asked for, but not to be labelled
 
 
 class DatasetFolder:
@@ -112,7 +65,7 @@ class DatasetFolder:
                 f"{self.folder} was labelled with {'; '.join(changed)}",
                 hint="Give the same settings, or another --out folder.",
             )
-        self._done = {example_id for shard in shards(self.folder) for example_id in _ids(shard)}
+        self._done = {example_id for shard in shards(self.folder) for example_id in example_ids(shard)}
         self._done |= {record.example_id for record in self._read_journal()}
         self._done |= {example_id for example_id, _ in description.skipped}
         return description
@@ -122,8 +75,7 @@ class DatasetFolder:
 
     def describe(self, description: Description) -> None:
         """Replace ``dataset.json``."""
-        text = json.dumps({"format": FORMAT} | asdict(description), ensure_ascii=False, indent=1)
-        write_atomically(self.folder / DESCRIPTION_FILE, text + "\n")
+        write_description(self.folder, description)
 
     def append(self, record: ExampleRecord) -> None:
         """Keep one example; when this returns it is on the disk."""
@@ -137,7 +89,7 @@ class DatasetFolder:
     def seal(self) -> None:
         """Move what the journal holds into shards."""
         written = shards(self.folder)
-        in_shards = {example_id for shard in written for example_id in _ids(shard)}
+        in_shards = {example_id for shard in written for example_id in example_ids(shard)}
         waiting = {r.example_id: r for r in self._read_journal() if r.example_id not in in_shards}
         if waiting:
             number = max(len(written) - 1, 0)
@@ -171,19 +123,21 @@ def _parse_lines(content: bytes, path: Path) -> Iterator[ExampleRecord]:
             ) from error
 
 
-def read_examples(folder: Path) -> Iterator[ExampleRecord]:
-    """All examples of a dataset, every one once, in the order in which they were made.
+def read_examples(folder: Path, *, with_excluded: bool = False) -> Iterator[ExampleRecord]:
+    """All examples of a dataset but those left out, every one once, in the order in which they were made.
 
     Raises:
         DatasetError: there is no dataset, or it cannot be read.
     """
     if not folder.is_dir() or not (shards(folder) or (folder / JOURNAL_FILE).exists()):
         raise DatasetError(f"{folder} holds no dataset", hint="Make one: codefilter dataset build --out DIR")
-    seen: set[str] = set()
+    exclusions = [] if with_excluded else read_exclusions(folder)
+    seen = {exclusion.example_id for exclusion in exclusions}
     for shard in shards(folder):
         for record in read_shard(shard):
-            seen.add(record.example_id)
-            yield record
+            if record.example_id not in seen:
+                seen.add(record.example_id)
+                yield record
     journal = folder / JOURNAL_FILE
     content = journal.read_bytes() if journal.exists() else b""
     for record in _parse_lines(content[: content.rfind(b"\n") + 1], journal):
@@ -195,33 +149,6 @@ def num_examples(folder: Path) -> int:
     """How many examples a dataset holds; 0 where there is none yet."""
     begun = shards(folder) or (folder / JOURNAL_FILE).exists()
     return sum(1 for _ in read_examples(folder)) if begun else 0
-
-
-def read_description(folder: Path) -> Description | None:
-    """What a dataset was made with; None where there is none."""
-    path = folder / DESCRIPTION_FILE
-    if not path.exists():
-        return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values.pop("format") != FORMAT:
-            raise DatasetError(f"{path} is of another format", hint="Use the version that made it.")
-        recipe = values["recipe"]
-        recipe |= {"model": ModelIdentity(**recipe["model"]), "options": LabelOptions(**recipe["options"])}
-        return Description(
-            Recipe(**recipe),
-            tuple(SourceRecord(**source) for source in values["sources"]),
-            tuple(RunRecord(**run) for run in values["runs"]),
-            tuple((example_id, reason) for example_id, reason in values["skipped"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}", hint="Restore it from a copy.") from error
-
-
-def with_source(description: Description, source: SourceRecord) -> Description:
-    """The description with one source added or replaced."""
-    others = tuple(other for other in description.sources if other.name != source.name)
-    return replace(description, sources=(*others, source))
 
 
 def refuse_existing(folder: Path) -> None:
@@ -238,49 +165,3 @@ def lock_name(folder: Path) -> str:
 def shards(folder: Path) -> list[Path]:
     """The Parquet files of a dataset, in order."""
     return sorted(folder.glob(SHARDS))
-
-
-def write_shard(path: Path, records: Sequence[ExampleRecord]) -> None:
-    """Write one Parquet file, whole or not at all."""
-    table = pa.Table.from_pylist([to_json(record) for record in records], schema=SCHEMA)
-    with atomic_file(path) as file:
-        pq.write_table(table, file, compression="zstd", compression_level=19)
-
-
-def read_shard(path: Path) -> Iterator[ExampleRecord]:
-    """The examples of one Parquet file; `DatasetError` where it is not one of a dataset."""
-    try:
-        rows = pq.read_table(path, schema=SCHEMA).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path} cannot be read: {error}", hint="Restore it from a copy.") from error
-    return (from_json(row) for row in rows)
-
-
-def _ids(path: Path) -> list[str]:
-    try:
-        column: list[str] = pq.read_table(path, columns=["example_id"])["example_id"].to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path} cannot be read: {error}", hint="Restore it from a copy.") from error
-    return column
-
-
-_PLAIN: Mapping[Any, pa.DataType] = types.MappingProxyType(
-    {int: pa.int32(), float: pa.float32(), str: pa.string()}
-)
-
-
-def _arrow_type(hint: Any) -> pa.DataType:
-    """The Arrow type of a record's field: records are structs, tuples are lists."""
-    if get_origin(hint) is tuple:
-        return pa.list_(_arrow_type(get_args(hint)[0]))
-    if is_dataclass(hint):
-        return pa.struct(_arrow_fields(hint))
-    return _PLAIN[hint]
-
-
-def _arrow_fields(record: Any) -> list[pa.Field]:
-    hints = get_type_hints(record)
-    return [pa.field(f.name, _arrow_type(hints[f.name]), nullable=False) for f in fields(record)]
-
-
-SCHEMA = pa.schema(_arrow_fields(ExampleRecord))

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from codefilter.dataset.description import Description, read_description
 from codefilter.dataset.materialize import Materializer
 from codefilter.dataset.records import DIGITS, PER_TOKEN_DIGITS, ChunkRecord, ExampleRecord
 from codefilter.dataset.split import read_splits
-from codefilter.dataset.storage import Description, read_description, read_examples
+from codefilter.dataset.storage import read_examples
 from codefilter.errors import DatasetError
 from codefilter.labeling import CONTROL_RETRIEVER, LabelOptions, polarity_of
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from codefilter.errors import UsageError
 from codefilter.lm.base import LanguageModel, ModelIdentity
+from codefilter.tokenizer import Tokenizer
 
 ENGINES = ("torch",)
 
@@ -33,8 +34,18 @@ def load_model(
     found = resolve(name)
     from codefilter.lm.torch_lm import TorchLanguageModel
     from codefilter.prompts.formats import detect_family
-    from codefilter.tokenizer import Tokenizer
 
     family = found.family or detect_family(Tokenizer.from_folder(found.folder))
     identity = ModelIdentity(found.name, found.sha256, family, found.revision)
     return TorchLanguageModel(found.folder, identity, device=device, dtype=dtype)
+
+
+def load_tokenizer(name: str) -> Tokenizer:
+    """A model's tokenizer alone; `ModelMissingError` where the model is not here."""
+    if name.partition(":")[0] == "fake":
+        from codefilter.lm.fake import byte_tokenizer
+
+        return byte_tokenizer()
+    from codefilter.models import resolve
+
+    return Tokenizer.from_folder(resolve(name).folder)

@@ -1,0 +1,224 @@
+"""`codefilter dataset stats`, `show`, `materialize`, ...: what to do with labels that are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from codefilter.errors import DatasetError, UsageError
+from codefilter.paths import write_atomically
+
+if TYPE_CHECKING:
+    from codefilter.dataset.materialize import TextExample
+    from codefilter.dataset.records import ExampleRecord
+
+_Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the dataset.")]
+_Repos = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[REPO]...", help="Folders that it was labelled from; packages are found alone."),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Html = Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")]
+
+
+def stats_command(folder: _Folder, html: _Html = None, as_json: _Json = False) -> None:
+    """Say what the labels are like, and bring the dataset's card up to date."""
+    from codefilter.dataset.card import CARD_FILE, card_text
+    from codefilter.dataset.pages import COLUMNS
+    from codefilter.dataset.stats import dataset_stats, sentences
+
+    stats, records = dataset_stats(folder)
+    write_atomically(folder / CARD_FILE, card_text(folder, stats))
+    if html is not None:
+        from codefilter.dataset.charts import draw_all
+        from codefilter.dataset.pages import stats_page
+
+        groups = {"level": stats.by_level, "repository": stats.by_repository}
+        charts = draw_all(records, groups, stats.description.recipe.options)
+        write_atomically(html, stats_page(f"Impact labels: {folder.resolve().name}", stats, charts))
+    if as_json:
+        print(json.dumps(asdict(stats), ensure_ascii=False, indent=1))
+        return
+    for sentence in sentences(stats):
+        print(sentence)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", *(name for name, _ in COLUMNS)):
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in (stats.whole, *stats.by_level, *stats.by_part, *stats.by_repository):
+        table.add_row(row.name, *(show(row) for _, show in COLUMNS))
+    Console().print(table)
+
+
+def show_command(
+    folder: _Folder,
+    example: Annotated[str, typer.Argument(metavar="ID", help="A part of its name, or its number from 1.")],
+    repos: _Repos = None,
+    top: Annotated[int, typer.Option("--top", min=0, help="How many chunks with their text.")] = 3,
+    html: _Html = None,
+    as_json: _Json = False,
+) -> None:
+    """Print one task: chunks by impact, the truth's tokens coloured by what each chunk gave."""
+    from codefilter.dataset.description import require_description
+    from codefilter.dataset.materialize import Materializer
+    from codefilter.dataset.pages import example_page
+    from codefilter.dataset.show import show_example, terminal_view
+    from codefilter.dataset.sources import find_roots
+    from codefilter.dataset.storage import read_examples
+    from codefilter.lm.loading import load_tokenizer
+
+    recipe = require_description(folder).recipe
+    record = _find(list(read_examples(folder)), example)
+    if as_json:
+        print(json.dumps(asdict(record), ensure_ascii=False, indent=1))
+        return
+    needed = {record.repository, *(control.repository for control in record.controls)}
+    roots = find_roots(require_description(folder), repos or [], needed)
+    shown = show_example(
+        Materializer(roots, recipe.chunker).materialize(record), load_tokenizer(recipe.model.name)
+    )
+    if html is not None:
+        write_atomically(html, example_page(shown))
+        return
+    Console(highlight=False).print(terminal_view(shown, top))
+
+
+def materialize_command(
+    folder: _Folder,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the text form; not to be published.")],
+    repos: _Repos = None,
+) -> None:
+    """Put the text back into the references, checking every hash; parts as `dataset split` says."""
+    from codefilter.dataset.materialize import write_text
+    from codefilter.dataset.split import read_splits
+
+    counts = write_text(_materialized(folder, repos or []), out, read_splits(folder))
+    for part, count in counts.items():
+        print(f"{out / part}-*.parquet: {count} examples")
+
+
+def split_command(
+    folder: _Folder,
+    validation: Annotated[
+        float, typer.Option("--validation", min=0, max=1, help="Share of examples.")
+    ] = 0.15,
+    test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share of examples.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the order in which repositories are dealt.")] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Forget the parts that are written down.")] = False,
+) -> None:
+    """Deal repositories to train, validation and test; those that have a part keep it."""
+    from collections import Counter
+
+    from codefilter.dataset.split import read_splits, split_repositories, write_splits
+    from codefilter.dataset.storage import read_examples
+
+    if validation + test >= 1:
+        raise UsageError("nothing is left to train on", hint="Let --validation and --test be below 1.")
+    examples = Counter(record.repository for record in read_examples(folder))
+    kept = {} if again else read_splits(folder)
+    parts = split_repositories(examples, {"validation": validation, "test": test}, seed, kept)
+    write_splits(folder, kept | parts)
+    for part in ("train", "validation", "test"):
+        names = [name for name, chosen in parts.items() if chosen == part]
+        print(f"{part}: {sum(examples[name] for name in names)} examples of {len(names)} repositories")
+
+
+def validate_command(
+    folder: _Folder,
+    repos: _Repos = None,
+    text: Annotated[bool, typer.Option("--text/--numbers-only", help="Check every text's hash too.")] = True,
+) -> None:
+    """Compute again what can be computed again, and check every hash; exit code 1 if something is wrong."""
+    from codefilter.dataset.description import require_description
+    from codefilter.dataset.sources import find_roots
+    from codefilter.dataset.storage import num_examples
+    from codefilter.dataset.validate import validate
+
+    description = require_description(folder)
+    roots = find_roots(description, repos or []) if text else None
+    problems = list(validate(folder, roots))
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise DatasetError(f"{len(problems)} problems in {folder}", hint="Build it anew, or restore a copy.")
+    print(f"{num_examples(folder)} examples are as they should be")
+
+
+def duplicates_command(
+    folder: _Folder,
+    repos: _Repos = None,
+    threshold: Annotated[
+        float, typer.Option("--threshold", min=0.1, max=1, help="Similarity, 0 to 1.")
+    ] = 0.7,
+) -> None:
+    """Leave out examples that stand nearly the same in a benchmark's sources or records."""
+    from codefilter.dataset.duplicates import benchmark_references, find_exclusions
+    from codefilter.dataset.exclusions import write_exclusions
+
+    compared: list[str] = []
+    references = list(benchmark_references(compared.append))
+    exclusions = find_exclusions(
+        _materialized(folder, repos or [], with_excluded=True), references, threshold
+    )
+    write_exclusions(folder, exclusions, compared)
+    print(f"compared with {', '.join(compared)}: {len(references)} files")
+    for exclusion in exclusions:
+        print(f"left out: {exclusion.example_id}, {exclusion.similarity:.2f} like {exclusion.reference}")
+    print(f"{len(exclusions)} examples left out")
+
+
+def compare_command(
+    first: _Folder,
+    second: Annotated[Path, typer.Argument(metavar="DIR2", help="Folder of another dataset.")],
+    as_json: _Json = False,
+) -> None:
+    """Say how far two datasets agree where they label the same chunks (two models, layouts, number types)."""
+    from codefilter.dataset.figures import agreement
+    from codefilter.dataset.storage import read_examples
+
+    found = agreement(str(first), read_examples(first), str(second), read_examples(second))
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+        return
+    print(
+        f"{found.examples} tasks, {found.chunks} chunks in both. Impacts correlate {found.correlation:.2f}, "
+        f"within tasks {found.correlation_within_task:.2f}. Polarity is the same for "
+        f"{100 * found.same_polarity:.1f} % (kappa {found.kappa:.2f}), opposite for "
+        f"{100 * found.opposite:.1f} %; of the first's positives {100 * found.positives_in_both:.0f} % are "
+        f"positive in the second. Signal to noise of the mean of both: {found.mean_signal_to_noise:.2f}."
+    )
+
+
+def _materialized(folder: Path, repos: list[str], *, with_excluded: bool = False) -> Iterator[TextExample]:
+    from codefilter.dataset.description import require_description
+    from codefilter.dataset.materialize import Materializer
+    from codefilter.dataset.sources import find_roots
+    from codefilter.dataset.storage import read_examples
+
+    description = require_description(folder)
+    materializer = Materializer(find_roots(description, repos), description.recipe.chunker)
+    records = tqdm(
+        list(read_examples(folder, with_excluded=with_excluded)), desc="materialize", unit="example"
+    )
+    return map(materializer.materialize, records)
+
+
+def _find(records: list[ExampleRecord], wanted: str) -> ExampleRecord:
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(records):
+        return records[int(wanted) - 1]
+    found = [record for record in records if wanted in record.example_id]
+    exact = [record for record in found if record.example_id == wanted]
+    if len(exact or found) != 1:
+        some = "; ".join(record.example_id for record in found[:3])
+        raise UsageError(
+            f"{len(found)} of {len(records)} examples are named {wanted!r}",
+            hint=f"For example: {some}." if some else "Give a number, or a part of the path.",
+        )
+    return (exact or found)[0]
