@@ -7,23 +7,32 @@ read, and how long each stage took.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from codefilter.config import Settings
 from codefilter.errors import FilterError
-from codefilter.filters.base import FilterContext
+from codefilter.filters.base import FilterContext, Need
 from codefilter.filters.table import get_filter
 from codefilter.index import RepositoryIndex
-from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
+from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, LanguageModel
 from codefilter.prompts.formats import get_format
 from codefilter.prompts.in_file import InFileContext, cut_in_file
 from codefilter.prompts.layouts import PromptParts, build_prompt
-from codefilter.prompts.selection import select_chunks
+from codefilter.prompts.selection import chunk_cost_tokens, select_chunks
 from codefilter.retrieval.base import RetrievalQuery
 from codefilter.retrieval.table import get_retriever
-from codefilter.types import Completion, CompletionRequest, FilterDecision, Prompt, RetrievedChunk
+from codefilter.types import (
+    Chunk,
+    Completion,
+    CompletionRequest,
+    FilterDecision,
+    LogLikelihood,
+    Polarity,
+    Prompt,
+    RetrievedChunk,
+)
 
 
 @dataclass(frozen=True)
@@ -45,9 +54,10 @@ class Completer:
         self._model = model
         self._settings = settings
         self._filter = get_filter(settings.filter)
-        if self._filter.needs:
+        unmet = self._filter.needs - {Need.READER}  # the model that completes can read as well
+        if unmet:
             raise FilterError(
-                f"the filter {self._filter.name} needs {', '.join(sorted(self._filter.needs))}",
+                f"the filter {self._filter.name} needs {', '.join(sorted(unmet))}",
                 hint="Choose another --filter.",
             )
         self._format = get_format(model.identity.family, model.tokenizer)
@@ -87,22 +97,51 @@ class Completer:
                     "write": generation.decode_seconds,
                 },
                 notices=tuple(self._notices(prepared.prompt)),
+                num_reused_tokens=generation.num_reused_tokens,
             )
             for generation in self._model.generate(prepared.prompt.token_ids, options, cancellation)
         ]
 
-    def prepare(self, request: CompletionRequest, cancellation: Cancellation | None = None) -> PreparedPrompt:
-        """Everything up to the prompt: what the model is about to read, and why."""
+    def prepare(
+        self,
+        request: CompletionRequest,
+        cancellation: Cancellation | None = None,
+        *,
+        look_for: CompletionRequest | None = None,
+    ) -> PreparedPrompt:
+        """Everything up to the prompt: what the model is about to read, and why.
+
+        Args:
+            request: the place to complete.
+            cancellation: is noticed between the stages and by a filter's reader.
+            look_for: what retrieval looks for in the place of the request; for instance the request with a
+                first completion put in.
+        """
         clock = _StageClock(cancellation)
         with clock.stage("in-file"):
             in_file = self.cut_in_file(request)
         with clock.stage("retrieve"):
-            candidates = self.retrieve(request, in_file)
+            candidates = self.retrieve(look_for or request, in_file)
         with clock.stage("filter"):
-            decisions = self._filter.decide(request, candidates, FilterContext(in_file))
+            context = FilterContext(
+                in_file,
+                budget_tokens=self._settings.cross_file_tokens,
+                count_tokens=self._count_tokens,
+                reader=_RequestReader(self, self._model, request, in_file, cancellation),
+            )
+            decisions = self._filter.decide(request, candidates, context)
         with clock.stage("prompt"):
             prompt = self.build_prompt(request, in_file, decisions)
         return PreparedPrompt(in_file, tuple(decisions), prompt, clock.seconds)
+
+    def prepare_alone(self, request: CompletionRequest) -> PreparedPrompt:
+        """The prompt without chunks; nothing is retrieved."""
+        clock = _StageClock(None)
+        with clock.stage("in-file"):
+            in_file = self.cut_in_file(request)
+        with clock.stage("prompt"):
+            prompt = self.build_prompt(request, in_file, [])
+        return PreparedPrompt(in_file, (), prompt, clock.seconds)
 
     def cut_in_file(self, request: CompletionRequest) -> InFileContext:
         """The in-file context, which does not depend on what is retrieved."""
@@ -118,7 +157,7 @@ class Completer:
         return self._retriever.retrieve(RetrievalQuery(request, in_file.start_line), k)
 
     def build_prompt(
-        self, request: CompletionRequest, in_file: InFileContext, decisions: list[FilterDecision]
+        self, request: CompletionRequest, in_file: InFileContext, decisions: Sequence[FilterDecision]
     ) -> Prompt:
         """What the model reads, with the kept chunks that fit the budget."""
         settings, tokenizer = self._settings, self._model.tokenizer
@@ -135,6 +174,9 @@ class Completer:
         )
         return build_prompt(parts, settings.layout, tokenizer, dropped=dropped)
 
+    def _count_tokens(self, chunk: Chunk) -> int:
+        return chunk_cost_tokens(chunk, self._model.tokenizer)
+
     def _notices(self, prompt: Prompt) -> Iterator[str]:
         if not self._format.fills_in_the_middle:
             yield (
@@ -146,6 +188,30 @@ class Completer:
                 f"{len(prompt.dropped_chunk_ids)} kept chunks did not fit into "
                 f"{self._settings.cross_file_tokens} cross-file tokens"
             )
+
+
+@dataclass(frozen=True)
+class _RequestReader:
+    """The completing model as a filter's reader (`codefilter.filters.base.Reader`)."""
+
+    completer: Completer
+    model: LanguageModel
+    request: CompletionRequest
+    in_file: InFileContext
+    cancellation: Cancellation | None
+
+    def write_draft(self, num_tokens: int) -> tuple[int, ...]:
+        prompt = self.completer.build_prompt(self.request, self.in_file, [])
+        options = GenerationOptions(max_new_tokens=num_tokens, required_text=prompt.healed_text)
+        return self.model.generate(prompt.token_ids, options, self.cancellation)[0].token_ids
+
+    def read_draft(self, draft: tuple[int, ...], chunks: Sequence[RetrievedChunk]) -> LogLikelihood:
+        decisions = [
+            FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, "it is read by the filter") for chunk in chunks
+        ]
+        prompt = self.completer.build_prompt(self.request, self.in_file, decisions)
+        continuation = Continuation(draft, len(draft))
+        return self.model.log_likelihoods(prompt.token_ids, [continuation], self.cancellation)[0]
 
 
 class _StageClock:

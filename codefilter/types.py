@@ -172,6 +172,7 @@ class Completion:
     log_likelihood: LogLikelihood  # of the generated tokens, under the model that wrote them
     stage_seconds: dict[str, float]  # in the order the stages ran
     notices: tuple[str, ...] = ()  # what was replaced or left out, for people
+    num_reused_tokens: int = 0  # of the prompt: computed for an earlier request, so they cost no time here
 
 
 class TaskLevel(StrEnum):

@@ -6,13 +6,13 @@ A filter declares what it needs besides; a need that is not met is an error, nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from codefilter.prompts.in_file import InFileContext
-from codefilter.types import CompletionRequest, FilterDecision, RetrievedChunk
+from codefilter.types import Chunk, CompletionRequest, FilterDecision, LogLikelihood, RetrievedChunk
 
 
 class Need(StrEnum):
@@ -22,11 +22,24 @@ class Need(StrEnum):
     LABELS = "labels"  # true impact labels: evaluation only
 
 
+class Reader(Protocol):
+    """A language model and the prompts of one request: how a filter reads."""
+
+    def write_draft(self, num_tokens: int) -> tuple[int, ...]:
+        """The first tokens that the model writes when it reads no chunks."""
+
+    def read_draft(self, draft: tuple[int, ...], chunks: Sequence[RetrievedChunk]) -> LogLikelihood:
+        """How likely and how certain a draft's tokens are behind a prompt with these chunks."""
+
+
 @dataclass(frozen=True)
 class FilterContext:
-    """What the prompt shows of the file, whatever the filter decides."""
+    """What a filter may know besides the request and the candidates."""
 
-    in_file: InFileContext
+    in_file: InFileContext  # what the prompt shows of the file, whatever the filter decides
+    budget_tokens: int  # for all chunks of the prompt
+    count_tokens: Callable[[Chunk], int]  # what a chunk takes of the budget, with its header
+    reader: Reader | None = None  # there for filters that declare `Need.READER`
 
 
 class ChunkFilter(Protocol):

@@ -1,14 +1,19 @@
-"""Filters that need no model: keep nothing, keep everything, the best k, the similar ones."""
+"""Filters that need no model: keep nothing, everything, the best k, the similar ones, some at random.
+
+Those that keep all of an order as far as the token budget goes (`KeepAll` by rank, `KeepRandom`) make arms
+of equal length under the same ``cross_file_tokens``.
+"""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codefilter.errors import UsageError
 from codefilter.filters.base import FilterContext, Need
 from codefilter.index.terms import terms
-from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
+from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk, content_hash
 
 _NO_NEEDS: frozenset[Need] = frozenset()
 
@@ -104,6 +109,69 @@ class KeepSimilar:
 _QUERY_LINES = 20  # RepoCoder's window before the hole
 
 
+@dataclass(frozen=True)
+class KeepScored:
+    """Chunks to which their retriever gave enough, on its own scale: for one retriever, not for `hybrid`."""
+
+    threshold: float
+    needs: frozenset[Need] = _NO_NEEDS
+    max_candidates: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As `--filter` takes it."""
+        return f"score:{self.threshold:g}"
+
+    def decide(
+        self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
+    ) -> list[FilterDecision]:
+        """Keep scores at or above the threshold."""
+        return [
+            _decision(
+                candidate,
+                candidate.score >= self.threshold,
+                f"{candidate.retriever} {candidate.score:.3g}, threshold {self.threshold:g}",
+            )
+            for candidate in candidates
+        ]
+
+
+@dataclass(frozen=True)
+class KeepRandom:
+    """Chunks drawn at random until the token budget is full: what no reason at all would choose.
+
+    The draw depends on the seed and the request only.
+    """
+
+    seed: int
+    needs: frozenset[Need] = _NO_NEEDS
+    max_candidates: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As `--filter` takes it."""
+        return f"random:{self.seed}"
+
+    def decide(
+        self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
+    ) -> list[FilterDecision]:
+        """Keep what still fits, in the order of the draw."""
+        place = content_hash(f"{request.path}\n{request.prefix}")
+        order = sorted(candidates, key=lambda candidate: candidate.chunk.chunk_id)
+        random.Random(f"{self.seed}:{place}").shuffle(order)
+        left = context.budget_tokens
+        kept = set()
+        for candidate in order:
+            cost = context.count_tokens(candidate.chunk)
+            if cost <= left:
+                left -= cost
+                kept.add(candidate.chunk.chunk_id)
+        return [
+            _decision(candidate, candidate.chunk.chunk_id in kept, f"drawn at random, seed {self.seed}")
+            for candidate in candidates
+        ]
+
+
 def parse_count(argument: str) -> KeepTop:
     """``top-k:3`` → the filter; 3 is the default."""
     if not (argument or "3").isdecimal() or int(argument or 3) < 1:
@@ -111,6 +179,24 @@ def parse_count(argument: str) -> KeepTop:
             f"top-k takes a number of chunks, not {argument!r}", hint="For example: --filter top-k:3"
         )
     return KeepTop(int(argument or 3))
+
+
+def parse_seed(argument: str) -> KeepRandom:
+    """``random:7`` → the filter; seed 0 is the default."""
+    if not (argument or "0").isdecimal():
+        raise UsageError(f"random takes a seed, not {argument!r}", hint="For example: --filter random:7")
+    return KeepRandom(int(argument or 0))
+
+
+def parse_score(argument: str) -> KeepScored:
+    """``score:12.5`` → the filter."""
+    try:
+        return KeepScored(float(argument))
+    except ValueError:
+        raise UsageError(
+            f"score takes a score of the retriever, not {argument!r}",
+            hint="For example: --filter score:12 --retriever bm25",
+        ) from None
 
 
 def parse_threshold(argument: str) -> KeepSimilar:

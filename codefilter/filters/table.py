@@ -6,13 +6,24 @@ from collections.abc import Callable
 
 from codefilter.errors import UsageError
 from codefilter.filters.base import ChunkFilter
-from codefilter.filters.simple import KeepAll, KeepNone, parse_count, parse_threshold
+from codefilter.filters.perplexity import parse_gain
+from codefilter.filters.simple import (
+    KeepAll,
+    KeepNone,
+    parse_count,
+    parse_score,
+    parse_seed,
+    parse_threshold,
+)
 
 FILTERS: dict[str, Callable[[str], ChunkFilter]] = {
     "none": lambda argument: KeepNone(),
     "all": lambda argument: KeepAll(),
     "top-k": parse_count,
     "threshold": parse_threshold,
+    "score": parse_score,
+    "random": parse_seed,
+    "perplexity": parse_gain,
 }
 
 

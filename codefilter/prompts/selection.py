@@ -29,7 +29,7 @@ def select_chunks(
     fitting: list[Chunk] = []
     dropped: list[Chunk] = []
     for decision in kept:
-        cost = len(tokenizer.encode(decision.candidate.chunk.text)) + _HEADER_TOKENS
+        cost = chunk_cost_tokens(decision.candidate.chunk, tokenizer)
         if cost <= budget_tokens:
             budget_tokens -= cost
             fitting.append(decision.candidate.chunk)
@@ -40,6 +40,11 @@ def select_chunks(
     else:
         fitting.reverse()
     return fitting, dropped
+
+
+def chunk_cost_tokens(chunk: Chunk, tokenizer: Tokenizer) -> int:
+    """What a chunk takes of the budget: its text and about as much as its header has."""
+    return len(tokenizer.encode(chunk.text)) + _HEADER_TOKENS
 
 
 def _usefulness(decision: FilterDecision) -> tuple[float, int]:

@@ -1,0 +1,113 @@
+"""Filters that need no training: which chunks they keep, how many tokens that is, and what they refuse."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codefilter.errors import FilterError, UsageError
+from codefilter.filters.base import FilterContext, Reader
+from codefilter.filters.table import get_filter
+from codefilter.prompts.in_file import InFileContext
+from codefilter.types import (
+    Chunk,
+    CompletionRequest,
+    FilterDecision,
+    LogLikelihood,
+    Polarity,
+    RetrievedChunk,
+)
+
+REQUEST = CompletionRequest("app.py", "total = compute_", "", "python")
+IN_FILE = InFileContext("", "total = compute_", "", 0)
+
+
+def candidates(lengths: Sequence[int]) -> list[RetrievedChunk]:
+    """Chunks whose text has as many characters as tokens are wanted."""
+    return [
+        RetrievedChunk(Chunk(f"lib{i}.py", "x" * length, 0, 1, "python"), 10.0 - i, i, "bm25")
+        for i, length in enumerate(lengths)
+    ]
+
+
+def context(budget_tokens: int = 1000, reader: Reader | None = None) -> FilterContext:
+    return FilterContext(IN_FILE, budget_tokens, lambda chunk: len(chunk.text), reader)
+
+
+def kept(decisions: Sequence[FilterDecision]) -> list[int]:
+    return [d.candidate.rank for d in decisions if d.keep]
+
+
+@given(st.lists(st.integers(1, 50), max_size=12), st.integers(0, 200), st.integers(0, 5))
+def test_random_fills_the_budget_and_depends_on_seed_and_request_only(
+    lengths: list[int], budget: int, seed: int
+) -> None:
+    found = candidates(lengths)
+    decisions = get_filter(f"random:{seed}").decide(REQUEST, found, context(budget))
+    total = sum(len(d.candidate.chunk.text) for d in decisions if d.keep)
+    assert total <= budget
+    assert all(len(d.candidate.chunk.text) > budget - total for d in decisions if not d.keep)
+    again = get_filter(f"random:{seed}").decide(REQUEST, found[::-1], context(budget))
+    assert sorted(kept(again)) == sorted(kept(decisions))
+
+
+def test_random_draws_differently_with_another_seed_and_at_another_place() -> None:
+    found = candidates([10] * 10)
+    draws = {tuple(kept(get_filter(f"random:{s}").decide(REQUEST, found, context(30)))) for s in range(8)}
+    assert len(draws) > 1
+    places = [replace(REQUEST, prefix=f"x = {i}\n") for i in range(8)]
+    draws = {tuple(kept(get_filter("random").decide(place, found, context(30)))) for place in places}
+    assert len(draws) > 1
+
+
+def test_score_keeps_what_the_retriever_gave_enough() -> None:
+    decisions = get_filter("score:8.5").decide(REQUEST, candidates([1, 1, 1]), context())
+    assert kept(decisions) == [0, 1]
+    assert decisions[2].reason == "bm25 8, threshold 8.5"
+
+
+class PlannedReader:
+    """A reader whose entropies are planned: what is left with each chunk, 1 nat without."""
+
+    def __init__(self, with_chunk: Sequence[float], measured: bool = True) -> None:
+        self.with_chunk, self.measured = with_chunk, measured
+
+    def write_draft(self, num_tokens: int) -> tuple[int, ...]:
+        return (1, 2)
+
+    def read_draft(self, draft: tuple[int, ...], chunks: Sequence[RetrievedChunk]) -> LogLikelihood:
+        entropy = self.with_chunk[chunks[0].rank] if chunks else 1.0
+        entropies = (entropy, entropy) if self.measured else ()
+        return LogLikelihood(-2.0, (-1.0, -1.0), entropies)
+
+
+def test_perplexity_keeps_what_makes_the_model_surer_the_best_first() -> None:
+    reader = PlannedReader([0.9, 0.2, 1.5, 0.98])
+    decisions = get_filter("perplexity:0.05").decide(REQUEST, candidates([1] * 4), context(reader=reader))
+    assert kept(decisions) == [0, 1]
+    assert decisions[1].confidence > decisions[0].confidence
+    assert decisions[1].polarity is Polarity.POSITIVE
+    assert decisions[2].reason.startswith("-0.50 nats")
+
+
+def test_perplexity_without_reader_or_entropies_is_an_error() -> None:
+    with pytest.raises(FilterError, match="needs a model"):
+        get_filter("perplexity").decide(REQUEST, candidates([1]), context())
+    reader = PlannedReader([0.5], measured=False)
+    with pytest.raises(FilterError, match="how certain"):
+        get_filter("perplexity").decide(REQUEST, candidates([1]), context(reader=reader))
+
+
+@pytest.mark.parametrize("name", ["random:x", "random:-1", "score", "score:high", "perplexity:-1", "best"])
+def test_wrong_arguments_are_usage_errors(name: str) -> None:
+    with pytest.raises(UsageError):
+        get_filter(name)
+
+
+@pytest.mark.parametrize("name", ["none", "all", "top-k:2", "threshold:0.2", "score:3", "random:4"])
+def test_a_filter_is_called_what_it_calls_itself(name: str) -> None:
+    assert get_filter(name).name == name
+    decisions = get_filter(name).decide(REQUEST, candidates([5, 5, 5]), context())
+    assert [d.candidate.rank for d in decisions] == [0, 1, 2]
