@@ -64,7 +64,7 @@ def main() -> int:
 
 def demo() -> int:
     """Complete one line of a real repository."""
-    install(extra=None)
+    install(extra="openvino")
     run("fetching the default model", [PYTHON, "-m", "codefilter", "models", "pull"], capture=True)
     fetch = [PYTHON, "-c", FETCH_PACKAGE, DEMO_PACKAGE]
     repository = run(f"fetching {DEMO_PACKAGE}", fetch, capture=True).strip()
@@ -88,13 +88,13 @@ def test(pytest_arguments: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def install(extra: str | None) -> None:
+def install(extra: str) -> None:
     """Create the virtual environment and install the project, unless pyproject.toml is as it was then."""
     project = (ROOT / "pyproject.toml").read_bytes()
     digest = hashlib.sha256(project).hexdigest()
     stamp = VENV / "codefilter-installed.txt"
     installed = stamp.read_text().split() if stamp.exists() and Path(PYTHON).exists() else []
-    if digest in installed and (extra is None or extra in installed):
+    if digest in installed and {extra, "dev"} & set(installed):  # dev has everything
         return
     if not Path(PYTHON).exists():
         make_environment()
@@ -103,8 +103,8 @@ def install(extra: str | None) -> None:
         pip.append("--quiet")
     run("updating pip", [*pip, "--upgrade", "pip"])
     install_torch(pip, torch_requirement(project))
-    run("installing CodeFilter", [*pip, "--editable", f"{ROOT}[{extra}]" if extra else str(ROOT)])
-    stamp.write_text(f"{digest} {extra or ''}")
+    run("installing CodeFilter", [*pip, "--editable", f"{ROOT}[{extra}]"])
+    stamp.write_text(f"{digest} {extra}")
 
 
 def make_environment() -> None:

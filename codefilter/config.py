@@ -62,7 +62,7 @@ class Settings:
     """What a user can choose. Names of models, filters, layouts and so on are checked where they are used."""
 
     model: str = _setting("qwen2.5-coder-0.5b", untrusted_pattern=_MODEL_NAME)  # name, folder or remote:URL
-    engine: str = _setting("torch", trusted_only=True)
+    engine: str = _setting("auto", trusted_only=True)
     device: str = _setting("auto")  # auto, cpu, cuda, cuda:1, mps
     dtype: str = _setting("auto", choices=("auto", "float32", "bfloat16", "float16"))
     filter: str = _setting("all")
@@ -208,10 +208,15 @@ def _typed(name: str, text: str) -> object:
     return int(text) if _KINDS.get(name) is int and re.fullmatch(r"[+-]?[0-9]{1,9}", text) else text
 
 
-def _check_trust(name: str, value: Value, path: Path) -> None:
+def needs_trust(name: str, value: object) -> bool:
+    """Whether a setting decides what this machine loads or contacts, so that only its user may make it."""
     rule = _RULES[name]
     pattern = rule.untrusted_pattern
-    if rule.trusted_only or (pattern is not None and not re.fullmatch(pattern, str(value))):
+    return rule.trusted_only or (pattern is not None and not re.fullmatch(pattern, str(value)))
+
+
+def _check_trust(name: str, value: Value, path: Path) -> None:
+    if needs_trust(name, value):
         raise ConfigError(
             f"{path} may not set {name} = {reprlib.repr(value)}: a repository's own file cannot choose that",
             hint=f"Set it in {user_config_file()}, in {ENVIRONMENT_PREFIX}{name.upper()} or with --{name}, "

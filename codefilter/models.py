@@ -44,6 +44,7 @@ from codefilter.paths import (
     remembered_sha256,
     remove_leftovers,
 )
+from codefilter.quantization import quantized_folder
 from codefilter.weights import KnownModel, first_line, known_models, obtain_gguf
 
 __all__ = [
@@ -163,7 +164,7 @@ def list_models() -> tuple[ListedModel, ...]:
 
 
 def remove(name: str) -> int:
-    """Delete a pulled model, or what an interrupted pull left; returns the bytes freed."""
+    """Delete a pulled model and its 8-bit form, or what a pull left half-done; returns the bytes freed."""
     if _known(name) is None and not _HUB_NAME.fullmatch(name):
         raise _unknown(name)
     home = _home(name)
@@ -172,9 +173,13 @@ def remove(name: str) -> int:
             raise ModelMissingError(
                 f"{name} is not on this machine", hint="See what is: codefilter models list"
             )
-        freed_bytes = folder_bytes(home)
-        with disk_errors(home):
-            shutil.rmtree(home)
+        record = read_record(home / "model")
+        folders = [home, *([quantized_folder(weights_sha256(record.files))] if record else [])]
+        freed_bytes = sum(folder_bytes(folder) for folder in folders)
+        for folder in folders:
+            if folder.is_dir():
+                with disk_errors(folder):
+                    shutil.rmtree(folder)
         return freed_bytes
 
 

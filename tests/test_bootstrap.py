@@ -94,12 +94,12 @@ def test_a_second_run_installs_nothing(bootstrap: ModuleType, commands: Commands
     assert commands.any(f"--editable {ROOT}[dev]")
     commands.lines.clear()
     bootstrap.install("dev")
-    bootstrap.install(None)  # less than what is there
+    bootstrap.install("openvino")  # less than what is there
     assert commands.lines == []
 
 
 def test_test_installs_more_than_demo(bootstrap: ModuleType, commands: Commands) -> None:
-    bootstrap.install(None)
+    bootstrap.install("openvino")
     commands.lines.clear()
     bootstrap.install("dev")
     assert commands.any("[dev]")
@@ -113,7 +113,7 @@ def test_a_changed_pyproject_is_installed_again(
     for dependency in ("torch>=2", "torch>=3"):
         (tmp_path / "pyproject.toml").write_text(f'[project]\ndependencies = ["{dependency}"]\n')
         commands.lines.clear()
-        bootstrap.install(None)
+        bootstrap.install("openvino")
         assert commands.any(f"install --disable-pip-version-check --quiet {dependency}") or commands.any(
             f"install --disable-pip-version-check {dependency}"
         )
@@ -122,10 +122,10 @@ def test_a_changed_pyproject_is_installed_again(
 def test_a_failed_installation_is_not_taken_for_done(bootstrap: ModuleType, commands: Commands) -> None:
     commands.failing = {"--editable"}
     with pytest.raises(SystemExit, match="installing CodeFilter failed"):
-        bootstrap.install(None)
+        bootstrap.install("openvino")
     commands.failing = set()
     commands.lines.clear()
-    bootstrap.install(None)
+    bootstrap.install("openvino")
     assert commands.any("--editable")
 
 

@@ -48,7 +48,7 @@ def likelihood_command(
 @app.command("cancellation")
 def cancellation_command(
     model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
-    engine: Annotated[str, typer.Option("--engine", help="What runs the model.")] = "torch",
+    engine: Annotated[str, typer.Option("--engine", help="What runs the model.")] = "auto",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Cancelled requests.")] = 20,
     out: Out = None,
     as_json: AsJson = False,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codefilter.errors import ModelError
-from codefilter.lm.base import Cancellation, Generation, GenerationOptions
+from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions
 from codefilter.lm.lookup import DRAFT_TOKENS, NgramIndex
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import FinishReason, LogLikelihood
@@ -86,6 +86,22 @@ def read_prompt(
         stop = min(start + PROMPT_SLICE_TOKENS, len(prompt_ids))
         logits = session.forward(prompt_ids[start:stop], cancellation)
     return reused, logits
+
+
+def split_context(
+    context: Sequence[int], continuations: Sequence[Continuation], context_length: int
+) -> tuple[list[int], int]:
+    """What of a context is read once, and its last token, whose logits predict each continuation's first.
+
+    Raises:
+        ValueError: the context is empty.
+        ModelError: it is too long with the longest continuation.
+    """
+    if not context:
+        raise ValueError("the context is empty: the first target needs something before it")
+    longest = max((len(c.token_ids) for c in continuations), default=0)
+    check_length(len(context) + longest, context_length)
+    return list(context[:-1]), context[-1]
 
 
 def check_length(tokens: int, context_length: int) -> None:

@@ -5,21 +5,26 @@ In: a model's name or folder, engine, device, dtype. Out: a loaded `LanguageMode
 
 from __future__ import annotations
 
-from codefilter.errors import UsageError
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from codefilter.errors import ModelError, UsageError
 from codefilter.lm.base import LanguageModel, ModelIdentity
 from codefilter.tokenizer import Tokenizer
 
-ENGINES = ("torch",)
+ENGINES = ("auto", "openvino", "torch")
 
 
 def load_model(
-    name: str, *, engine: str = "torch", device: str = "auto", dtype: str = "auto"
+    name: str, *, engine: str = "auto", device: str = "auto", dtype: str = "auto"
 ) -> LanguageModel:
     """Load a model; `ModelMissingError` where its weights are not here, with the command that gets them.
 
     Args:
         name: a known model, a Hugging Face name that was pulled, a model folder, or ``fake[:delays]``.
-        engine: one of `ENGINES`.
+        engine: one of `ENGINES`; ``auto`` is what `choose_engine` says.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         dtype: ``auto``, ``float32``, ``bfloat16``, ``float16``.
     """
@@ -32,11 +37,24 @@ def load_model(
     from codefilter.models import resolve
 
     found = resolve(name)
-    from codefilter.lm.torch_lm import TorchLanguageModel
     from codefilter.prompts.formats import detect_family
 
     family = found.family or detect_family(Tokenizer.from_folder(found.folder))
     identity = ModelIdentity(found.name, found.sha256, family, found.revision)
+    if (choose_engine(found.folder, device, dtype) if engine == "auto" else engine) == "openvino":
+        if device not in ("auto", "cpu"):
+            raise UsageError(
+                f"the openvino engine runs on the CPU, not on {device}", hint="Use --engine torch."
+            )
+        try:
+            from codefilter.lm.openvino_lm import OpenVinoLanguageModel
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                "the openvino engine is not installed", hint='Run: pip install "codefilter[openvino]"'
+            ) from error
+        return OpenVinoLanguageModel(found.folder, identity, dtype=dtype)
+    from codefilter.lm.torch_lm import TorchLanguageModel
+
     return TorchLanguageModel(found.folder, identity, device=device, dtype=dtype)
 
 
@@ -49,3 +67,27 @@ def load_tokenizer(name: str) -> Tokenizer:
     from codefilter.models import resolve
 
     return Tokenizer.from_folder(resolve(name).folder)
+
+
+def choose_engine(folder: Path, device: str, dtype: str) -> str:
+    """``openvino`` where the CPU is to compute and the engine is installed and knows the model; else torch.
+
+    With device ``auto`` the CPU computes unless the machine has an NVIDIA or AMD driver, or Apple's GPU.
+    """
+    gpu_drivers = (Path("/proc/driver/nvidia"), Path("/dev/kfd"))
+    has_gpu = (
+        shutil.which("nvidia-smi") is not None
+        or any(path.exists() for path in gpu_drivers)
+        or (sys.platform == "darwin" and platform.machine() == "arm64")
+    )
+    if device == "cpu" or (device == "auto" and not has_gpu):
+        try:
+            from codefilter.lm.openvino_graph import Architecture
+            from codefilter.lm.openvino_lm import choose_precision
+
+            Architecture.from_folder(folder)
+            choose_precision(dtype, ())
+        except (ModuleNotFoundError, ModelError, UsageError):
+            return "torch"
+        return "openvino"
+    return "torch"

@@ -141,12 +141,7 @@ class TorchLanguageModel:
         cancellation: Cancellation | None = None,
     ) -> list[LogLikelihood]:
         """See `LanguageModel.log_likelihoods`."""
-        if not context:
-            raise ValueError("the context is empty: the first target needs something before it")
-        longest = max((len(c.token_ids) for c in continuations), default=0)
-        decoding.check_length(len(context) + longest, self.context_length)
-        # The context's last token is scored with the continuations: its logits predict their first one.
-        shared, last = list(context[:-1]), context[-1]
+        shared, last = decoding.split_context(context, continuations, self.context_length)
         if shared:
             decoding.read_prompt(self._session, shared, cancellation)
         self._session.crop(len(shared))

@@ -13,7 +13,7 @@ from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, La
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.types import FinishReason
 
-ENGINES = ["fake", "torch"]
+ENGINES = ["fake", "torch", "openvino"]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -23,13 +23,20 @@ def model(
     if request.param == "fake":
         yield FakeLanguageModel()
         return
-    from codefilter.lm.torch_lm import TorchLanguageModel
     from tests.tiny_models import save_tiny_model
 
     folder = save_tiny_model(tmp_path_factory.mktemp("tiny"))
-    yield TorchLanguageModel(
-        folder, ModelIdentity("tiny", "0", "qwen2.5-coder"), device="cpu", dtype="float32"
-    )
+    identity = ModelIdentity("tiny", "0", "qwen2.5-coder")
+    if request.param == "torch":
+        from codefilter.lm.torch_lm import TorchLanguageModel
+
+        yield TorchLanguageModel(folder, identity, device="cpu", dtype="float32")
+        return
+    from codefilter.lm.openvino_lm import OpenVinoLanguageModel
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CODEFILTER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield OpenVinoLanguageModel(folder, identity, dtype="float32")
 
 
 ids = st.lists(st.integers(0, 255), min_size=1, max_size=30)

@@ -1,0 +1,162 @@
+"""The OpenVINO engine against plain transformers, and its weights on disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from transformers import AutoModelForCausalLM
+
+from codefilter.errors import CancelledError, ModelError, UsageError
+from codefilter.lm import loading
+from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, ModelIdentity
+from codefilter.lm.openvino_graph import Architecture
+from codefilter.lm.openvino_lm import OpenVinoLanguageModel, choose_precision
+from codefilter.quantization import quantize, quantized_folder, quantized_weights
+from tests.tiny_models import save_tiny_model
+
+IDENTITY = ModelIdentity("tiny", "0", "qwen2.5-coder")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CODEFILTER_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module", params=["qwen2", "llama"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("tiny"), request.param)
+
+
+def dequantized(folder: Path, target: Path) -> Path:
+    """The same model with every matrix rounded as the engine rounds it: what it must be equal to."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                scales = parameter.abs().amax(1, keepdim=True) / 127
+                parameter.copy_((parameter / scales).round() * scales)
+    model.save_pretrained(target)
+    return target
+
+
+def test_equal_to_plain_transformers_on_the_rounded_weights(folder: Path, tmp_path: Path) -> None:
+    reference = AutoModelForCausalLM.from_pretrained(
+        dequantized(folder, tmp_path / "rounded"), dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    model = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")
+    context = [(7 * i) % 256 for i in range(60)]
+    conts = [Continuation(tuple((i * j + 3) % 256 for j in range(10 + 7 * i)), 5 + i) for i in range(1, 6)]
+    for continuation, result in zip(conts, model.log_likelihoods(context, conts), strict=True):
+        ids = [*context, *continuation.token_ids]
+        with torch.inference_mode():
+            rows = reference(torch.tensor([ids])).logits[0].log_softmax(-1)
+        first = len(ids) - continuation.num_targets
+        expected = [rows[p - 1, ids[p]].item() for p in range(first, len(ids))]
+        assert result.per_token == pytest.approx(expected, abs=2e-3)
+        entropies = [-(rows[p - 1].exp() * rows[p - 1]).sum().item() for p in range(first, len(ids))]
+        assert result.entropies == pytest.approx(entropies, abs=2e-3)
+
+
+def test_hidden_slots_are_never_attended_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Crop and grow at random, with the state cut always, never and sometimes: the same predictions."""
+    outputs = []
+    for limit in (0, 20, 10**6):
+        monkeypatch.setattr("codefilter.lm.openvino_lm._MAX_HIDDEN_SLOTS", limit)
+        session = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")._session
+        random = np.random.default_rng(0)
+        rows = []
+        for _ in range(30):
+            session.crop(int(random.integers(0, len(session.token_ids) + 1)))
+            count = int(random.integers(1, 12))
+            rows.append(session.forward(random.integers(0, 256, 12)[:count].tolist(), None)[0])
+        outputs.append(np.stack(rows))
+    assert outputs[0] == pytest.approx(outputs[1], abs=1e-4)
+    assert outputs[0] == pytest.approx(outputs[2], abs=1e-4)
+
+
+def test_a_cancelled_prompt_keeps_what_stood_before(folder: Path) -> None:
+    session = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")._session
+    session.forward([1, 2, 3], None)
+
+    class AfterTwo(Cancellation):
+        calls = 0
+
+        def raise_if_cancelled(self) -> None:
+            self.calls += 1
+            if self.calls > 2:
+                raise CancelledError("enough")
+
+    cancellation = AfterTwo()
+    with pytest.raises(CancelledError):
+        session.forward([5] * 200, cancellation)
+    assert cancellation.calls == 3
+    assert list(session.token_ids) == [1, 2, 3]
+    after = session.forward([4], None)
+    fresh = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")._session.forward([1, 2, 3, 4], None)
+    assert after == pytest.approx(fresh, abs=1e-4)
+
+
+def test_slices_of_a_cancellable_prompt_change_nothing(folder: Path) -> None:
+    session = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")._session
+    ids = [(3 * i) % 256 for i in range(150)]
+    whole = session.forward(ids, None, rows=70)
+    session.crop(0)
+    assert session.forward(ids, Cancellation(), rows=70) == pytest.approx(whole, abs=1e-4)
+
+
+def test_rows_are_rounded_to_a_127th_of_their_largest_value(folder: Path, tmp_path: Path) -> None:
+    quantize(folder, tmp_path / "int8.safetensors")
+    tensors = load_file(tmp_path / "int8.safetensors")
+    original = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
+    name = "model.layers.1.mlp.up_proj.weight"
+    restored = tensors[name] * tensors[f"{name}.scale"]
+    error = np.abs(restored - original[name].numpy())
+    assert error.max() > 0
+    assert (error <= tensors[f"{name}.scale"] / 2 + 1e-7).all()
+    joined = np.concatenate([original[f"model.layers.0.self_attn.{p}_proj.weight"].numpy() for p in "qkv"])
+    restored = tensors["model.layers.0.self_attn.qkv"] * tensors["model.layers.0.self_attn.qkv.scale"]
+    assert restored == pytest.approx(joined, abs=0.05)
+
+
+def test_damaged_weights_are_made_anew(folder: Path) -> None:
+    from codefilter.model_folder import weights_sha256
+    from codefilter.paths import remembered_sha256
+
+    first = quantized_weights(folder)
+    sha256 = weights_sha256({p.name: remembered_sha256(p) for p in folder.glob("*.safetensors")})
+    file = quantized_folder(sha256) / "model-int8.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    again = quantized_weights(folder)
+    assert file.read_bytes() == whole
+    assert (again.matrix("lm_head.weight")[0] == first.matrix("lm_head.weight")[0]).all()
+
+
+def test_other_architectures_are_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "mamba", "hidden_act": "gelu"}')
+    with pytest.raises(ModelError, match=r"model_type=mamba, hidden_act=gelu") as caught:
+        Architecture.from_folder(tmp_path)
+    assert "--engine torch" in caught.value.hint
+
+
+def test_bfloat16_where_the_processor_has_it() -> None:
+    assert choose_precision("auto", ["FP32", "BF16"]) == "bf16"
+    assert choose_precision("auto", ["FP32"]) == "f32"
+    with pytest.raises(UsageError, match="float16"):
+        choose_precision("float16", ["FP32"])
+
+
+def test_auto_takes_openvino_for_a_cpu_and_torch_for_the_rest(folder: Path, tmp_path: Path) -> None:
+    assert loading.choose_engine(folder, "cpu", "auto") == "openvino"
+    assert loading.choose_engine(folder, "cpu", "float16") == "torch"
+    assert loading.choose_engine(folder, "cuda", "auto") == "torch"
+    (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
+    assert loading.choose_engine(tmp_path, "cpu", "auto") == "torch"
+    loaded = loading.load_model(str(folder), engine="openvino")
+    assert loaded.description.startswith("openvino")
+    assert len(loaded.generate([1, 2, 3], GenerationOptions(max_new_tokens=4))) == 1
+    with pytest.raises(UsageError, match="not on cuda"):
+        loading.load_model(str(folder), engine="openvino", device="cuda")
