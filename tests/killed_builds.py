@@ -16,6 +16,7 @@ from pathlib import Path
 
 from codefilter.config import Settings
 from codefilter.dataset.build import BuildPlan, build_dataset
+from codefilter.dataset.execution import LocalExecutor
 from codefilter.dataset.sources import find_sources
 from codefilter.dataset.storage import DatasetFolder
 from codefilter.labeling import LabelOptions
@@ -32,7 +33,8 @@ def build(root: Path, out: Path) -> None:
     """Build from the two repositories below the root."""
     sources = find_sources([str(root / "shop"), str(root / "weather")])
     options = LabelOptions(draft_tokens=3)
-    build_dataset(sources, DatasetFolder(out), FakeLanguageModel(), SMALL, options, PLAN)
+    executor = LocalExecutor(FakeLanguageModel(), SMALL, options)
+    build_dataset(sources, DatasetFolder(out), executor, PLAN)
 
 
 def run_child(root: Path, out: Path, kill_at: int | None) -> tuple[bool, int]:

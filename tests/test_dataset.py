@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from codefilter.dataset.build import BuildPlan, Progress, build_dataset
 from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
 from codefilter.dataset.description import Description, read_description
+from codefilter.dataset.execution import LocalExecutor
 from codefilter.dataset.figures import agreement, label_figures
 from codefilter.dataset.materialize import Materializer, write_text
 from codefilter.dataset.records import ExampleRecord, from_json, to_json
@@ -37,10 +38,14 @@ def repositories(tmp_path: Path) -> list[RepositorySource]:
     return find_sources([str(tmp_path / "shop"), str(tmp_path / "weather")])
 
 
+def executor(options: LabelOptions = OPTIONS) -> LocalExecutor:
+    return LocalExecutor(FakeLanguageModel(), SMALL, options)
+
+
 def build(
     sources: list[RepositorySource], out: Path, plan: BuildPlan = PLAN, options: LabelOptions = OPTIONS
 ) -> Description:
-    return build_dataset(sources, DatasetFolder(out), FakeLanguageModel(), SMALL, options, plan)
+    return build_dataset(sources, DatasetFolder(out), executor(options), plan)
 
 
 def numbers(folder: Path) -> dict[str, ExampleRecord]:
@@ -122,7 +127,7 @@ def test_a_slice_ends_at_its_limit_and_the_next_goes_on(
 def test_progress_counts_down_to_nothing(repositories: list[RepositorySource], tmp_path: Path) -> None:
     seen: list[Progress] = []
     dataset = DatasetFolder(tmp_path / "labels")
-    build_dataset(repositories, dataset, FakeLanguageModel(), SMALL, OPTIONS, PLAN, seen.append)
+    build_dataset(repositories, dataset, executor(), PLAN, seen.append)
     assert (seen[0].labelled, seen[0].remaining) == (0, 12)
     assert (seen[-1].labelled, seen[-1].remaining) == (12, 0)
 

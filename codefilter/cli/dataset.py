@@ -18,11 +18,14 @@ from tqdm import tqdm
 from codefilter import __version__
 from codefilter.cli import labels
 from codefilter.cli.evaluate import parse_level
-from codefilter.config import load_settings
+from codefilter.config import Settings, load_settings
+from codefilter.errors import UsageError
 from codefilter.paths import exclusive, write_atomically
 
 if TYPE_CHECKING:
     from codefilter.dataset.build import Progress
+    from codefilter.dataset.execution import Executor
+    from codefilter.labeling import LabelOptions
 
 app = typer.Typer(name="dataset", help="Label tasks of repositories; look at labels.", no_args_is_help=True)
 app.command("stats")(labels.stats_command)
@@ -67,6 +70,12 @@ def build_command(
     prefix_tokens: Annotated[int | None, typer.Option("--prefix-tokens", help="Before the hole.")] = None,
     suffix_tokens: Annotated[int | None, typer.Option("--suffix-tokens", help="After the hole.")] = None,
     chunk_order: Annotated[str | None, typer.Option("--chunk-order", help="Of all chunks together.")] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", help="local, or ray: on the cluster of RAY_ADDRESS or a local one.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Of the executor ray; by default one per GPU.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, or refuse.")
     ] = True,
@@ -80,7 +89,6 @@ def build_command(
     from codefilter.dataset.sources import find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name, refuse_existing
     from codefilter.labeling import LabelOptions
-    from codefilter.lm.loading import load_model
 
     overrides = {
         "model": model,
@@ -110,13 +118,9 @@ def build_command(
     with exclusive(
         lock_name(out), on_wait=lambda: typer.echo(f"waiting for another build of {out}", err=True)
     ):
-        loaded = load_model(
-            settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
-        )
+        labelling = _executor(executor, settings, options, workers)
         with tqdm(desc="label", unit="task") as bar:
-            description = build_dataset(
-                sources, DatasetFolder(out), loaded, settings, options, plan, lambda p: _show(bar, p)
-            )
+            description = build_dataset(sources, DatasetFolder(out), labelling, plan, lambda p: _show(bar, p))
     if as_json:
         print(json.dumps(asdict(description), ensure_ascii=False, indent=1))
         return
@@ -223,6 +227,22 @@ def choose_command(
             f"{pair.first} and {pair.second}: correlation within tasks {pair.correlation_within_task:.2f}, "
             f"signal/noise of their mean {pair.mean_signal_to_noise:.2f}"
         )
+
+
+def _executor(name: str, settings: Settings, options: LabelOptions, workers: int | None) -> Executor:
+    if name == "local":
+        from codefilter.dataset.execution import LocalExecutor
+        from codefilter.lm.loading import load_model
+
+        model = load_model(
+            settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
+        )
+        return LocalExecutor(model, settings, options)
+    if name == "ray":
+        from codefilter.dataset.ray_executor import RayExecutor
+
+        return RayExecutor(settings, options, workers=workers)
+    raise UsageError(f"unknown executor {name!r}", hint="Executors: local, ray.")
 
 
 def _show(bar: tqdm[None], progress: Progress) -> None:

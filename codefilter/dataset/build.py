@@ -15,19 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codefilter import __version__
-from codefilter.completion import Completer
-from codefilter.config import Settings
 from codefilter.controls import ControlRepository
 from codefilter.dataset.description import Description, Recipe, RunRecord, with_source
-from codefilter.dataset.records import ExampleRecord, to_record
+from codefilter.dataset.execution import Executor, WorkItem
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import DatasetFolder
-from codefilter.errors import CancelledError, CodeFilterError, ModelError
-from codefilter.index import RepositoryIndex
-from codefilter.labeling import Labeler, LabelOptions
-from codefilter.lm.base import LanguageModel
+from codefilter.errors import CancelledError, CodeFilterError
 from codefilter.tasks import TaskRepository, sample_tasks
-from codefilter.types import CompletionTask, TaskLevel
+from codefilter.types import CompletionTask, SourceFile, TaskLevel
 
 ROUND: Mapping[TaskLevel, int] = {
     TaskLevel.LINE: 3,
@@ -43,7 +38,7 @@ class BuildPlan:
 
     per_repository: int = sum(ROUND.values())  # rounded up to whole rounds
     tasks_per_round: Mapping[TaskLevel, int] = field(default_factory=lambda: ROUND)
-    max_examples: int | None = None  # in this run
+    max_examples: int | None = None  # tasks given out in this run
     time_limit_seconds: float | None = None  # of this run; the task at work is finished
 
     @property
@@ -77,11 +72,12 @@ class Progress:
 OnProgress = Callable[[Progress], object]
 
 
-def recipe_of(model: LanguageModel, settings: Settings, options: LabelOptions) -> Recipe:
-    """The recipe that settings and options mean."""
+def recipe_of(executor: Executor) -> Recipe:
+    """The recipe that an executor's labels have."""
+    settings = executor.settings
     return Recipe(
-        model=model.identity,
-        options=options,
+        model=executor.identity,
+        options=executor.options,
         layout=settings.layout,
         retriever=settings.retriever,
         chunker=settings.chunker,
@@ -96,9 +92,7 @@ def recipe_of(model: LanguageModel, settings: Settings, options: LabelOptions) -
 def build_dataset(
     sources: Sequence[RepositorySource],
     dataset: DatasetFolder,
-    model: LanguageModel,
-    settings: Settings,
-    options: LabelOptions,
+    executor: Executor,
     plan: BuildPlan,
     on_progress: OnProgress = lambda progress: None,
 ) -> Description:
@@ -107,104 +101,107 @@ def build_dataset(
     Raises:
         UsageError: the dataset was made with another recipe.
     """
-    description = dataset.open(recipe_of(model, settings, options))
-    started = time.monotonic()
-    labelled = 0
+    build = _Build(dataset, dataset.open(recipe_of(executor)), executor, plan, on_progress)
     try:
-        usable, description = _read_all(sources, description)
-        dataset.describe(description)
-        pool = {s.name: ControlRepository(s.name, s.version, r.sources) for s, r in usable}
-        labeler_of = _LabelerFactory(model, settings, options, pool)
-        remaining = plan.rounds * plan.round_tasks * len(usable)
-        for number, (source, repository) in _turns(usable, plan.rounds):
-            wanted = plan.turn(repository, number, options.seed)
-            remaining -= plan.round_tasks - len(wanted)
-            missing = [task for task in wanted if task.task_id not in dataset]
-            remaining -= len(wanted) - len(missing)
-            labeler = labeler_of(source) if missing else None
-            for task in missing:
-                seconds = time.monotonic() - started
-                on_progress(Progress(labelled, remaining, seconds, source.name))
-                over_time = plan.time_limit_seconds is not None and seconds > plan.time_limit_seconds
-                if over_time or (plan.max_examples is not None and labelled >= plan.max_examples):
-                    return description
-                result = _label(labeler, task) if labeler is not None else ""
-                remaining -= 1
-                if isinstance(result, str):
-                    skipped = (*description.skipped, (task.task_id, result))
-                    description = replace(description, skipped=skipped)
-                    dataset.describe(description)
-                else:
-                    dataset.append(result)
-                    labelled += 1
-            on_progress(Progress(labelled, remaining, time.monotonic() - started, source.name))
+        build.run(sources)
     finally:
-        if labelled:
-            run = RunRecord(
-                __version__,
-                model.description,
-                f"{platform.machine()}, {platform.system()}",
-                labelled,
-                round(time.monotonic() - started, 1),
-            )
-            description = replace(description, runs=(*description.runs, run))
-            dataset.describe(description)
-        dataset.seal()
-    return description
+        build.finish()
+    return build.description
 
 
-def _read_all(
-    sources: Sequence[RepositorySource], description: Description
-) -> tuple[list[tuple[RepositorySource, TaskRepository]], Description]:
-    """Read every repository; those that cannot be used are only described."""
-    usable = []
-    for source in sources:
-        try:
-            repository = source.read()
-            problem = repository.problem or ""
-        except CancelledError:
-            raise
-        except (CodeFilterError, OSError) as error:
-            problem = str(error)
-        if not problem:
-            usable.append((source, TaskRepository(source.name, source.version, repository.sources)))
-        description = with_source(description, source.record(problem))
-    return usable, description
-
-
-def _turns(
-    usable: Sequence[tuple[RepositorySource, TaskRepository]], rounds: int
-) -> Iterator[tuple[int, tuple[RepositorySource, TaskRepository]]]:
-    for number in range(rounds):
-        for pair in usable:
-            yield number, pair
-
-
-class _LabelerFactory:
-    """A labeler per repository; only the last one's index is kept open."""
+class _Build:
+    """One slice of the work."""
 
     def __init__(
         self,
-        model: LanguageModel,
-        settings: Settings,
-        options: LabelOptions,
-        pool: Mapping[str, ControlRepository],
+        dataset: DatasetFolder,
+        description: Description,
+        executor: Executor,
+        plan: BuildPlan,
+        on_progress: OnProgress,
     ) -> None:
-        self._model = model
-        self._settings = replace(settings, filter="all")
-        self._options = options
-        self._pool = pool
+        self.description = description
+        self._dataset = dataset
+        self._executor = executor
+        self._plan = plan
+        self._on_progress = on_progress
+        self._started = time.monotonic()
+        self._given = 0
+        self._labelled = 0
+        self._remaining = 0
 
-    def __call__(self, source: RepositorySource) -> Labeler:
-        with RepositoryIndex.open(source.root, chunker=self._settings.chunker) as index:
-            completer = Completer(index, self._model, self._settings)
-        return Labeler(completer, self._model, self._pool, self._options)
+    def run(self, sources: Sequence[RepositorySource]) -> None:
+        """Label until there is nothing left, or the limits of the plan are reached."""
+        usable = self._read(sources)
+        pool = {s.name: ControlRepository(s.name, s.version, files) for s, files in usable}
+        self._remaining = self._plan.rounds * self._plan.round_tasks * len(usable)
+        for outcome in self._executor.run(self._items(usable), pool):
+            self._remaining -= 1
+            if outcome.record is not None:
+                self._dataset.append(outcome.record)
+                self._labelled += 1
+            else:
+                skipped = (*self.description.skipped, (outcome.item.task.task_id, outcome.problem))
+                self._describe(replace(self.description, skipped=skipped))
+            self._report(outcome.item.source)
 
+    def finish(self) -> None:
+        """Note what was done, and seal it."""
+        if self._labelled:
+            run = RunRecord(
+                __version__,
+                self._executor.description,
+                f"{platform.machine()}, {platform.system()}",
+                self._labelled,
+                round(time.monotonic() - self._started, 1),
+            )
+            self._describe(replace(self.description, runs=(*self.description.runs, run)))
+        self._dataset.seal()
 
-def _label(labeler: Labeler, task: CompletionTask) -> ExampleRecord | str:
-    """The task's record, or why there is none."""
-    try:
-        example = labeler.label(task)
-    except ModelError as error:
-        return error.message
-    return to_record(example) if example.chunks else "nothing was retrieved"
+    def _describe(self, description: Description) -> None:
+        self.description = description
+        self._dataset.describe(description)
+
+    def _report(self, source: RepositorySource) -> None:
+        seconds = time.monotonic() - self._started
+        self._on_progress(Progress(self._labelled, self._remaining, seconds, source.name))
+
+    def _read(
+        self, sources: Sequence[RepositorySource]
+    ) -> list[tuple[RepositorySource, tuple[SourceFile, ...]]]:
+        """The files of every repository that can be used; the others are only described."""
+        usable = []
+        description = self.description
+        for source in sources:
+            try:
+                repository = source.read()
+                problem = repository.problem or ""
+            except CancelledError:
+                raise
+            except (CodeFilterError, OSError) as error:
+                problem = str(error)
+            if not problem:
+                usable.append((source, repository.sources))
+            description = with_source(description, source.record(problem))
+        self._describe(description)
+        return usable
+
+    def _items(self, usable: Sequence[tuple[RepositorySource, tuple[SourceFile, ...]]]) -> Iterator[WorkItem]:
+        """What is missing, round by round."""
+        for number in range(self._plan.rounds):
+            for source, files in usable:
+                repository = TaskRepository(source.name, source.version, files)  # forgotten after its turn
+                wanted = self._plan.turn(repository, number, self._executor.options.seed)
+                missing = [task for task in wanted if task.task_id not in self._dataset]
+                self._remaining -= self._plan.round_tasks - len(missing)
+                self._report(source)
+                for task in missing:
+                    if self._is_over():
+                        return
+                    self._given += 1
+                    yield WorkItem(source, task)
+
+    def _is_over(self) -> bool:
+        limit, most = self._plan.time_limit_seconds, self._plan.max_examples
+        over_time = limit is not None and time.monotonic() - self._started > limit
+        return over_time or (most is not None and self._given >= most)

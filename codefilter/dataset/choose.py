@@ -14,6 +14,7 @@ from pathlib import Path
 
 from codefilter.config import Settings
 from codefilter.dataset.build import BuildPlan, OnProgress, build_dataset
+from codefilter.dataset.execution import LocalExecutor
 from codefilter.dataset.figures import Agreement, LabelFigures, agreement, label_figures
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import DatasetFolder, num_examples, read_examples
@@ -56,7 +57,8 @@ def run_arms(
             tasks_per_round=TASKS_PER_REPOSITORY,
             max_examples=missing,
         )
-        build_dataset(sources, dataset, model, arm.settings, options, plan, on_progress(arm))
+        executor = LocalExecutor(model, arm.settings, options)
+        build_dataset(sources, dataset, executor, plan, on_progress(arm))
 
 
 def compare_arms(
