@@ -136,7 +136,7 @@ class Labeler:
         clock.lap("retrieve")
 
         def prompt_with(chunks: Sequence[RetrievedChunk]) -> Prompt:
-            return self._completer.build_prompt(task.request, in_file, [_keep(chunk) for chunk in chunks])
+            return self._completer.build_prompt(task.request, in_file, keep_all(chunks))
 
         alone = prompt_with([])
         draft = self._write_draft(alone)
@@ -230,8 +230,9 @@ def _mean_impact(baseline: Reading, reading: Reading) -> float:
     return reading.target.mean_nats - baseline.target.mean_nats
 
 
-def _keep(candidate: RetrievedChunk) -> FilterDecision:
-    return FilterDecision(candidate, True, Polarity.UNKNOWN, 1.0, "its impact is measured")
+def keep_all(chunks: Sequence[RetrievedChunk]) -> list[FilterDecision]:
+    """Decisions that put chunks into a prompt to be measured."""
+    return [FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, "its impact is measured") for chunk in chunks]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -35,6 +35,7 @@ app.command("split")(labels.split_command)
 app.command("validate")(labels.validate_command)
 app.command("duplicates")(labels.duplicates_command)
 app.command("compare")(labels.compare_command)
+app.command("coalitions")(labels.coalitions_command)
 
 
 @app.command("build")
@@ -164,6 +165,7 @@ def choose_command(
     """Compare prompt settings by the labels they give: signal to noise, nats and seconds."""
     from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
     from codefilter.dataset.sources import find_sources
+    from codefilter.dataset.storage import lock_name
     from codefilter.evaluation import Arm
     from codefilter.labeling import LabelOptions
     from codefilter.lm.loading import load_model
@@ -181,7 +183,8 @@ def choose_command(
             bar = tqdm(desc=arm.name, unit="task")
             return lambda progress: _show(bar, progress)
 
-        run_arms(parsed, find_sources(repos or []), out, loaded, options, tasks, bar_of)
+        with exclusive(lock_name(out), on_wait=lambda: typer.echo(f"waiting: {out} is at work", err=True)):
+            run_arms(parsed, find_sources(repos or []), out, loaded, options, tasks, bar_of)
     figures, pairs = compare_arms(parsed, out, options)
     if record is not None:
         content = {

@@ -196,6 +196,49 @@ def compare_command(
     )
 
 
+def coalitions_command(
+    folder: _Folder,
+    repos: _Repos = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Tasks that are to have such labels.")] = 30,
+    record: Annotated[Path | None, typer.Option("--record", help="Write the figures to this file.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
+) -> None:
+    """Label sets of chunks for tasks that some single chunk helps: what interacts, and the best set."""
+    from codefilter.config import load_settings
+    from codefilter.dataset.coalitions import (
+        coalition_figures,
+        label_coalitions,
+        read_coalitions,
+        settings_of,
+    )
+    from codefilter.dataset.description import require_description
+    from codefilter.dataset.materialize import Materializer
+    from codefilter.dataset.sources import find_roots
+    from codefilter.dataset.storage import read_examples
+    from codefilter.lm.loading import load_model
+
+    recipe = require_description(folder).recipe
+    overrides = {"model": recipe.model.name, "engine": engine, "device": device}
+    settings = settings_of(recipe, load_settings(None, overrides=overrides))
+    helped = [r for r in read_examples(folder) if any(c.polarity == "positive" for c in r.chunks)]
+    roots = find_roots(require_description(folder), repos or [])
+    materializer = Materializer(roots, recipe.chunker)
+    model = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    if model.identity.sha256 != recipe.model.sha256:
+        raise UsageError(
+            f"{folder} was labelled with other weights of {recipe.model.name}", hint="Pull those again."
+        )
+    spread = helped[:: max(1, len(helped) // limit)][:limit]  # over all repositories
+    examples = tqdm([materializer.materialize(one) for one in spread], desc="coalitions", unit="task")
+    for _ in label_coalitions(examples, roots, model, settings, folder):
+        pass
+    text = json.dumps(asdict(coalition_figures(read_coalitions(folder))), indent=1)
+    if record is not None:
+        write_atomically(record, text + "\n")
+    print(text)
+
+
 def _materialized(folder: Path, repos: list[str], *, with_excluded: bool = False) -> Iterator[TextExample]:
     from codefilter.dataset.description import require_description
     from codefilter.dataset.materialize import Materializer

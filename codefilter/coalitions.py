@@ -1,0 +1,188 @@
+"""Which chunks help together: labels of sets, where labels of single chunks miss how they interact.
+
+In: a task whose chunks are labelled one by one, with per-token gains. Out: a `CoalitionLabel`: what each
+chunk adds to a set on average (Shapley values), and the sets that were tried on the model itself.
+After RepoShapley (arXiv 2601.03378): a surrogate game made from single-chunk probes, exact Shapley values
+over all its 2^k sets, and a bounded check of the best sets by the model and by decoding.
+
+Notable: the surrogate is not RepoShapley's. Theirs saturates sums of effects; here the effects per token are
+known, so of two chunks that help the same token only the stronger one counts (and of two that harm it, only
+the worse one), while chunks that help different tokens add up: redundancy is seen, not assumed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codefilter.completion import Completer
+from codefilter.labeling import keep_all
+from codefilter.likelihood import target_continuation
+from codefilter.lm.base import GenerationOptions, LanguageModel
+from codefilter.metrics import score
+from codefilter.types import CompletionTask, RetrievedChunk
+
+MAX_CHUNKS = 14  # 2^14 sets
+METRIC_FAMILY = "repocoder"
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TriedSet:
+    """A set of chunks in the prompt, and what the model makes of it."""
+
+    name: str  # why it was tried
+    ranks: tuple[int, ...]
+    nats: float  # of the whole target
+    exact_match: float | None  # 0 or 1; None where nothing was decoded
+    edit_similarity: float | None  # 0 to 100
+
+
+@dataclass(frozen=True)
+class CoalitionLabel:
+    """One task."""
+
+    example_id: str
+    ranks: tuple[int, ...]  # of the chunks
+    shapley_nats: tuple[float, ...]  # of each of them: nats of the whole target, by the surrogate
+    sets: tuple[TriedSet, ...]
+
+    @property
+    def best(self) -> TriedSet:
+        """The set under which the truth is likeliest; of equals the smaller one."""
+        return max(self.sets, key=lambda one: (one.nats, -len(one.ranks)))
+
+
+def surrogate_values(gains: Values) -> Values:
+    """What every set of chunks gives, (2^chunks,): bit i of a set's number says whether chunk i is in it.
+
+    Args:
+        gains: (chunks, tokens) nats that each chunk alone adds to each target token.
+    """
+    chunks, tokens = gains.shape
+    helped, harmed = np.zeros((1 << chunks, tokens)), np.zeros((1 << chunks, tokens))
+    for chunk in range(chunks):
+        low, high = slice(0, 1 << chunk), slice(1 << chunk, 2 << chunk)
+        helped[high] = np.maximum(helped[low], gains[chunk])
+        harmed[high] = np.minimum(harmed[low], gains[chunk])
+    return np.asarray((helped + harmed).sum(axis=1))
+
+
+def shapley_values(values: Values) -> Values:
+    """Exact Shapley values of a game with few players, (players,).
+
+    Args:
+        values: (2^players,) what every set gives; the empty set comes first.
+    """
+    players = len(values).bit_length() - 1
+    numbers = np.arange(len(values))
+    sizes = np.array([int(number).bit_count() for number in numbers])
+    found = np.zeros(players)
+    for player in range(players):
+        without = numbers[(numbers >> player) & 1 == 0]
+        size = sizes[without]
+        weights = np.array(
+            [1 / (players * math.comb(players - 1, others)) for others in range(players)], dtype=np.float64
+        )
+        found[player] = (weights[size] * (values[without | (1 << player)] - values[without])).sum()
+    return found
+
+
+class CoalitionLabeler:
+    """Tries sets of chunks on tasks of one repository."""
+
+    def __init__(self, completer: Completer, model: LanguageModel, *, decode: bool = True) -> None:
+        """`completer` builds prompts; its budgets and layout are those of the labels."""
+        self._completer = completer
+        self._model = model
+        self._decode = decode
+
+    def label(
+        self, task: CompletionTask, candidates: Sequence[RetrievedChunk], gains: Values, floor_nats: float
+    ) -> CoalitionLabel:
+        """Label one task.
+
+        Args:
+            task: the task.
+            candidates: its chunks, by rank; those beyond `MAX_CHUNKS` are left out.
+            gains: (chunks, tokens) nats that each chunk alone adds to each target token.
+            floor_nats: what any text adds per token (the mean of the controls): taken off every gain.
+        """
+        candidates = candidates[:MAX_CHUNKS]
+        values = surrogate_values(gains[: len(candidates)] - floor_nats)
+        shapley = shapley_values(values)
+        tried: dict[frozenset[int], TriedSet] = {}
+
+        def attempt(name: str, chosen: frozenset[int]) -> TriedSet:
+            if chosen not in tried:
+                tried[chosen] = self._try(name, task, [candidates[i] for i in sorted(chosen)])
+            return tried[chosen]
+
+        attempt("none", frozenset())
+        attempt("all", frozenset(range(len(candidates))))
+        attempt("best single by labels", frozenset({int(gains.sum(axis=1)[: len(candidates)].argmax())}))
+        best = int(values.argmax())
+        attempt("best set by surrogate", frozenset(i for i in range(len(candidates)) if best >> i & 1))
+        attempt("positive Shapley values", frozenset(int(i) for i in np.flatnonzero(shapley > 0)))
+        self._grow(shapley, attempt)
+        sets = list(tried.values())
+        if self._decode:
+            sets = self._decoded(sets, task, candidates)
+        return CoalitionLabel(
+            task.task_id,
+            tuple(candidate.rank for candidate in candidates),
+            tuple(round(float(value), 4) for value in shapley),
+            tuple(sets),
+        )
+
+    @staticmethod
+    def _grow(shapley: Values, attempt: Callable[[str, frozenset[int]], TriedSet]) -> None:
+        """Greedy, measured: in the order of Shapley values, a chunk stays if the truth becomes likelier."""
+        kept: frozenset[int] = frozenset()
+        nats = attempt("none", kept).nats
+        for chunk in np.argsort(-shapley, kind="stable"):
+            if shapley[chunk] <= 0:
+                break
+            grown = kept | {int(chunk)}
+            measured = attempt("greedy", grown)
+            if measured.nats > nats:
+                kept, nats = grown, measured.nats
+
+    def _try(self, name: str, task: CompletionTask, chunks: Sequence[RetrievedChunk]) -> TriedSet:
+        in_file = self._completer.cut_in_file(task.request)
+        prompt = self._completer.build_prompt(task.request, in_file, keep_all(chunks))
+        continuation = target_continuation(prompt, task.target, self._model.tokenizer)
+        likelihood = self._model.log_likelihoods(prompt.token_ids, [continuation])[0]
+        ranks = tuple(chunk.rank for chunk in chunks)
+        return TriedSet(name, ranks, round(likelihood.total_nats, 4), None, None)
+
+    def _decoded(
+        self, sets: Sequence[TriedSet], task: CompletionTask, candidates: Sequence[RetrievedChunk]
+    ) -> list[TriedSet]:
+        """The named sets and the likeliest one, decoded: likelier is not always written."""
+        likeliest = max(sets, key=lambda one: one.nats)
+        by_rank = {candidate.rank: candidate for candidate in candidates}
+        return [
+            self._write(one, task, [by_rank[rank] for rank in one.ranks])
+            if one is likeliest or one.name != "greedy"
+            else one
+            for one in sets
+        ]
+
+    def _write(self, one: TriedSet, task: CompletionTask, chunks: Sequence[RetrievedChunk]) -> TriedSet:
+        request = task.request
+        in_file = self._completer.cut_in_file(request)
+        prompt = self._completer.build_prompt(request, in_file, keep_all(chunks))
+        options = GenerationOptions(
+            max_new_tokens=request.max_new_tokens,
+            max_lines=request.max_lines,
+            required_text=prompt.healed_text,
+        )
+        text = self._model.generate(prompt.token_ids, options)[0].text
+        scores = score(METRIC_FAMILY, text, task)
+        return TriedSet(one.name, one.ranks, one.nats, float(scores.exact_match), scores.edit_similarity)

@@ -1,0 +1,85 @@
+"""Sets of chunks: Shapley's axioms, redundancy in the surrogate, and what is measured on the model."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codefilter.cli import main
+from codefilter.coalitions import shapley_values, surrogate_values
+from codefilter.dataset.coalitions import COALITIONS_FILE, coalition_figures, read_coalitions
+from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
+
+games = st.integers(1, 5).flatmap(
+    lambda n: st.lists(st.floats(-5, 5), min_size=2**n - 1, max_size=2**n - 1).map(lambda v: [0.0, *v])
+)
+gain_tables = st.tuples(st.integers(1, 5), st.integers(1, 4)).flatmap(
+    lambda shape: st.lists(
+        st.lists(st.floats(-3, 3), min_size=shape[1], max_size=shape[1]), min_size=shape[0], max_size=shape[0]
+    )
+)
+
+
+@given(game=games)
+def test_shapley_values_are_means_over_all_orders(game: list[float]) -> None:
+    players = len(game).bit_length() - 1
+    found = shapley_values(np.array(game))
+    expected = np.zeros(players)
+    for order in itertools.permutations(range(players)):
+        before = 0
+        for player in order:
+            expected[player] += game[before | 1 << player] - game[before]
+            before |= 1 << player
+    assert found == pytest.approx(expected / math.factorial(players), abs=1e-9)
+    assert found.sum() == pytest.approx(game[-1])
+
+
+@given(table=gain_tables)
+def test_the_surrogate_agrees_with_single_chunks_and_counts_no_token_twice(table: list[list[float]]) -> None:
+    gains = np.array(table)
+    values = surrogate_values(gains)
+    assert len(values) == 2 ** len(gains)
+    assert values[0] == 0
+    for chunk, row in enumerate(gains):
+        assert values[1 << chunk] == pytest.approx(row.sum())
+    twice = surrogate_values(np.vstack([gains, gains[:1]]))  # a copy of the first chunk
+    assert twice[len(values) :][1] == pytest.approx(values[1])
+    assert shapley_values(twice)[0] == pytest.approx(shapley_values(twice)[-1])
+
+
+def test_chunks_that_help_different_tokens_add_up_and_equal_ones_share() -> None:
+    gains = np.array([[2.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
+    values = surrogate_values(gains)
+    assert values[0b011] == 3.0
+    assert values[0b101] == 2.0
+    assert shapley_values(values) == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_coalitions_of_a_dataset_are_measured_once_and_never_worse_than_one_chunk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repos = [str(write_repository(tmp_path / "shop", SHOP_FILES))]
+    repos.append(str(write_repository(tmp_path / "weather", WEATHER_FILES)))
+    out = tmp_path / "labels"
+    small = ["--prefix-tokens", "120", "--suffix-tokens", "40", "--k", "4", "--model", "fake"]
+    built = ["dataset", "build", *repos, "--out", str(out), "--levels", "line", "--per-repo", "6", *small]
+    assert main(built) == 0
+    assert main(["dataset", "coalitions", str(out), *repos, "--limit", "4"]) == 0
+    labels = read_coalitions(out)
+    assert 0 < len(labels) <= 4
+    for label in labels:
+        assert {"none", "all"} <= {one.name for one in label.sets}
+        assert label.best.nats >= max(one.nats for one in label.sets if len(one.ranks) <= 1)
+        assert label.best.edit_similarity is not None
+        assert len({one.ranks for one in label.sets}) == len(label.sets)
+        assert len(label.shapley_nats) == len(label.ranks) == 4
+    figures = coalition_figures(labels)
+    assert figures.nats_best_set >= figures.nats_best_single >= figures.nats_none
+    before = (out / COALITIONS_FILE).read_bytes()
+    (out / COALITIONS_FILE).write_bytes(before[:-10])  # torn by a kill
+    assert main(["dataset", "coalitions", str(out), *repos, "--limit", "4"]) == 0
+    assert (out / COALITIONS_FILE).read_bytes() == before
