@@ -72,8 +72,11 @@ def cut_repetition(place: Place, text: str) -> str:
                 times += 1
             if times > 2 - (size > 1) and _is_telling(block):
                 return "\n".join(lines[: filled[start + size - 1] + 1])
+    above = place.lines_above
+    if filled and filled[0] > 0 and place.typed.strip():
+        above = [place.typed.rstrip(), *above]
     for size in range(min(_LONGEST_BLOCK, len(said)), 0, -1):
-        if said[:size] == place.lines_above[:size][::-1] and _is_telling(said[:size]):
+        if said[:size] == above[:size][::-1] and _is_telling(said[:size]):
             return ""
     return text
 

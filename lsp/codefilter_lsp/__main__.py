@@ -16,6 +16,7 @@ import sys
 from typing import BinaryIO
 
 from codefilter import __version__
+from codefilter_lsp import commands, completing
 from codefilter_lsp.server import CodeFilterServer
 
 
@@ -39,7 +40,7 @@ def main() -> int:
     )
     logging.getLogger("pygls.server").setLevel(logging.INFO)
 
-    server = CodeFilterServer()
+    server = make_server()
     try:
         if arguments.tcp:
             server.start_tcp(*arguments.tcp)
@@ -48,8 +49,16 @@ def main() -> int:
     except SystemExit:
         pass  # pygls's way of obeying `exit`
     finally:
-        server.files.abandon()
+        server.abandon()
     return 0 if server.was_shut_down else 1
+
+
+def make_server() -> CodeFilterServer:
+    """A server with everything that it offers."""
+    server = CodeFilterServer()
+    completing.register(server)
+    commands.register(server)
+    return server
 
 
 def _address(text: str) -> tuple[str, int]:

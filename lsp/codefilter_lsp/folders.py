@@ -1,52 +1,30 @@
-"""One folder of the editor: its settings and its index; and the models that folders share.
+"""One folder of the editor: its settings, its index, and what completes in it.
 
-In: documents and places in them. Out: completions.
+In: documents and places in them, changes. Out: requests and suggestions.
 """
 
 from __future__ import annotations
 
-import time
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from codefilter.completion import Completer
 from codefilter.config import Settings
-from codefilter.errors import CodeFilterError
 from codefilter.index import RepositoryIndex
 from codefilter.languages import get_language, language_of
-from codefilter.lm.base import Cancellation, LanguageModel
-from codefilter.lm.loading import load_model
-from codefilter.types import Completion, CompletionRequest
+from codefilter.lm.base import Cancellation
+from codefilter.source import SkipReason, is_secret, skip_reason
+from codefilter.types import CompletionRequest
 from codefilter_lsp.documents import Document
+from codefilter_lsp.models import LoadedModel, Models
 from codefilter_lsp.positions import with_plain_line_ends
+from codefilter_lsp.suggesting import Suggester, Suggestions, Wanted
 
-MODEL_RETRY_SECONDS = 10.0
 IGNORE_FILES = (".gitignore", ".codefilterignore")
 MANY_FILES = 200  # beyond it, as after a switch of branches, looking at the whole folder is quicker
-
-
-class Models:
-    """Loaded models by what the settings ask for. For the model's thread only."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[tuple[str, ...], LanguageModel] = {}
-        self._failed: dict[tuple[str, ...], tuple[float, CodeFilterError]] = {}
-
-    def get(self, settings: Settings) -> LanguageModel:
-        """The model, loaded on the first call; a failure counts for some seconds, then it is tried again."""
-        key = (settings.model, settings.engine, settings.device, settings.dtype)
-        if key not in self._loaded:
-            failed_at, failure = self._failed.get(key, (0.0, None))
-            if failure is not None and time.monotonic() < failed_at + MODEL_RETRY_SECONDS:
-                raise failure
-            try:
-                self._loaded[key] = load_model(
-                    settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
-                )
-            except CodeFilterError as error:
-                self._failed[key] = (time.monotonic(), error)
-                raise
-        return self._loaded[key]
+_NOT_COMPLETED = (SkipReason.SECRET, SkipReason.IGNORED)
 
 
 @dataclass
@@ -55,9 +33,10 @@ class Changes:
 
     documents: dict[str, str | None] = field(default_factory=dict)  # None: closed or saved, so as on disk
     files: set[str] = field(default_factory=set)  # changed on disk, by whomever
+    everything: bool = False  # as after a switch of branches
 
     def __bool__(self) -> bool:
-        return bool(self.documents or self.files)
+        return bool(self.documents or self.files or self.everything)
 
     def apply(self, index: RepositoryIndex, stopping: Cancellation) -> None:
         """Bring the index up to date. For the index's thread only."""
@@ -66,7 +45,7 @@ class Changes:
         files = set(self.files)
         if gone := tuple(f"{path}/" for path in files if not (index.root / path).exists()):
             files.update(path for path in index.paths if path.startswith(gone))  # a whole folder is gone
-        if len(files) > MANY_FILES or any(path.endswith(IGNORE_FILES) for path in files):
+        if self.everything or len(files) > MANY_FILES or any(path.endswith(IGNORE_FILES) for path in files):
             index.refresh(progress=lambda done, total: stopping.raise_if_cancelled())
             return
         for path in files:
@@ -82,20 +61,52 @@ class Folder:
         self.index: RepositoryIndex | None = None
         self.is_opening = False
         self.changes = Changes()
-        self._completer: Completer | None = None
-        self._completer_index: RepositoryIndex | None = None
+        self._num_changes = 0
+        self._num_own_changes: Counter[str] = Counter()
+        self._suggester: Suggester | None = None
+        self._suggester_for: tuple[RepositoryIndex | None, LoadedModel, Settings] | None = None
+        self._git_state = self._read_git_state()
 
     def relative(self, path: Path) -> str:
         """The path as the index knows it."""
         return path.name if self.root is None else path.relative_to(self.root).as_posix()
 
-    def complete(self, models: Models, request: CompletionRequest, cancellation: Cancellation) -> Completion:
+    def note_change(self, path: str = "") -> None:
+        """What a file says has changed; without a path, what many may say."""
+        self._num_changes += 1
+        self._num_own_changes[path] += 1
+
+    def context_version(self, path: str) -> int:
+        """Grows when what files other than this one say may have changed."""
+        return self._num_changes - self._num_own_changes[path]
+
+    def why_not(self, path: Path) -> str:
+        """Why a file is not completed: its text must not reach a prompt. Empty where it may."""
+        if is_secret(path.as_posix()):
+            return SkipReason.SECRET.value
+        reason = skip_reason(self.root, self.relative(path)) if self.root is not None else None
+        return reason.value if reason in _NOT_COMPLETED else ""
+
+    def suggest(self, models: Models, wanted: Wanted, cancellation: Cancellation) -> Suggestions:
         """Complete one place with this folder's settings. For the model's thread only."""
         cancellation.raise_if_cancelled()
-        model, index = models.get(self.settings), self.index
-        if self._completer is None or self._completer_index is not index:
-            self._completer, self._completer_index = Completer(index, model, self.settings), index
-        return self._completer.complete(request, cancellation)
+        return self._current_suggester(models).suggest(wanted, cancellation)
+
+    def read_ahead(self, models: Models, wanted: Wanted, cancellation: Cancellation) -> None:
+        """Let the model read what a place wants. For the model's thread only."""
+        self._current_suggester(models).read_ahead(wanted, cancellation)
+
+    def forget_model(self) -> None:
+        """Let go of the model. For the model's thread only."""
+        self._suggester = self._suggester_for = None
+
+    def _current_suggester(self, models: Models) -> Suggester:
+        settings, index = self.settings, self.index
+        loaded = models.get(settings)
+        if self._suggester is None or self._suggester_for != (index, loaded, settings):
+            self._suggester = Suggester(Completer(index, loaded.model, settings), loaded.cost)
+            self._suggester_for = (index, loaded, settings)
+        return self._suggester
 
     def make_request(self, document: Document, offset: int) -> CompletionRequest:
         """The request for a place in an open document."""
@@ -113,3 +124,24 @@ class Folder:
             max_new_tokens=self.settings.max_new_tokens,
             max_lines=self.settings.max_lines,
         )
+
+    def has_other_commit(self) -> bool:
+        """Whether git has checked out something else since the last call: then all files may have changed."""
+        before, self._git_state = self._git_state, self._read_git_state()
+        return self._git_state != before
+
+    def _read_git_state(self) -> str:
+        """What HEAD says, and the branch that it names."""
+        head = self._read_git("HEAD")
+        branch = re.fullmatch(r"ref: (refs/heads/[\w./-]+)\s*", head)
+        return head + self._read_git(branch[1]) if branch and ".." not in branch[1] else head
+
+    def _read_git(self, name: str) -> str:
+        try:
+            return (
+                (self.root / ".git" / name).read_text(encoding="utf-8", errors="replace")[:1000]
+                if self.root
+                else ""
+            )
+        except OSError:
+            return ""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
+from codefilter.errors import CancelledError
 from codefilter.lm.base import Cancellation
 
 T = TypeVar("T")
@@ -27,14 +28,16 @@ class NewestWins:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._waiting: dict[Hashable, tuple[asyncio.Task[Any], Cancellation]] = {}
+        self._idle = Cancellation()
 
-    async def run(self, key: Hashable, work: Callable[[Cancellation], T]) -> T:
+    async def run(self, key: Hashable, work: Callable[[Cancellation], T], delay_seconds: float = 0.0) -> T:
         """Do the work for the current task, after cancelling the task that still waits under this key.
 
         Work that has not begun when its task is cancelled never begins.
         """
         task = asyncio.current_task()
         assert task is not None
+        self._idle.cancel()
         if (older := self._waiting.get(key)) is not None:
             older_task, older_cancellation = older
             older_cancellation.cancel()
@@ -47,6 +50,8 @@ class NewestWins:
             return work(cancellation)
 
         try:
+            if delay_seconds > 0:
+                await asyncio.sleep(delay_seconds)
             return await asyncio.get_running_loop().run_in_executor(self._executor, begin)
         except asyncio.CancelledError:
             cancellation.cancel()
@@ -54,3 +59,20 @@ class NewestWins:
         finally:
             if self._waiting.get(key) == (task, cancellation):
                 del self._waiting[key]
+
+    async def run_when_idle(self, work: Callable[[Cancellation], None]) -> bool:
+        """Do work that nobody waits for; the next request of any key stops it. Whether it was done."""
+        if self._waiting:
+            return False
+        self._idle.cancel()
+        self._idle = cancellation = Cancellation()
+
+        def begin() -> None:
+            cancellation.raise_if_cancelled()
+            work(cancellation)
+
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._executor, begin)
+        except CancelledError:
+            return False
+        return True

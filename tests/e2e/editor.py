@@ -1,16 +1,27 @@
-"""A small editor: a real client of the protocol that talks to the server in a process of its own."""
+"""A small editor: a real client of the protocol.
+
+`started_editor` gives it a server in a process of its own, as people have it; `connected_editor` one in this
+process, which is quicker, and whose prompts can be read.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lsprotocol import types
+from pygls.io_ import run_async
 from pygls.lsp.client import LanguageClient
+
+from codefilter_lsp.__main__ import make_server
+from codefilter_lsp.server import CodeFilterServer
 
 SERVER = (sys.executable, "-m", "codefilter_lsp")
 TIMEOUT_SECONDS = 30.0
@@ -27,6 +38,11 @@ class Editor(LanguageClient):
         self.logs: list[str] = []
         self.progress: list[dict[str, Any]] = []  # values of $/progress
         self.registrations: list[types.Registration] = []
+        self.settings: Callable[[str | None], object] | None = None  # by folder; None: it does not tell
+        self.statuses: list[dict[str, Any]] = []
+        self.questions: list[str] = []
+        self.answer_to_questions: str | None = None
+        self.documents_shown: list[str] = []
         self.exit_code: int | None = None
         self.stderr = ""
         self.feature(types.WINDOW_SHOW_MESSAGE)(lambda params: self.messages.append(params.message))
@@ -36,6 +52,23 @@ class Editor(LanguageClient):
         self.feature(types.CLIENT_REGISTER_CAPABILITY)(
             lambda params: self.registrations.extend(params.registrations)
         )
+        self.feature(types.WORKSPACE_CONFIGURATION)(lambda params: self._tell_settings(params))
+        self.feature(types.WINDOW_SHOW_MESSAGE_REQUEST)(lambda params: self._answer_question(params))
+        self.feature(types.WINDOW_SHOW_DOCUMENT)(lambda params: self._show_document(params))
+        self.feature("didChangeStatus")(lambda params: self.statuses.append(params._asdict()))
+
+    def _tell_settings(self, params: types.ConfigurationParams) -> list[object]:
+        assert self.settings is not None
+        assert all(item.section == "codefilter" for item in params.items)
+        return [self.settings(item.scope_uri) for item in params.items]
+
+    def _answer_question(self, params: types.ShowMessageRequestParams) -> types.MessageActionItem | None:
+        self.questions.append(params.message)
+        return types.MessageActionItem(self.answer_to_questions) if self.answer_to_questions else None
+
+    def _show_document(self, params: types.ShowDocumentParams) -> types.ShowDocumentResult:
+        self.documents_shown.append(params.uri)
+        return types.ShowDocumentResult(success=True)
 
     @property
     def is_connected(self) -> bool:
@@ -65,9 +98,13 @@ class Editor(LanguageClient):
             workspace=types.WorkspaceClientCapabilities(
                 did_change_watched_files=types.DidChangeWatchedFilesClientCapabilities(
                     dynamic_registration=True
-                )
+                ),
+                configuration=self.settings is not None,
+                did_change_configuration=types.DidChangeConfigurationClientCapabilities(True),
             ),
-            window=types.WindowClientCapabilities(work_done_progress=True),
+            window=types.WindowClientCapabilities(
+                work_done_progress=True, show_document=types.ShowDocumentClientCapabilities(True)
+            ),
             general=types.GeneralClientCapabilities(position_encodings=encodings),
         )
         result = await self.initialize_async(
@@ -103,9 +140,18 @@ class Editor(LanguageClient):
         events = [types.FileEvent(path.as_uri(), kind) for path, kind in changes]
         self.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams(events))
 
-    async def inline(self, uri: str, line: int, character: int, request_id: str | None = None) -> list[Any]:
+    async def inline(
+        self,
+        uri: str,
+        line: int,
+        character: int,
+        request_id: str | None = None,
+        *,
+        invoked: bool = False,
+    ) -> list[Any]:
+        kinds = types.InlineCompletionTriggerKind
         params = types.InlineCompletionParams(
-            context=types.InlineCompletionContext(types.InlineCompletionTriggerKind.Automatic),
+            context=types.InlineCompletionContext(kinds.Invoked if invoked else kinds.Automatic),
             text_document=types.TextDocumentIdentifier(uri),
             position=types.Position(line, character),
         )
@@ -135,6 +181,10 @@ class Editor(LanguageClient):
         result = await within(self.text_document_completion_async(params))
         assert isinstance(result, types.CompletionList)
         return list(result.items)
+
+    async def command(self, name: str, *arguments: Any) -> Any:
+        params = types.ExecuteCommandParams(name, list(arguments))
+        return await within(self.workspace_execute_command_async(params))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the server has said something."""
@@ -172,3 +222,30 @@ async def started_editor(*arguments: str) -> AsyncIterator[Editor]:
         print(*editor.logs, editor.stderr, sep="\n")  # pytest shows it where a test fails
     assert editor.exit_code == 0, editor.stderr
     assert "Traceback" not in editor.stderr, editor.stderr
+
+
+@asynccontextmanager
+async def connected_editor() -> AsyncIterator[tuple[Editor, CodeFilterServer]]:
+    """An editor and its server, in this process."""
+    editor, server = Editor(), make_server()
+    stopped = threading.Event()
+    ends = socket.socketpair()
+    tasks = []
+    writers = []
+    for peer, end in zip((editor, server), ends, strict=True):
+        reader, writer = await asyncio.open_connection(sock=end)
+        peer.protocol.set_writer(writer)
+        writers.append(writer)
+        run = run_async(
+            stopped, reader, peer.protocol, logging.getLogger("pygls.tests"), peer.report_server_error
+        )
+        tasks.append(asyncio.create_task(run))
+    try:
+        yield editor, server
+        await within(editor.shutdown_async(None))
+    finally:
+        server.abandon()
+        for writer in writers:
+            writer.close()
+        await within(asyncio.gather(*tasks, return_exceptions=True))
+        print(*editor.logs, sep="\n")

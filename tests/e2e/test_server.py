@@ -23,7 +23,7 @@ from codefilter import models
 from codefilter.config import Settings
 from codefilter.errors import CodeFilterError
 from codefilter_lsp.folders import MANY_FILES
-from tests.e2e.editor import SERVER, Editor, started_editor, within
+from tests.e2e.editor import SERVER, Editor, connected_editor, started_editor, within
 
 FAKE = {"model": "fake"}
 ONE_LINE = "width = compute_width(box)\nother = compute_w"  # the end of a copy of its first line
@@ -45,7 +45,7 @@ async def test_inline_completion_is_advertised_and_answered(sample_repository: P
 
 
 async def test_other_files_of_the_repository_are_used(sample_repository: Path) -> None:
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options=FAKE)
         await editor.until_indexed()
         uri = (sample_repository / "shop" / "new.py").as_uri()
@@ -56,7 +56,7 @@ async def test_other_files_of_the_repository_are_used(sample_repository: Path) -
 
 
 async def test_editors_without_inline_completion_get_menu_items(sample_repository: Path) -> None:
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         result = await editor.initialize(sample_repository, options=FAKE, inline=False)
         assert result.capabilities.completion_provider is not None
         uri = (sample_repository / "new.py").as_uri()
@@ -72,7 +72,7 @@ async def test_editors_without_inline_completion_get_menu_items(sample_repositor
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
 async def test_edits_with_emoji_line_ends_and_form_feeds(sample_repository: Path, encoding: str) -> None:
     units = {"utf-8": 4, "utf-16": 2, "utf-32": 1}[encoding]
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         result = await editor.initialize(sample_repository, options=FAKE, encodings=[encoding])
         assert result.capabilities.position_encoding == encoding
         uri = (sample_repository / "new.py").as_uri()
@@ -98,7 +98,7 @@ async def test_cancellation_is_answered_at_once_even_during_a_long_prompt(sample
 
 async def test_a_newer_request_replaces_the_older_and_both_are_answered(sample_repository: Path) -> None:
     async with started_editor() as editor:
-        await editor.initialize(sample_repository, options={"model": "fake:token_ms=300", "filter": "none"})
+        await editor.initialize(sample_repository, options={"model": "fake:token_ms=100", "filter": "none"})
         uri = (sample_repository / "new.py").as_uri()
         editor.open(uri, ONE_LINE)
         older = asyncio.create_task(editor.inline(uri, *AT_END))
@@ -111,7 +111,7 @@ async def test_a_newer_request_replaces_the_older_and_both_are_answered(sample_r
 
 
 async def test_a_missing_model_is_explained_once_and_requests_are_answered(sample_repository: Path) -> None:
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository)
         uri = (sample_repository / "new.py").as_uri()
         editor.open(uri, ONE_LINE)
@@ -125,10 +125,11 @@ async def test_a_missing_model_is_explained_once_and_requests_are_answered(sampl
 async def test_the_index_follows_edits_saves_and_files_from_outside(sample_repository: Path) -> None:
     here = (sample_repository / "here.py").as_uri()
     there = sample_repository / "there.py"
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options=FAKE)
         await editor.until_indexed()
-        assert editor.registrations[0].method == types.WORKSPACE_DID_CHANGE_WATCHED_FILES
+        methods = [registration.method for registration in editor.registrations]
+        assert types.WORKSPACE_DID_CHANGE_WATCHED_FILES in methods
         editor.open(here, "w = zebra_cro")
         at_end = (0, len("w = zebra_cro"))
         assert "ssing" not in await editor.inline_text(here, *at_end)
@@ -154,7 +155,7 @@ async def test_the_index_follows_edits_saves_and_files_from_outside(sample_repos
 async def test_a_file_that_is_open_counts_as_the_editor_has_it(sample_repository: Path) -> None:
     here = (sample_repository / "here.py").as_uri()
     there = sample_repository / "there.py"
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options=FAKE)
         await editor.until_indexed()
         editor.open(here, "w = zebra_cro\nc = marker_of_the_b")
@@ -168,7 +169,7 @@ async def test_a_file_that_is_open_counts_as_the_editor_has_it(sample_repository
 
 
 async def test_a_folder_that_is_deleted_leaves_the_index(sample_repository: Path) -> None:
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options=FAKE)
         uri = (sample_repository / "here.py").as_uri()
         editor.open(uri, "price = price_with_d")
@@ -179,7 +180,7 @@ async def test_a_folder_that_is_deleted_leaves_the_index(sample_repository: Path
 
 
 async def test_many_changes_at_once_as_after_a_switch_of_branches(sample_repository: Path) -> None:
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options=FAKE)
         await editor.until_indexed()
         files = [sample_repository / f"branch_{number}.py" for number in range(MANY_FILES + 1)]
@@ -193,7 +194,7 @@ async def test_many_changes_at_once_as_after_a_switch_of_branches(sample_reposit
 
 @pytest.mark.parametrize("name", [".env", "build/settings.py"])
 async def test_secrets_and_ignored_files_stay_out_of_the_index(sample_repository: Path, name: str) -> None:
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options=FAKE)
         await editor.until_indexed()
         hidden, plain = sample_repository / name, sample_repository / "plain.py"
@@ -211,7 +212,7 @@ async def test_secrets_and_ignored_files_stay_out_of_the_index(sample_repository
 async def test_an_empty_project_is_indexed_with_its_first_file(tmp_path: Path) -> None:
     root = tmp_path / "empty"
     root.mkdir()
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(root, options=FAKE)
         await editor.until_indexed()
         first = root / "first.py"
@@ -238,7 +239,7 @@ async def test_documents_outside_every_folder_and_without_a_file(
 async def test_bad_options_and_files_fall_back_and_the_user_is_told(sample_repository: Path) -> None:
     (sample_repository / "codefilter.toml").write_text("num_candidates = 'many'\n")
     options = {**FAKE, "filtre": "none", "max_new_tokens": -1, "max_lines": 0}
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options=options)
         uri = (sample_repository / "new.py").as_uri()
         editor.open(uri, ONE_LINE)
@@ -251,7 +252,7 @@ async def test_bad_options_and_files_fall_back_and_the_user_is_told(sample_repos
 
 
 async def test_an_unknown_filter_is_told_and_requests_are_answered(sample_repository: Path) -> None:
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options={**FAKE, "filter": "everything"})
         uri = (sample_repository / "new.py").as_uri()
         editor.open(uri, ONE_LINE)
@@ -260,7 +261,7 @@ async def test_an_unknown_filter_is_told_and_requests_are_answered(sample_reposi
 
 
 async def test_folders_come_and_go(sample_repository: Path) -> None:
-    async with started_editor() as editor:
+    async with connected_editor() as (editor, _):
         await editor.initialize(options=FAKE)
         uri = (sample_repository / "new.py").as_uri()
         editor.open(uri, "price = price_with_d")

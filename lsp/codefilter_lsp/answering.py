@@ -1,0 +1,203 @@
+"""Requests → answers: who may be asked, whether the model has to be, how long one waits.
+
+In: a document and a place in it, from the server's event loop. Out: an `Answer`, always, with a reason
+where it holds no text; or `asyncio.CancelledError` where a newer request took its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+
+from codefilter.config import Settings
+from codefilter.lm.base import Cancellation
+from codefilter_lsp.answers import Answer, Answers, Source
+from codefilter_lsp.background import Background, Editor
+from codefilter_lsp.documents import Document
+from codefilter_lsp.folders import Folder
+from codefilter_lsp.models import Models
+from codefilter_lsp.pace import Pace
+from codefilter_lsp.reuse import Reuse
+from codefilter_lsp.scheduling import NewestWins
+from codefilter_lsp.status import Kind, Status
+from codefilter_lsp.suggesting import Wanted
+from codefilter_lsp.workspace import Workspace
+
+
+class Answering:
+    """The model's thread and what is in front of it. For the event loop's thread only."""
+
+    def __init__(self, editor: Editor, files: Workspace, background: Background) -> None:
+        self.answers = Answers()
+        self._pace = Pace()
+        self._editor = editor
+        self._files = files
+        self._background = background
+        self._models = Models()
+        self._model_thread = ThreadPoolExecutor(1, "codefilter-model")
+        self._requests = NewestWins(self._model_thread)
+        self._reuse: Reuse[Answer] = Reuse()
+        self._is_warm = False
+        self._snoozed_until = float("-inf")
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._status = Status("starting", busy=True)
+
+    @property
+    def status(self) -> Status:
+        """What goes on at the moment."""
+        if (reason := self._why_off(None)) is not None:
+            return Status(reason, Kind.INACTIVE)
+        return self._status
+
+    def snooze(self, minutes: float) -> None:
+        """Show nothing for some minutes; 0 ends it."""
+        self._snoozed_until = time.monotonic() + 60 * minutes
+        self._show(self._status)
+
+    def warm_up(self, document: Document) -> None:
+        """Load the model in the background, unless it is loaded: a document was opened, or typing goes on."""
+        if not self._is_warm and self._why_off(document) is None:
+            self._is_warm = True
+            settings = self._files.folder_of(document.path).settings
+            self._background.start(f"loading {settings.model}", self._load_model, settings)
+
+    async def answer(self, document: Document, offset: int, kind: str, *, explicit: bool = False) -> Answer:
+        """Complete the place at an offset in code points.
+
+        A newer request of the same kind cancels this one. `explicit`: the user asked for it, and gets
+        several.
+        """
+        started = time.perf_counter()
+        self._files.look_for_other_commit()
+        folder = self._files.folder_of(document.path)
+        request = folder.make_request(document, offset)
+        answer = Answer(document.uri, offset, request, kind)
+        why_not = self._why_off(document)
+        if why_not is None and document.path is not None:
+            why_not = folder.why_not(document.path)
+        if why_not:
+            return self._finish(replace(answer, source=Source.NOBODY, reason=why_not), started)
+        options = self._files.options
+        context = (folder.root, folder.settings, folder.context_version(request.path), options.block_lines)
+        known = None if explicit else self._reuse.get(context, request)
+        if known is not None and (known.typed or not known.origin.is_shortened):
+            source = Source.TYPED_ALONG if known.typed else Source.ASKED_BEFORE
+            reused = known.origin.reused_as(answer, known.texts, source)
+            return self._finish(reused, started)
+        wanted = Wanted(
+            request,
+            folder.context_version(request.path),
+            num_candidates=options.candidates if explicit else 1,
+            block_lines=options.block_lines,
+            budget_seconds=0.0 if explicit else options.latency_budget_ms / 1000,
+        )
+        answer = await self._ask(folder, answer, wanted, 0.0 if explicit else self._wait_seconds())
+        if answer.suggestions is not None:
+            self._reuse.put(context, request, answer.texts, answer)
+            if answer.is_shortened:  # asked again at this place, the model answers with all chunks
+                self._background.start("reading ahead", self._read_ahead, (folder, wanted))
+        return self._finish(answer, started)
+
+    def key_pressed(self, document: Document) -> None:
+        """The user types."""
+        self._pace.key(time.monotonic())
+        self.warm_up(document)
+
+    def shown(self, answer_id: str, number: int) -> None:
+        """The editor shows a text of an answer."""
+
+    def accepted(self, answer_id: str, number: int) -> None:
+        """The user took a text of an answer."""
+
+    def partly_accepted(self, answer_id: str, number: int, length: int) -> None:
+        """The user took so many characters of a text, in UTF-16 code units."""
+
+    def abandon(self) -> None:
+        """Let the thread end soon."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        self._model_thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask(self, folder: Folder, answer: Answer, wanted: Wanted, delay_seconds: float) -> Answer:
+        """Let the model answer."""
+        self._set_idle_timer()
+        self._is_warm = True
+        if folder.root is not None and folder.index is None:
+            self._editor.log(f"{answer.place}: the index is not there yet; nothing of other files is used")
+        self._show(Status("completing", busy=True))
+        try:
+            work = partial(folder.suggest, self._models, wanted)
+            suggestions = await self._requests.run(answer.kind, work, delay_seconds)
+        except Exception as error:
+            return replace(answer, source=Source.NOBODY, reason=self._background.report(error, answer.place))
+        return replace(answer, suggestions=suggestions, texts=suggestions.texts, reason=suggestions.reason)
+
+    def _finish(self, answer: Answer, started: float) -> Answer:
+        """Note an answer, and say what came of it."""
+        answer = replace(answer, seconds=time.perf_counter() - started)
+        self.answers.add(answer)
+        self._editor.log(f"{answer.place}: {answer.summary}, {answer.seconds:.2f} s")
+        failed = answer.source is Source.NOBODY and self._why_off(None) is None
+        self._show(Status(answer.summary, Kind.WARNING if failed else Kind.NORMAL))
+        return answer
+
+    def _show(self, status: Status) -> None:
+        self._status = status
+        self._editor.show_status(self.status)
+
+    def _why_off(self, document: Document | None) -> str | None:
+        """Why completions are off: everywhere, or in the language of a document; None where they are on."""
+        options = self._files.options
+        if (left := self._snoozed_until - time.monotonic()) > 0:
+            return f"snoozed for {max(1, round(left / 60))} more minutes"
+        if not options.enabled:
+            return "switched off in the editor's options"
+        if document is not None and not options.is_on_for(document.language_id):
+            return f"switched off for {document.language_id} in the editor's options"
+        return None
+
+    def _wait_seconds(self) -> float:
+        debounce_ms = self._files.options.debounce_ms
+        return self._pace.wait_seconds(time.monotonic()) if debounce_ms is None else debounce_ms / 1000
+
+    async def _load_model(self, settings: Settings) -> None:
+        loading = Status(f"loading {settings.model}", busy=True)
+        self._show(loading)
+        try:
+            async with self._editor.show_progress(f"Loading {settings.model}"):
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._model_thread, self._models.get, settings)
+        except Exception as error:
+            self._show(Status(self._background.report(error, f"loading {settings.model}"), Kind.ERROR))
+        else:
+            if self._status == loading:
+                self._show(Status("ready"))
+            self._set_idle_timer()
+
+    async def _read_ahead(self, folder_and_wanted: tuple[Folder, Wanted]) -> None:
+        folder, wanted = folder_and_wanted
+        await self._requests.run_when_idle(partial(folder.read_ahead, self._models, wanted))
+
+    def _set_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if minutes := self._files.options.idle_unload_minutes:
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(
+                60 * minutes, self._background.start, "unloading the model", self._unload, None
+            )
+
+    async def _unload(self, _: None) -> None:
+        def unload(cancellation: Cancellation) -> None:
+            for folder in self._files:
+                folder.forget_model()
+            self._models.unload()
+
+        if not await self._requests.run_when_idle(unload):
+            return
+        self._is_warm = False
+        self._editor.log("the model was unloaded, because nobody asked for a while; the next key loads it")
+        self._show(Status("model unloaded while idle"))

@@ -1,0 +1,96 @@
+"""The last answers, by id: what acceptance, feedback and explanations refer to.
+
+In: requests and what came of them. Out: `Answer`s.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from codefilter.types import CompletionRequest
+from codefilter_lsp.suggesting import Suggestions
+
+_CAPACITY = 256
+
+
+class Source(StrEnum):
+    """Where an answer comes from."""
+
+    MODEL = "model"
+    ASKED_BEFORE = "asked before"
+    TYPED_ALONG = "typed along"
+    NOBODY = "nobody"  # it holds no text, and `reason` says why
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request and what came of it."""
+
+    uri: str
+    offset: int  # of the cursor in the document, in code points
+    request: CompletionRequest
+    kind: str
+    texts: tuple[str, ...] = ()  # best first
+    source: Source = Source.MODEL
+    reason: str = ""  # why there is no text
+    suggestions: Suggestions | None = None
+    seconds: float = 0.0
+    answer_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def place(self) -> str:
+        """File and 1-based line, for people."""
+        prefix = self.request.prefix
+        return f"{self.request.path}:{prefix.count(chr(10)) + 1}"
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether chunks were left out to answer in time."""
+        return self.suggestions is not None and self.suggestions.is_shortened
+
+    @property
+    def summary(self) -> str:
+        """What people ask for when they see nothing, or something odd."""
+        said = [f"{len(self.texts[0])} characters" if self.texts else f"nothing: {self.reason}"]
+        if self.source in (Source.ASKED_BEFORE, Source.TYPED_ALONG):
+            said.append(self.source.value)
+        if self.suggestions is not None:
+            completion, cleaned = self.suggestions.completion, self.suggestions.cleaned
+            retrieved, used = len(completion.decisions), len(completion.prompt.chunk_ids)
+            late = len(self.suggestions.late_chunk_ids)
+            said.append(
+                f"{retrieved} retrieved, {retrieved - used} pruned"
+                + (f" ({late} to answer in time)" if late else "")
+            )
+            said += [f"cleaned: {', '.join(cleaned.rules)}"] * bool(cleaned.rules)
+            said += completion.notices
+        return "; ".join(said)
+
+    def reused_as(self, answer: Answer, texts: tuple[str, ...], source: Source) -> Answer:
+        """This answer for another request."""
+        return replace(answer, texts=texts, source=source, reason=self.reason, suggestions=self.suggestions)
+
+
+class Answers:
+    """The last answers of one editor."""
+
+    def __init__(self) -> None:
+        self._by_id: OrderedDict[str, Answer] = OrderedDict()
+
+    @property
+    def last(self) -> Answer | None:
+        """The newest answer."""
+        return next(reversed(self._by_id.values()), None)
+
+    def add(self, answer: Answer) -> None:
+        """Keep an answer, and forget the oldest."""
+        self._by_id[answer.answer_id] = answer
+        if len(self._by_id) > _CAPACITY:
+            self._by_id.popitem(last=False)
+
+    def get(self, answer_id: str) -> Answer | None:
+        """An answer that is still known."""
+        return self._by_id.get(answer_id)

@@ -1,0 +1,95 @@
+"""The commands of the server, and Copilot's notifications about what became of a text.
+
+In: ``workspace/executeCommand``, ``textDocument/didShowCompletion``,
+``textDocument/didPartiallyAcceptCompletion``. Out: what a person asked for; notes on acceptance. Completions
+work without any of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from codefilter.paths import cache_path, write_atomically
+from codefilter_lsp.explaining import explain, to_markdown
+from codefilter_lsp.items import ACCEPT_COMMAND, answer_of
+from codefilter_lsp.protocol import DID_PARTIALLY_ACCEPT, DID_SHOW
+from codefilter_lsp.server import CodeFilterServer
+
+_SNOOZE_MINUTES = 5.0
+
+
+def register(server: CodeFilterServer) -> None:
+    """Offer the commands."""
+    server.command(ACCEPT_COMMAND)(accept)
+    server.command("codefilter.explain")(explain_last)
+    server.command("codefilter.status")(status)
+    server.command("codefilter.snooze")(snooze)
+    server.command("codefilter.resume")(resume)
+    server.feature(DID_SHOW)(did_show)
+    server.feature(DID_PARTIALLY_ACCEPT)(did_partially_accept)
+
+
+async def accept(server: CodeFilterServer, *arguments: Any) -> None:
+    """The user took a text: its id and number."""
+    match arguments:
+        case [str(answer_id), int(number)]:
+            server.answering.accepted(answer_id, number)
+
+
+async def explain_last(server: CodeFilterServer, *arguments: Any) -> dict[str, Any] | None:
+    """Why the last answer, or one with a given id, is as it is; None where there is none.
+
+    An editor that can open documents shows it as a page, unless it asks for the data alone (a second
+    argument, ``{"show": false}``).
+    """
+    answers = server.answering.answers
+    answer_id = next((argument for argument in arguments if isinstance(argument, str)), None)
+    answer = answers.get(answer_id) if answer_id else answers.last
+    if answer is None:
+        server.tell("CodeFilter: nothing was asked for yet.")
+        return None
+    explanation = explain(answer)
+    window = server.client_capabilities.window
+    wanted = not any(isinstance(argument, dict) and argument.get("show") is False for argument in arguments)
+    if wanted and window is not None and window.show_document:
+        page = cache_path() / "explanation.md"
+        write_atomically(page, to_markdown(explanation))
+        try:
+            await server.window_show_document_async(types.ShowDocumentParams(page.as_uri(), take_focus=True))
+        except JsonRpcException as error:
+            server.log(f"the editor does not open {page}: {error}")
+    return explanation
+
+
+async def status(server: CodeFilterServer, *arguments: Any) -> dict[str, object]:
+    """What the server is doing."""
+    return server.answering.status.to_json()
+
+
+async def snooze(server: CodeFilterServer, *arguments: Any) -> dict[str, object]:
+    """Show nothing for some minutes."""
+    minutes = next((float(n) for n in arguments if isinstance(n, int | float)), _SNOOZE_MINUTES)
+    server.answering.snooze(minutes)
+    return server.answering.status.to_json()
+
+
+async def resume(server: CodeFilterServer, *arguments: Any) -> dict[str, object]:
+    """Show completions again."""
+    server.answering.snooze(0)
+    return server.answering.status.to_json()
+
+
+async def did_show(server: CodeFilterServer, params: dict[str, Any]) -> None:
+    """The editor shows a text."""
+    if (found := answer_of(params.get("item"))) is not None:
+        server.answering.shown(*found)
+
+
+async def did_partially_accept(server: CodeFilterServer, params: dict[str, Any]) -> None:
+    """The user took the beginning of a text; its length so far, in UTF-16 code units."""
+    found, length = answer_of(params.get("item")), params.get("acceptedLength")
+    if found is not None and isinstance(length, int):
+        server.answering.partly_accepted(*found, length)

@@ -1,0 +1,88 @@
+"""Why an answer is as it is: which chunks were found, kept and dropped, and why.
+
+In: an `Answer`. Out: the same in JSON, for editors with a view of their own, and in Markdown, for all others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from codefilter.types import Completion, FilterDecision
+from codefilter_lsp.answers import Answer
+
+
+def explain(answer: Answer) -> dict[str, Any]:
+    """The JSON that the command ``codefilter.explain`` returns; lines are 1-based, ends inclusive."""
+    shown: dict[str, Any] = {
+        "id": answer.answer_id,
+        "place": answer.place,
+        "uri": answer.uri,
+        "texts": list(answer.texts),
+        "source": answer.source.value,
+        "summary": answer.summary,
+        "reason": answer.reason,
+        "seconds": answer.seconds,
+        "chunks": [],
+    }
+    if answer.suggestions is None:
+        return shown
+    completion, cleaned = answer.suggestions.completion, answer.suggestions.cleaned
+    late = set(answer.suggestions.late_chunk_ids)
+    return shown | {
+        "written": completion.text,
+        "cleaned": list(cleaned.rules),
+        "finish_reason": completion.finish_reason.value,
+        "prompt_tokens": completion.prompt.num_tokens,
+        "cross_file_tokens": completion.prompt.num_cross_file_tokens,
+        "mean_log_likelihood_nats": completion.log_likelihood.mean_nats,
+        "stage_seconds": completion.stage_seconds,
+        "notices": list(completion.notices),
+        "chunks": [_chunk(completion, decision, late) for decision in completion.decisions],
+    }
+
+
+def _chunk(completion: Completion, decision: FilterDecision, late: set[str]) -> dict[str, Any]:
+    chunk = decision.candidate.chunk
+    return {
+        "id": chunk.chunk_id,
+        "path": chunk.path,
+        "start_line": chunk.start_line + 1,
+        "end_line": chunk.end_line,
+        "symbol": chunk.symbol,
+        "text": chunk.text,
+        "score": decision.candidate.score,
+        "rank": decision.candidate.rank + 1,
+        "retriever": decision.candidate.retriever,
+        "keep": decision.keep,
+        "in_prompt": chunk.chunk_id in completion.prompt.chunk_ids,
+        "polarity": decision.polarity.value,
+        "confidence": decision.confidence,
+        "reason": _reason(completion, decision, late),
+    }
+
+
+def _reason(completion: Completion, decision: FilterDecision, late: set[str]) -> str:
+    chunk_id = decision.candidate.chunk.chunk_id
+    if chunk_id in late:
+        return "kept, but left out to answer in time"
+    if chunk_id in completion.prompt.dropped_chunk_ids:
+        return "kept, but over the token budget"
+    return decision.reason
+
+
+def to_markdown(explanation: dict[str, Any]) -> str:
+    """An explanation as a page."""
+    lines = [f"# Completion at {explanation['place']}", "", f"{explanation['summary']}."]
+    for text in explanation["texts"]:
+        lines += ["", "```", text, "```"]
+    if explanation["chunks"]:
+        lines += ["", "| | place | symbol | why |", "|---|---|---|---|"]
+        for chunk in explanation["chunks"]:
+            verdict = "used" if chunk["in_prompt"] else "dropped"
+            place = f"{chunk['path']}:{chunk['start_line']}-{chunk['end_line']}"
+            lines.append(f"| {verdict} | {place} | {chunk['symbol'] or ''} | {chunk['reason']} |")
+        seconds = explanation["stage_seconds"].items()
+        lines += ["", " · ".join(f"{stage} {value:.2f} s" for stage, value in seconds)]
+    if explanation.get("written") and explanation["cleaned"]:
+        lines += ["", "As the model wrote it:", "", "```", explanation["written"], "```"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,64 @@
+"""Loaded models: on demand, shared by folders, gone again when nobody asks.
+
+In: settings. Out: a `LanguageModel` and what is known of its speed. For the model's thread only.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from dataclasses import dataclass, field
+
+from codefilter.config import Settings
+from codefilter.errors import CodeFilterError
+from codefilter.lm.base import LanguageModel
+from codefilter.lm.loading import load_model
+from codefilter_lsp.budget import ReadingCost
+
+MODEL_RETRY_SECONDS = 10.0
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model, and how fast it reads."""
+
+    model: LanguageModel
+    cost: ReadingCost = field(default_factory=ReadingCost)
+
+
+class Models:
+    """Loaded models by what the settings ask for."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[Key, LoadedModel] = {}
+        self._failed: dict[Key, tuple[float, CodeFilterError]] = {}
+
+    def get(self, settings: Settings) -> LoadedModel:
+        """The model, loaded on the first call; a failure counts for some seconds, then it is tried again."""
+        key = (settings.model, settings.engine, settings.device, settings.dtype)
+        if key not in self._loaded:
+            failed_at, failure = self._failed.get(key, (0.0, None))
+            if failure is not None and time.monotonic() < failed_at + MODEL_RETRY_SECONDS:
+                raise failure
+            try:
+                model = load_model(
+                    settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
+                )
+            except CodeFilterError as error:
+                self._failed[key] = (time.monotonic(), error)
+                raise
+            self._loaded[key] = LoadedModel(model)
+        return self._loaded[key]
+
+    def unload(self) -> bool:
+        """Let go of all models, and of their memory; False where there is none."""
+        if not self._loaded:
+            return False
+        self._loaded.clear()
+        gc.collect()
+        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True

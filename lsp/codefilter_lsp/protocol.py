@@ -1,0 +1,47 @@
+"""The wire: pygls's protocol, but what cannot be understood is answered too.
+
+In: JSON of an editor. Out: messages for the handlers. pygls drops a request whose parameters have the wrong
+form, and its editor waits for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
+from pygls.protocol import LanguageServerProtocol
+
+DID_SHOW = "textDocument/didShowCompletion"
+DID_PARTIALLY_ACCEPT = "textDocument/didPartiallyAcceptCompletion"
+
+
+@attrs.define
+class ItemNotification:
+    """A notification about an item (Copilot's, not the protocol's): pygls would make a named tuple of it."""
+
+    method: str
+    params: dict[str, Any]
+    jsonrpc: str = "2.0"
+
+
+class AnsweringProtocol(LanguageServerProtocol):
+    """A protocol that owes no answer."""
+
+    def get_message_type(self, method: str) -> type[Any] | None:  # type: ignore[override]  # theirs is cached
+        """How a message is read."""
+        if method in (DID_SHOW, DID_PARTIALLY_ACCEPT):
+            return ItemNotification
+        return super().get_message_type(method)
+
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        """The message, or an error to its sender."""
+        try:
+            return super().structure_message(data)
+        except JsonRpcException:
+            if "method" in data and isinstance(data.get("id"), str | int):
+                what = f"{data['method']}: the parameters do not have the form that the protocol says"
+                error = types.ResponseError(JsonRpcInvalidParams.CODE, what)
+                self._send_response(data["id"], None, error)
+            raise

@@ -1,0 +1,403 @@
+"""What the server does for a person all day, through a real client, with the fake model of `test_server`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
+
+from codefilter.config import user_config_file
+from codefilter.lm.base import Generation, GenerationOptions
+from codefilter.lm.fake import FakeLanguageModel
+from codefilter.types import FinishReason, LogLikelihood
+from tests.e2e.editor import Editor, connected_editor, within
+
+FAKE = {"model": "fake"}
+ONE_LINE = "width = compute_width(box)\nother = compute_w"
+AT_END = (1, 17)
+
+
+async def changed_settings(editor: Editor, settings: object = None) -> None:
+    editor.workspace_did_change_configuration(types.DidChangeConfigurationParams(settings))
+    await editor.command("codefilter.status")  # messages are handled in order ...
+    await asyncio.sleep(0.05)  # ... but the settings are asked for
+
+
+def last_log(editor: Editor, place: str) -> str:
+    return [log for log in editor.logs if log.startswith(place)][-1]
+
+
+async def test_settings_are_asked_for_and_followed_at_run_time(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    settings: dict[str, Any] = {"filter": "none", "maxLines": 1}
+    async with connected_editor() as (editor, server):
+        editor.settings = lambda scope: settings
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until(lambda: server.files.folder_of(sample_repository / "a").settings.filter == "none")
+        methods = [registration.method for registration in editor.registrations]
+        assert types.WORKSPACE_DID_CHANGE_CONFIGURATION in methods
+        editor.open(uri, ONE_LINE)
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+        settings = {"enabled": False}
+        await changed_settings(editor)
+        assert await editor.inline_text(uri, *AT_END) == ""
+        assert "switched off" in last_log(editor, "new.py:2")
+        settings = {"filter": 3, "filtre": "none"}
+        await changed_settings(editor)
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+        assert any("filter in the editor's options must be text" in message for message in editor.messages)
+        assert any("Did you mean filter?" in message for message in editor.messages)
+
+
+async def test_settings_that_are_sent_along_and_of_one_folder(tmp_path: Path) -> None:
+    roots = [tmp_path / name for name in ("first", "second")]
+    for root in roots:
+        root.mkdir()
+        (root / "code.py").write_text(f"def of_{root.name}(argument):\n    return 1\n")
+    async with connected_editor() as (editor, server):
+        await editor.initialize(*roots, options=FAKE)
+        await changed_settings(editor, {"codefilter": {"num_candidates": 3}})
+        assert server.files.folder_of(roots[0] / "code.py").settings.num_candidates == 3
+    async with connected_editor() as (editor, server):
+        editor.settings = lambda scope: {"filter": "none"} if scope == roots[1].as_uri() else None
+        await editor.initialize(*roots, options=FAKE)
+        await editor.until(lambda: server.files.folder_of(roots[1] / "code.py").settings.filter == "none")
+        assert server.files.folder_of(roots[0] / "code.py").settings.filter == "all"
+
+
+async def test_every_folder_has_its_own_index(tmp_path: Path) -> None:
+    roots = [tmp_path / name for name in ("first", "second")]
+    for root in roots:
+        root.mkdir()
+        (root / "code.py").write_text(f"def zebra_crossing(argument_of_{root.name}):\n    return 1\n")
+    async with connected_editor() as (editor, _):
+        await editor.initialize(*roots, options=FAKE)
+        for root in roots:
+            uri = (root / "new.py").as_uri()
+            editor.open(uri, "x = zebra_cros")
+            await editor.until_inline(uri, 0, 14, lambda text, root=root: root.name in text)  # type: ignore[misc]
+
+
+async def test_languages_are_switched_on_and_off(sample_repository: Path) -> None:
+    options = {**FAKE, "languages": {"*": False, "python": True}}
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=options)
+        python, typescript = ((sample_repository / name).as_uri() for name in ("new.py", "new.ts"))
+        editor.open(python, ONE_LINE)
+        editor.open(typescript, ONE_LINE, "typescript")
+        assert await editor.inline_text(python, *AT_END) == "idth(box)"
+        assert await editor.inline_text(typescript, *AT_END) == ""
+        assert "switched off for typescript" in last_log(editor, "new.ts:2")
+
+
+async def test_snooze_status_and_its_notification(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "statusNotifications": True})
+        editor.open(uri, ONE_LINE)
+        snoozed = await editor.command("codefilter.snooze", 10)
+        assert snoozed["kind"] == "Inactive"
+        assert "10 more minutes" in snoozed["message"]
+        assert await editor.inline_text(uri, *AT_END) == ""
+        assert (await editor.command("codefilter.resume"))["kind"] == "Normal"
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+        await editor.until(lambda: "9 characters" in editor.statuses[-1]["message"])
+        assert {"busy": True, "kind": "Normal", "message": "completing"} in editor.statuses
+        assert any(status["kind"] == "Inactive" for status in editor.statuses)
+
+
+async def test_the_reason_why_nothing_is_shown(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "filter": "top-k:1"})
+        await editor.until_indexed()
+        editor.open(uri, "\n")
+        assert await editor.inline_text(uri, 1, 0) == ""
+        status = await editor.command("codefilter.status")
+        assert "the model wrote nothing" in status["message"] or "dropped by the rule" in status["message"]
+        editor.open(uri, "price = price_with_d")
+        await editor.inline_text(uri, 0, 20)
+        message = (await editor.command("codefilter.status"))["message"]
+        assert "retrieved, " in message
+        assert " pruned" in message
+
+
+async def test_a_missing_model_is_the_status(sample_repository: Path) -> None:
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository)
+        uri = (sample_repository / "new.py").as_uri()
+        editor.open(uri, ONE_LINE)
+        assert await editor.inline_text(uri, *AT_END) == ""
+        assert "codefilter models pull" in (await editor.command("codefilter.status"))["message"]
+
+
+async def test_explanations_and_acceptance(sample_repository: Path) -> None:
+    uri = (sample_repository / "shop" / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "filter": "top-k:1"})
+        assert await editor.command("codefilter.explain") is None
+        await editor.until_indexed()
+        editor.open(uri, "price = price_with_d")
+        [item] = await within(editor.inline(uri, 0, 20))
+        explanation = await editor.command("codefilter.explain")
+        verdicts = [(chunk["keep"], chunk["in_prompt"], chunk["reason"]) for chunk in explanation["chunks"]]
+        assert verdicts[0] == (True, True, "rank 1, 1 are kept")
+        assert verdicts[1] == (False, False, "rank 2, 1 are kept")
+        [page] = editor.documents_shown
+        text = Path(page.removeprefix("file://")).read_text()
+        assert "shop/pricing.py" in text
+        assert "rank 2, 1 are kept" in text
+        assert item.command.command == "codefilter.accept"
+        assert await editor.command("codefilter.explain", item.command.arguments[0], {"show": False})
+        assert len(editor.documents_shown) == 1
+        assert await editor.command(item.command.command, *item.command.arguments) is None
+        plain = json.loads(json.dumps(editor.protocol._converter.unstructure(item)))
+        editor.protocol.notify("textDocument/didShowCompletion", {"item": plain})
+        partly = {"item": plain, "acceptedLength": 3}
+        editor.protocol.notify("textDocument/didPartiallyAcceptCompletion", partly)
+        for wrong in ({}, {"item": None}, {"item": {"command": {"arguments": ["x"]}}}, {"item": []}):
+            editor.protocol.notify("textDocument/didShowCompletion", wrong)
+        assert await editor.command("codefilter.accept", "unknown", 7) is None
+        with pytest.raises(JsonRpcException):
+            await editor.command("codefilter.unknown")
+
+
+async def test_menu_items_are_resolved(sample_repository: Path) -> None:
+    async with connected_editor() as (editor, _):
+        result = await editor.initialize(sample_repository, options=FAKE, inline=False)
+        assert result.capabilities.completion_provider is not None
+        assert result.capabilities.completion_provider.resolve_provider
+        uri = (sample_repository / "new.py").as_uri()
+        editor.open(uri, ONE_LINE)
+        [item] = await editor.menu(uri, *AT_END)
+        assert item.documentation is None
+        resolved = await within(editor.completion_item_resolve_async(item))
+        assert isinstance(resolved.documentation, types.MarkupContent)
+        assert "compute_width(box)" in resolved.documentation.value
+        assert "9 characters" in resolved.documentation.value
+        unknown = await within(editor.completion_item_resolve_async(types.CompletionItem("x", data=[1])))
+        assert unknown.label == "x"
+
+
+async def test_several_candidates_on_explicit_request(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    asked: list[int] = []
+
+    def generate(
+        model: FakeLanguageModel, prompt: object, options: GenerationOptions, cancellation: object
+    ) -> list[Generation]:
+        asked.append(options.num_candidates)
+        texts = ["(box))", "(box)", "(lid)", "(box)", ""][: options.num_candidates]
+        return [Generation(text, (), LogLikelihood(0.0, ()), FinishReason.END, 0, 0.0, 0.0) for text in texts]
+
+    monkeypatch.setattr(FakeLanguageModel, "generate", generate)
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "candidates": 6, "filter": "none"})
+        editor.open(uri, "other = compute_width")
+        automatic = await within(editor.inline(uri, 0, 21))
+        invoked = await within(editor.inline(uri, 0, 21, invoked=True))
+    assert [item.insert_text for item in automatic] == ["(box))"]
+    assert [item.insert_text for item in invoked] == ["(box)", "(lid)", "(box))"]  # what parses comes first
+    assert asked == [1, 1, 5]
+
+
+async def test_typing_along_asks_no_model(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "debounceMs": 0})
+        await editor.until_indexed()
+        editor.open(uri, ONE_LINE)
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+        editor.edit(uri, AT_END, AT_END, "id")
+        assert await editor.inline_text(uri, 1, 19) == "th(box)"
+        assert "typed along" in last_log(editor, "new.py:2")
+        editor.edit(uri, (1, 19), (1, 19), "th(")
+        editor.edit(uri, (1, 22), (1, 22), ")")  # what editors put there
+        assert await editor.inline_text(uri, 1, 22) == "box"
+        assert "typed along" in last_log(editor, "new.py:2")
+        editor.edit(uri, (1, 17), (1, 23), "")
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+        assert "asked before" in last_log(editor, "new.py:2")
+
+
+async def test_what_was_answered_is_not_used_when_another_file_changes(sample_repository: Path) -> None:
+    here, there = ((sample_repository / name).as_uri() for name in ("here.py", "there.py"))
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        editor.open(here, "w = zebra_cro")
+        await editor.inline_text(here, 0, 13)
+        await editor.inline_text(here, 0, 13)
+        assert "asked before" in last_log(editor, "here.py:1")
+        editor.open(there, "def zebra_crossing(lanes):\n    return 3\n")
+        await editor.until_inline(here, 0, 13, lambda text: text == "ssing(lanes):")
+
+
+async def test_several_lines_where_a_block_opens_and_one_inside_a_line(sample_repository: Path) -> None:
+    function = "def add_up(values):\n    total = sum(values)\n    return total\n\n\n"
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "filter": "none"})
+        uri = (sample_repository / "new.py").as_uri()
+        editor.open(uri, f"{function}def add_up(values):")
+        assert await editor.inline_text(uri, 5, 19) == "\n    total = sum(values)\n    return total"
+        editor.open(uri, f"{function}x = add_up() + 1\n")
+        editor.edit(uri, (5, 4), (5, 10), "ad")
+        assert "\n" not in await editor.inline_text(uri, 5, 6)
+
+
+@pytest.mark.parametrize("name", [".env", "build/settings.py", "deploy/id_rsa"])
+async def test_secret_and_ignored_files_are_not_completed(sample_repository: Path, name: str) -> None:
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        uri = (sample_repository / name).as_uri()
+        editor.open(uri, ONE_LINE)
+        assert await editor.inline_text(uri, *AT_END) == ""
+        assert "nothing: " in last_log(editor, f"{name}:2")
+        answer = server.answering.answers.last
+        assert answer is not None
+        assert answer.suggestions is None
+
+
+async def test_files_that_are_renamed_and_deleted_in_the_editor(sample_repository: Path) -> None:
+    uri = (sample_repository / "here.py").as_uri()
+    old, new = (sample_repository / name for name in ("old.py", "new_name.py"))
+    old.write_text("def zebra_crossing_width(lanes):\n    return 3\n")
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        editor.open(uri, "w = zebra_cro")
+        await editor.until_inline(uri, 0, 13, lambda text: text == "ssing_width(lanes):")
+        old.rename(new)
+        renamed = types.RenameFilesParams([types.FileRename(old.as_uri(), new.as_uri())])
+        editor.workspace_did_rename_files(renamed)
+        index = server.files.folder_of(new).index
+        assert index is not None
+        await editor.until(lambda: "new_name.py" in index.paths and "old.py" not in index.paths)
+        new.unlink()
+        editor.workspace_did_delete_files(types.DeleteFilesParams([types.FileDelete(new.as_uri())]))
+        await editor.until_inline(uri, 0, 13, lambda text: "ssing" not in text)
+
+
+async def test_a_switch_of_branches_is_noticed_without_watched_files(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codefilter_lsp.workspace._GIT_CHECK_SECONDS", 0.0)
+    head = sample_repository / ".git" / "HEAD"
+    head.parent.mkdir()
+    head.write_text("ref: refs/heads/main\n")
+    uri = (sample_repository / "here.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        editor.open(uri, "w = zebra_cro")
+        assert "ssing" not in await editor.inline_text(uri, 0, 13)
+        (sample_repository / "there.py").write_text("def zebra_crossing(of_branch):\n    return 3\n")
+        head.write_text("ref: refs/heads/other\n")
+        await editor.until_inline(uri, 0, 13, lambda text: text == "ssing(of_branch):")
+
+
+async def test_a_project_cannot_choose_what_is_loaded_or_contacted(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    hostile = {"model": "remote:https://example.com/steal", "filter": "none"}
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=hostile)
+        await editor.until(lambda: bool(editor.messages))
+        assert "remote:https://example.com/steal" in editor.questions[0]
+        settings = server.files.folder_of(sample_repository / "new.py").settings
+        assert (settings.model, settings.filter) == ("qwen2.5-coder-0.5b", "none")
+        await changed_settings(editor, hostile)
+        assert len(editor.questions) == 1
+        editor.open(uri, ONE_LINE)
+        await editor.inline_text(uri, *AT_END)
+        assert not any("example.com" in log for log in editor.logs)
+
+
+async def test_the_user_can_allow_it_once_and_for_all(sample_repository: Path) -> None:
+    options = {"model": str(sample_repository / "model")}
+    for answer in ("Allow", None):
+        async with connected_editor() as (editor, server):
+            editor.answer_to_questions = answer
+            await editor.initialize(sample_repository, options=options)
+            folder = server.files.folder_of(sample_repository / "new.py")
+            await editor.until(lambda folder=folder: folder.settings.model == options["model"])  # type: ignore[misc]
+            assert len(editor.questions) == (1 if answer else 0)
+
+
+async def test_what_the_users_own_file_says_needs_no_question(sample_repository: Path) -> None:
+    user_config_file().parent.mkdir(parents=True)
+    user_config_file().write_text('model = "/models/mine"\n')
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options={"model": "/models/mine"})
+        folder = server.files.folder_of(sample_repository / "new.py")
+        await editor.until(lambda: folder.settings.model == "/models/mine")
+        assert editor.questions == []
+
+
+async def test_the_model_unloads_when_idle_and_comes_back(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options={**FAKE, "idle_unload_minutes": 0.002})
+        editor.open(uri, ONE_LINE)
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+        await editor.until(lambda: any("unloaded" in log for log in editor.logs))
+        assert server.answering._models._loaded == {}
+        editor.edit(uri, (0, 0), (0, 0), "# a key\n")
+        assert await editor.inline_text(uri, 2, 17) == "idth(box)"
+
+
+async def test_chunks_that_take_too_long_are_left_out_and_read_in_the_next_pause(
+    sample_repository: Path, tmp_path: Path
+) -> None:
+    uri, outside = (sample_repository / "new.py").as_uri(), (tmp_path / "outside.py").as_uri()
+    options = {"model": "fake:prompt_ms=0.5", "latency_budget_ms": 200, "debounce_ms": 0}
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=options)
+        await editor.until_indexed()
+        editor.open(outside, "a text of some length, so that the speed is known")
+        await editor.inline_text(outside, 0, 49)
+        editor.open(uri, "other = price_with_d")
+        await editor.inline_text(uri, 0, 20)
+        assert "to answer in time" in last_log(editor, "new.py:1")
+        first = server.answering.answers.last
+        assert first is not None
+        assert first.request.prefix == "other = price_with_d"  # the text itself is never cut
+        await editor.until_inline(uri, 0, 20, lambda text: text.startswith("iscount(net_price"))
+
+
+async def test_requests_of_the_wrong_form_are_answered(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        editor.open(uri, ONE_LINE)
+        wrong = [{}, [], {"textDocument": 3}, {"textDocument": {"uri": uri}, "position": {"line": "x"}}]
+        for params in wrong:
+            body = {"jsonrpc": "2.0", "id": 77, "method": "textDocument/inlineCompletion", "params": params}
+            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            editor.protocol._request_futures[77] = future  # type: ignore[assignment]
+            editor.protocol._send_data(body)
+            with pytest.raises(JsonRpcException):
+                await within(future)
+        editor.edit("file:///never/opened.py", (0, 0), (9, 9), "x")
+        beyond = await editor.inline_text(uri, 99, 99)
+        assert isinstance(beyond, str)
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+
+
+async def test_who_types_on_gets_the_newest_answer_only(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={"model": "fake:prompt_ms=1", "filter": "none"})
+        editor.open(uri, ONE_LINE)
+        requests = []
+        for column in range(10, 18):
+            requests.append(asyncio.create_task(editor.inline(uri, 1, column)))
+            await asyncio.sleep(0.01)
+        *older, newest = await within(asyncio.gather(*requests, return_exceptions=True))
+        assert all(isinstance(answer, JsonRpcRequestCancelled) for answer in older)
+        assert [item.insert_text for item in newest] == ["idth(box)"]

@@ -1,0 +1,213 @@
+"""Parts of the language server that need no editor: pace, budget, reuse, options, consent."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codefilter.config import Settings, user_config_file
+from codefilter.types import (
+    Chunk,
+    CompletionRequest,
+    FilterDecision,
+    Polarity,
+    Prompt,
+    RetrievedChunk,
+)
+from codefilter_lsp.budget import ReadingCost, choose, still_good
+from codefilter_lsp.consent import Wish, grant, without_wishes
+from codefilter_lsp.pace import Pace
+from codefilter_lsp.reuse import Reuse
+from codefilter_lsp.scheduling import NewestWins
+from codefilter_lsp.settings import EditorOptions, read_options
+
+
+def test_the_pace_follows_the_typing() -> None:
+    pace = Pace()
+    assert pace.wait_seconds(0.0) == 0.0
+    for key in range(20):
+        pace.key(key * 0.1)
+    fast = pace.wait_seconds(1.9)
+    assert 0.05 < fast <= 0.1
+    assert pace.wait_seconds(1.9 + 0.05) == pytest.approx(fast - 0.05)
+    assert pace.wait_seconds(5.0) == 0.0  # after a pause there is nothing to wait for
+    for key in range(20):
+        pace.key(10 + key * 0.4)
+    assert pace.wait_seconds(17.6) == 0.25
+
+
+def prompt(*token_ids: int, chunk_ids: tuple[str, ...] = ()) -> Prompt:
+    return Prompt((), token_ids, "qwen2.5-coder", "repository", "", chunk_ids, (), 0)
+
+
+def decision(name: str, rank: int, keep: bool = True) -> FilterDecision:
+    chunk = Chunk(f"{name}.py", name, 0, 1, "python")
+    return FilterDecision(RetrievedChunk(chunk, 1.0, rank, "bm25"), keep, Polarity.UNKNOWN, 1.0, "")
+
+
+def test_the_first_prompt_that_can_be_read_in_time_is_chosen() -> None:
+    cost = ReadingCost()
+    long, short, other = prompt(*range(1000)), prompt(*range(2000, 2100)), prompt(*range(1000), 7, 8)
+    assert choose([long, short], cost, 0.5) == 0  # nothing is known
+    cost.was_read(prompt(*range(5000, 5100)), 1.0)  # 10 ms for a token
+    assert cost.seconds(long) == pytest.approx(10)
+    assert choose([long, short], cost, 5.0) == 1
+    assert choose([long, short], cost, 0.0) == 0  # no budget
+    assert choose([long, short], cost, 0.001) == 1  # none fits: the cheapest
+    cost.was_read(long, 10.0)
+    assert cost.new_tokens(other) == 2  # what was read costs nothing
+    assert choose([other, short], cost, 0.5) == 0
+    cost.was_stopped(prompt(*range(10), 99))
+    assert cost.new_tokens(long) == 990
+
+
+def test_chunks_stay_while_the_best_candidates_are_among_them() -> None:
+    decisions = [decision(name, rank) for rank, name in enumerate("abcde")]
+    ids = [d.candidate.chunk.chunk_id for d in decisions]
+    assert still_good(ids[:3], decisions)
+    assert not still_good(ids[:2], decisions)
+    assert still_good(ids[1:4], [replace(decisions[0], keep=False), *decisions[1:]])
+    assert not still_good([], [replace(d, keep=False) for d in decisions])
+
+
+def request(prefix: str, suffix: str = "") -> CompletionRequest:
+    return CompletionRequest("a.py", prefix, suffix, "python")
+
+
+def test_reuse_is_keyed_on_prefix_suffix_and_context() -> None:
+    reuse: Reuse[str] = Reuse()
+    reuse.put("context", request("x = ", "\n"), ("first", "fine"), "origin")
+    known = reuse.get("context", request("x = ", "\n"))
+    assert known is not None
+    assert (known.texts, known.typed, known.origin) == (("first", "fine"), 0, "origin")
+    assert reuse.get("other", request("x = ", "\n")) is None
+    assert reuse.get("context", request("x = ", "\n\n")) is None
+    assert reuse.get("context", replace(request("x = ", "\n"), path="b.py")) is None
+    typed = reuse.get("context", request("x = fi", "\n"))
+    assert typed is not None
+    assert (typed.texts, typed.typed) == (("rst", "ne"), 2)
+    typed = reuse.get("context", request("x = fin", "\n"))
+    assert typed is not None
+    assert typed.texts == ("e",)
+    assert reuse.get("context", request("x = first", "\n")) is None  # nothing is left of it
+    assert reuse.get("context", request("x = fo", "\n")) is None
+
+
+def test_what_an_editor_closes_is_typed_along_too() -> None:
+    reuse: Reuse[str] = Reuse()
+    reuse.put("context", request("x = ", "\ny = 1\n"), ("add(first)",), "")
+    known = reuse.get("context", request("x = add(", ")\ny = 1\n"))
+    assert known is not None
+    assert known.texts == ("first",)
+    assert reuse.get("context", request("x = add(", "other)\ny = 1\n")) is None
+
+
+def test_reuse_forgets_the_oldest() -> None:
+    reuse: Reuse[int] = Reuse()
+    for number in range(1000):
+        reuse.put("context", request(f"{number:04} = "), ("x",), number)
+    assert reuse.get("context", request("0000 = ")) is None
+    assert reuse.get("context", request("0999 = ")) is not None
+    reuse.clear()
+    assert reuse.get("context", request("0999 = ")) is None
+
+
+@given(text=st.text(min_size=1, max_size=20), cut=st.integers(0, 20), prefix=st.text(max_size=20))
+def test_typing_along_never_changes_what_was_suggested(text: str, cut: int, prefix: str) -> None:
+    reuse: Reuse[None] = Reuse()
+    reuse.put("context", request(prefix), (text,), None)
+    known = reuse.get("context", request(prefix + text[:cut]))
+    if known is not None:
+        assert text[:cut] + known.texts[0] == text
+
+
+def test_options_in_both_spellings_on_top_of_others() -> None:
+    base = read_options({"filter": "none", "blockLines": 4})
+    options = read_options({"max_lines": 3, "latencyBudgetMs": 0, "idleUnloadMinutes": 0.5}, base)
+    assert options.problems == ()
+    assert options.overrides == {"filter": "none", "max_lines": 3}
+    assert (options.block_lines, options.latency_budget_ms, options.idle_unload_minutes) == (4, 0, 0.5)
+    assert read_options(None, base) is base
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"blockLines": 0},
+            "block_lines in the editor's options must be a whole number from 1 to 100, not 0",
+        ),
+        ({"candidates": True}, "candidates in the editor's options must be a whole number"),
+        ({"enabled": "yes"}, "enabled in the editor's options must be true or false, not 'yes'"),
+        ({"languages": ["python"]}, "languages in the editor's options must be languages and true or false"),
+        ({"idleUnloadMinutes": "never"}, "must be a number from 0"),
+        ({"latencyBudgetS": 1}, "Did you mean latency_budget_ms?"),
+        ({"overrides": {}}, "unknown setting 'overrides'"),
+        ([1], "are not an object of names and values"),
+    ],
+)
+def test_a_bad_option_falls_back_and_is_told(options: object, said: str) -> None:
+    read = read_options(options)
+    assert replace(read, problems=()) == EditorOptions()
+    [problem] = read.problems
+    assert said in problem
+
+
+def test_languages() -> None:
+    options = read_options({"languages": {"*": False, "python": True}})
+    assert options.is_on_for("python")
+    assert not options.is_on_for("go")
+    assert EditorOptions().is_on_for("anything")
+    assert not EditorOptions(enabled=False).is_on_for("python")
+
+
+def test_what_decides_about_this_machine_needs_consent() -> None:
+    options = read_options({"model": "/elsewhere/model", "engine": "openvino", "filter": "none"})
+    counting, waiting = without_wishes(options)
+    assert dict(counting.overrides) == {"filter": "none"}
+    assert {wish.name for wish in waiting} == {"model", "engine"}
+    grant([Wish("model", "/elsewhere/model")])
+    counting, waiting = without_wishes(options)
+    assert counting.overrides["model"] == "/elsewhere/model"
+    assert [wish.name for wish in waiting] == ["engine"]
+    assert without_wishes(read_options({"model": "/other"}))[1]
+
+
+def test_names_defaults_and_the_users_own_choice_need_none() -> None:
+    for options in ({"model": "smollm2-135m"}, {"engine": Settings().engine}, {"model": "fake:token_ms=1"}):
+        assert without_wishes(read_options(options))[1] == []
+    user_config_file().parent.mkdir(parents=True)
+    user_config_file().write_text('model = "remote:https://mine.example"\n')
+    assert without_wishes(read_options({"model": "remote:https://mine.example"}))[1] == []
+    user_config_file().with_name("allowed.json").write_text("{broken")
+    assert without_wishes(read_options({"model": "remote:https://other.example"}))[1]
+
+
+async def test_idle_work_waits_for_nobody_and_makes_way(executor_requests: NewestWins) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    def read_ahead(cancellation: object) -> None:
+        begun.set()
+        try:
+            cancellation.wait(30)  # type: ignore[attr-defined]
+        finally:
+            stopped.set()
+
+    idle = asyncio.create_task(executor_requests.run_when_idle(read_ahead))
+    await asyncio.to_thread(begun.wait, 10)
+    assert await executor_requests.run("key", lambda _: "answer") == "answer"
+    assert stopped.is_set()
+    assert await idle is False
+
+
+@pytest.fixture
+def executor_requests() -> Iterator[NewestWins]:
+    with ThreadPoolExecutor(1) as executor:
+        yield NewestWins(executor)
