@@ -124,3 +124,16 @@ def test_an_exclusion_is_not_labelled_again(labels: Path, capsys: pytest.Capture
     arguments = ["dataset", "build", *repos(labels), "--out", str(labels), "--levels", "line,chunk"]
     assert main([*arguments, "--per-repo", "6", *SMALL]) == 0
     assert num_examples(labels) == 11
+
+
+def test_levels_take_a_number_of_tasks(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = labels.parent / "few"
+    arguments = ["dataset", "build", *repos(labels), "--out", str(few), "--per-repo", "1", *SMALL]
+    assert main([*arguments, "--levels", "line=1"]) == 0
+    chosen = {record.example_id for record in read_examples(few)}
+    assert len(chosen) == 2
+    assert chosen < {record.example_id for record in read_examples(labels)}  # the first of a larger build's
+    for wrong in ("line=", "line=0", "word"):
+        assert main([*arguments, "--levels", wrong]) == 2
+    assert main([*arguments, "--executor", "cloud"]) == 2
+    assert "unknown executor" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from codefilter.dataset.build import Progress
     from codefilter.dataset.execution import Executor
     from codefilter.labeling import LabelOptions
+    from codefilter.types import TaskLevel
 
 app = typer.Typer(name="dataset", help="Label tasks of repositories; look at labels.", no_args_is_help=True)
 app.command("stats")(labels.stats_command)
@@ -48,10 +49,10 @@ def build_command(
         ),
     ] = None,
     levels: Annotated[
-        str, typer.Option("--levels", help="line, api, chunk, function; by commas.")
+        str, typer.Option("--levels", help="LEVEL or LEVEL=TASKS in every round of a repository; by commas.")
     ] = "line,api,chunk,function",
     per_repo: Annotated[
-        int, typer.Option("--per-repo", min=1, help="Tasks per repository, in rounds of 10.")
+        int, typer.Option("--per-repo", min=1, help="Tasks per repository, up to whole rounds.")
     ] = 10,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many tasks now.")] = None,
     time_limit: Annotated[
@@ -106,10 +107,9 @@ def build_command(
     options = LabelOptions(
         num_controls=controls, negative_threshold=thresholds[0], positive_threshold=thresholds[1], seed=seed
     )
-    wanted = {parse_level(name) for name in levels.split(",")}
     plan = BuildPlan(
         per_repository=per_repo,
-        tasks_per_round={level: share for level, share in ROUND.items() if level in wanted},
+        tasks_per_round=dict(_share(text, ROUND) for text in levels.split(",")),
         max_examples=limit,
         time_limit_seconds=None if time_limit is None else 60 * time_limit,
     )
@@ -230,6 +230,15 @@ def choose_command(
             f"{pair.first} and {pair.second}: correlation within tasks {pair.correlation_within_task:.2f}, "
             f"signal/noise of their mean {pair.mean_signal_to_noise:.2f}"
         )
+
+
+def _share(text: str, default: Mapping[TaskLevel, int]) -> tuple[TaskLevel, int]:
+    """``line`` or ``line=2`` → the level and its tasks in every round."""
+    name, equals, count = text.partition("=")
+    level = parse_level(name)
+    if equals and (not count.isdecimal() or int(count) < 1):
+        raise UsageError(f"{text!r} is no number of tasks", hint="Write LEVEL=TASKS, for example line=2.")
+    return level, int(count) if equals else default[level]
 
 
 def _executor(name: str, settings: Settings, options: LabelOptions, workers: int | None) -> Executor:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from codefilter.dataset.description import Description, require_description
 from codefilter.dataset.exclusions import read_exclusions
-from codefilter.dataset.figures import LabelFigures, array, label_figures, mean
+from codefilter.dataset.figures import LabelFigures, array, label_figures, mean, median
 from codefilter.dataset.records import ExampleRecord, StageSeconds
 from codefilter.dataset.split import read_splits
 from codefilter.dataset.storage import read_examples
@@ -38,7 +38,7 @@ class DatasetStats:
     by_repository: tuple[LabelFigures, ...]
     by_part: tuple[LabelFigures, ...]  # of the split; empty before there is one
     by_rank: tuple[RankFigures, ...]
-    stage_seconds: dict[str, float]  # mean per task
+    stage_seconds: dict[str, float]  # median per task
     minutes: float  # of all runs
     tasks_without_positive: float  # share
     excluded: int  # near-duplicates of benchmarks, not among the examples
@@ -62,7 +62,7 @@ def dataset_stats(folder: Path) -> tuple[DatasetStats, list[ExampleRecord]]:
         return tuple(label_figures(name, group, options) for name, group in sorted(groups.items()))
 
     stages = {
-        f.name: mean(array(getattr(record.seconds, f.name) for record in records))
+        f.name: median(array(getattr(record.seconds, f.name) for record in records))
         for f in fields(StageSeconds)
     }
     stats = DatasetStats(
@@ -118,7 +118,7 @@ def sentences(stats: DatasetStats) -> list[str]:
         f"{whole.nats_best_if_positive:.2f}.",
         f"All chunks together make the truth less likely in {percent(whole.all_worse_than_none)} of the "
         f"tasks; {percent(stats.tasks_without_positive)} have no positive chunk.",
-        f"{whole.seconds_per_task:.1f} s per task ("
+        f"{whole.seconds_per_task:.1f} s per task, the median ("
         + ", ".join(f"{name} {seconds:.1f}" for name, seconds in stats.stage_seconds.items())
         + f"), {stats.minutes:.0f} minutes in all.",
     ]
