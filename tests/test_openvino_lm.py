@@ -12,7 +12,7 @@ from codefilter.errors import CancelledError, ModelError, UsageError
 from codefilter.lm import loading
 from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, ModelIdentity
 from codefilter.lm.openvino_graph import Architecture
-from codefilter.lm.openvino_lm import OpenVinoLanguageModel, choose_precision
+from codefilter.lm.openvino_lm import OpenVinoLanguageModel, choose_numbers
 from codefilter.quantization import quantize, quantized_folder, quantized_weights
 from tests.tiny_models import save_tiny_model
 
@@ -142,11 +142,16 @@ def test_other_architectures_are_named(tmp_path: Path) -> None:
     assert "--engine torch" in caught.value.hint
 
 
-def test_bfloat16_where_the_processor_has_it() -> None:
-    assert choose_precision("auto", ["FP32", "BF16"]) == "bf16"
-    assert choose_precision("auto", ["FP32"]) == "f32"
+def test_number_types_agree_and_unknown_ones_are_named(folder: Path) -> None:
+    context, target = [(7 * i) % 256 for i in range(60)], Continuation(tuple(range(40)), 40)
+    exact, *others = (
+        OpenVinoLanguageModel(folder, IDENTITY, dtype=dtype).log_likelihoods(context, [target])[0].per_token
+        for dtype in ("float32", "auto", "bfloat16")
+    )
+    for other in others:
+        assert np.abs(np.subtract(exact, other)).mean() < 0.1
     with pytest.raises(UsageError, match="float16"):
-        choose_precision("float16", ["FP32"])
+        choose_numbers("float16")
 
 
 def test_auto_takes_openvino_for_a_cpu_and_torch_for_the_rest(folder: Path, tmp_path: Path) -> None:

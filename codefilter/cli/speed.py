@@ -45,6 +45,34 @@ def likelihood_command(
     _report("likelihood", [asdict(t) for t in timings], out, as_json, model=found.name, sha256=found.sha256)
 
 
+@app.command("engines")
+def engines_command(
+    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
+    engines: Annotated[str, typer.Option("--engines", help="Which, by commas.")] = "torch,openvino",
+    package: Annotated[str, typer.Option("--package", help="Of the manifest: its files are read.")] = "pygls",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Files at most.")] = 8,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read and write source text with every engine, against plain transformers with eager attention."""
+    from codefilter.lm.loading import load_model
+    from codefilter.packages import fetch_package, load_corpora
+    from codefilter.speed.engines import measure_engines
+
+    pin = next((pin for pin in load_corpora() if pin.name == package), None)
+    if pin is None:
+        raise UsageError(f"{package!r} is not in the manifest", hint="See data/manifests/corpora.toml.")
+    files = sorted(fetch_package(pin).rglob("*.py"), key=lambda path: path.stat().st_size)[-limit:]
+    found = resolve(model)
+    timings = measure_engines(
+        found.folder,
+        lambda engine: load_model(model, engine=engine),
+        engines.split(","),
+        [path.read_text(encoding="utf-8") for path in files],
+    )
+    _report("engines", [asdict(t) for t in timings], out, as_json, model=found.name, sha256=found.sha256)
+
+
 @app.command("cancellation")
 def cancellation_command(
     model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,

@@ -83,10 +83,10 @@ def choose_engine(folder: Path, device: str, dtype: str) -> str:
     if device == "cpu" or (device == "auto" and not has_gpu):
         try:
             from codefilter.lm.openvino_graph import Architecture
-            from codefilter.lm.openvino_lm import choose_precision
+            from codefilter.lm.openvino_lm import choose_numbers
 
             Architecture.from_folder(folder)
-            choose_precision(dtype, ())
+            choose_numbers(dtype)
         except (ModuleNotFoundError, ModelError, UsageError):
             return "torch"
         return "openvino"
