@@ -7,7 +7,7 @@ read, and how long each stage took.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,7 +16,8 @@ from codefilter.errors import FilterError
 from codefilter.filters.base import FilterContext, Need
 from codefilter.filters.table import get_filter
 from codefilter.index import RepositoryIndex
-from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, LanguageModel
+from codefilter.likelihood import PromptReader, TargetReader
+from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
 from codefilter.prompts.formats import get_format
 from codefilter.prompts.in_file import InFileContext, cut_in_file
 from codefilter.prompts.layouts import PromptParts, build_prompt
@@ -24,11 +25,9 @@ from codefilter.prompts.selection import chunk_cost_tokens, select_chunks
 from codefilter.retrieval.base import RetrievalQuery
 from codefilter.retrieval.table import get_retriever
 from codefilter.types import (
-    Chunk,
     Completion,
     CompletionRequest,
     FilterDecision,
-    LogLikelihood,
     Polarity,
     Prompt,
     RetrievedChunk,
@@ -48,13 +47,33 @@ class PreparedPrompt:
 class Completer:
     """Completes places of one repository with one model. Not for several threads at once."""
 
-    def __init__(self, index: RepositoryIndex | None, model: LanguageModel, settings: Settings) -> None:
-        """Without an index (a file outside every repository) there is no cross-file context."""
+    def __init__(
+        self,
+        index: RepositoryIndex | None,
+        model: LanguageModel,
+        settings: Settings,
+        *,
+        truth_of: Callable[[CompletionRequest], str] | None = None,
+    ) -> None:
+        """Make a completer.
+
+        Args:
+            index: of the repository; without one (a file outside every repository) there is no cross-file
+                context.
+            model: the model that completes, and reads for the filter.
+            settings: filter, layout, budgets.
+            truth_of: the true completion of a request, where it is known: for the oracle.
+
+        Raises:
+            FilterError: the filter needs what is not there.
+        """
         self._index = index
         self._model = model
         self._settings = settings
         self._filter = get_filter(settings.filter)
-        unmet = self._filter.needs - {Need.READER}  # the model that completes can read as well
+        self._truth_of = truth_of
+        met = {Need.READER} | ({Need.TRUTH} if truth_of is not None else set())
+        unmet = self._filter.needs - met
         if unmet:
             raise FilterError(
                 f"the filter {self._filter.name} needs {', '.join(sorted(unmet))}",
@@ -123,12 +142,7 @@ class Completer:
         with clock.stage("retrieve"):
             candidates = self.retrieve(look_for or request, in_file)
         with clock.stage("filter"):
-            context = FilterContext(
-                in_file,
-                budget_tokens=self._settings.cross_file_tokens,
-                count_tokens=self._count_tokens,
-                reader=_RequestReader(self, self._model, request, in_file, cancellation),
-            )
+            context = self._filter_context(request, in_file, cancellation)
             decisions = self._filter.decide(request, candidates, context)
         with clock.stage("prompt"):
             prompt = self.build_prompt(request, in_file, decisions)
@@ -174,8 +188,22 @@ class Completer:
         )
         return build_prompt(parts, settings.layout, tokenizer, dropped=dropped)
 
-    def _count_tokens(self, chunk: Chunk) -> int:
-        return chunk_cost_tokens(chunk, self._model.tokenizer)
+    def _filter_context(
+        self, request: CompletionRequest, in_file: InFileContext, cancellation: Cancellation | None
+    ) -> FilterContext:
+        def prompt_with(chunks: Sequence[RetrievedChunk]) -> Prompt:
+            reason = "it is read by the filter"
+            decisions = [FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, reason) for chunk in chunks]
+            return self.build_prompt(request, in_file, decisions)
+
+        reader = PromptReader(self._model, prompt_with, cancellation)
+        return FilterContext(
+            in_file,
+            budget_tokens=self._settings.cross_file_tokens,
+            count_tokens=lambda chunk: chunk_cost_tokens(chunk, self._model.tokenizer),
+            reader=reader,
+            truth=TargetReader(reader, self._truth_of(request)) if self._truth_of is not None else None,
+        )
 
     def _notices(self, prompt: Prompt) -> Iterator[str]:
         if not self._format.fills_in_the_middle:
@@ -188,30 +216,6 @@ class Completer:
                 f"{len(prompt.dropped_chunk_ids)} kept chunks did not fit into "
                 f"{self._settings.cross_file_tokens} cross-file tokens"
             )
-
-
-@dataclass(frozen=True)
-class _RequestReader:
-    """The completing model as a filter's reader (`codefilter.filters.base.Reader`)."""
-
-    completer: Completer
-    model: LanguageModel
-    request: CompletionRequest
-    in_file: InFileContext
-    cancellation: Cancellation | None
-
-    def write_draft(self, num_tokens: int) -> tuple[int, ...]:
-        prompt = self.completer.build_prompt(self.request, self.in_file, [])
-        options = GenerationOptions(max_new_tokens=num_tokens, required_text=prompt.healed_text)
-        return self.model.generate(prompt.token_ids, options, self.cancellation)[0].token_ids
-
-    def read_draft(self, draft: tuple[int, ...], chunks: Sequence[RetrievedChunk]) -> LogLikelihood:
-        decisions = [
-            FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, "it is read by the filter") for chunk in chunks
-        ]
-        prompt = self.completer.build_prompt(self.request, self.in_file, decisions)
-        continuation = Continuation(draft, len(draft))
-        return self.model.log_likelihoods(prompt.token_ids, [continuation], self.cancellation)[0]
 
 
 class _StageClock:

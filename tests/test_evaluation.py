@@ -1,26 +1,45 @@
 """Arms on tasks: what helps scores higher, what is the same scores the same, and nothing is lost."""
 
 import json
-from dataclasses import asdict
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from codefilter.cli import main
-from codefilter.cli.evaluate import _limited
+from codefilter.benchmarks.predictions import References, read_predictions
 from codefilter.config import Settings
 from codefilter.errors import ConfigError, UsageError
 from codefilter.evaluation import (
-    RESULTS_FILE,
+    Arm,
+    TaskError,
+    TaskGroup,
     TaskResult,
     evaluate,
+    limit_tasks,
     parse_arm,
-    read_results,
+    parse_arms,
+    parse_shard,
+    shard_tasks,
     summarise,
 )
+from codefilter.evaluation.exporting import export_predictions
+from codefilter.evaluation.storage import (
+    CHUNKS_FILE,
+    RESULTS_FILE,
+    read_chunks,
+    read_contexts,
+    read_errors,
+    read_results,
+)
+from codefilter.lm.base import Cancellation, Continuation
 from codefilter.lm.fake import FakeLanguageModel
+from codefilter.metrics import score
 from codefilter.tasks import LineSpan, make_task
-from codefilter.types import CompletionTask, SourceFile, TaskLevel, content_hash
+from codefilter.types import CompletionTask, LogLikelihood, SourceFile, TaskLevel, content_hash
 
 SETTINGS = Settings(model="fake")
 MODEL = FakeLanguageModel()
@@ -30,110 +49,312 @@ def report(values):
     total = compute_weighted_mean(values, scale=3)
     return total
 """
+HELPFUL = "def total_of(values):\n    total = compute_weighted_mean(values, scale=3)\n"
+POISON = "def other():\n    total = compute_weigzagzig()\n"
+TYPED = "    total = compute_weig"
 
 
-def tasks_with(folder: Path, library: str) -> list[tuple[Path, list[CompletionTask]]]:
-    """A repository whose other file holds `library`, and the task to write the line with the call."""
-    (folder / "app.py").write_text(APP)
-    (folder / "lib.py").write_text(library)
+def app_task() -> CompletionTask:
+    """The rest of the line with the call."""
     source = SourceFile("app.py", APP, "python", content_hash(APP))
-    return [(folder, [make_task("demo", "1", source, LineSpan(3, 4), TaskLevel.LINE)])]
+    task = make_task("demo", "1", source, LineSpan(3, 4), TaskLevel.LINE)
+    request = replace(task.request, prefix=task.request.prefix + TYPED)
+    return replace(task, request=request, target=task.target.removeprefix(TYPED))
 
 
-HELPFUL = "def report(values):\n    total = compute_weighted_mean(values, scale=3)\n"
-POISON = "def report(values):\n    total = something_else_entirely()\n"
+def group_with(folder: Path, **libraries: str) -> TaskGroup:
+    """A repository with other files, and the task to write the line with the call."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {"app": APP, **libraries}.items():
+        (folder / f"{name}.py").write_text(text)
+    return TaskGroup("demo", folder, (app_task(),))
+
+
+def arms(*names: str) -> list[Arm]:
+    return [parse_arm(name, SETTINGS) for name in names]
+
+
+def run(
+    group: TaskGroup, names: Sequence[str], out: Path, model: FakeLanguageModel = MODEL
+) -> list[TaskResult]:
+    outcome = evaluate([group], arms(*names), model, out)
+    assert outcome.errors == ()
+    return list(outcome.results)
+
+
+def without_times(result: TaskResult) -> dict[str, object]:
+    """What a result is, without what it cost: that depends on what was computed before."""
+    return {name: value for name, value in asdict(result).items() if name not in ("seconds", "reused_tokens")}
 
 
 def test_a_planted_chunk_moves_the_figures_in_its_direction(tmp_path: Path) -> None:
-    arms = [parse_arm("none", SETTINGS), parse_arm("all", SETTINGS)]
-    found = {}
-    for name, library in (("helpful", HELPFUL), ("poison", POISON)):
-        folder = tmp_path / name
-        folder.mkdir()
-        found[name] = evaluate(tasks_with(folder, library), arms, MODEL, tmp_path / f"{name}-out")
-    without, helped = found["helpful"]
-    _, harmed = found["poison"]
+    without, helped = run(group_with(tmp_path / "h", lib=HELPFUL), ["none", "all"], tmp_path / "h-out")
+    _, harmed = run(group_with(tmp_path / "p", lib=POISON), ["none", "all"], tmp_path / "p-out")
     assert helped.target_nats > without.target_nats + 5
-    assert harmed.target_nats < helped.target_nats - 5
+    assert harmed.target_nats < without.target_nats - 1
+    assert (helped.exact_match, harmed.exact_match) == (1.0, 0.0)
+    assert helped.edit_similarity == 100.0 > (harmed.edit_similarity or 0)
     assert (without.kept, without.cross_file_tokens) == (0, 0)
     assert helped.kept == 1
 
 
+def test_the_oracle_keeps_what_helps_and_drops_what_harms(tmp_path: Path) -> None:
+    group = group_with(tmp_path, lib=HELPFUL, zoo=POISON)
+    (oracle,) = run(group, ["oracle:0.1"], tmp_path / "out")
+    uses = {chunk.path: chunk for chunk in oracle.chunks}
+    assert uses["lib.py"].keep
+    assert uses["lib.py"].polarity == "positive"
+    assert not uses["zoo.py"].keep
+    assert uses["zoo.py"].polarity == "negative"
+    assert "nats per token" in uses["zoo.py"].reason
+
+
 def test_two_arms_that_are_the_same_do_not_differ(tmp_path: Path) -> None:
-    arms = [parse_arm("all", SETTINGS), parse_arm("all/num_candidates=10", SETTINGS)]
-    first, second = evaluate(tasks_with(tmp_path, HELPFUL), arms, MODEL, tmp_path / "out")
-    assert first.target_nats - second.target_nats == 0.0
-    assert first.prediction == second.prediction
-    rows = summarise([first, second], arms)
-    assert rows[0].nats_per_token == rows[1].nats_per_token
+    names = ["all", "all/num_candidates=10", "top-k:10"]
+    first, *others = run(group_with(tmp_path, lib=HELPFUL), names, tmp_path / "out")
+    for other in others:
+        assert first.target_nats - other.target_nats == 0.0
+        assert first.prediction == other.prediction
+    rows = summarise([first, *others], names)
+    assert {row.nats_per_token for row in rows} == {rows[0].nats_per_token}
     assert rows[1].worse_than_first == 0.0
 
 
+class Counting(FakeLanguageModel):
+    """The copying model, counting what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scored = 0
+        self.generated = 0
+
+    def log_likelihoods(
+        self,
+        context: Sequence[int],
+        continuations: Sequence[Continuation],
+        cancellation: Cancellation | None = None,
+    ) -> list[LogLikelihood]:
+        self.scored += 1
+        return super().log_likelihoods(context, continuations, cancellation)
+
+    def generate(self, *args: object, **kwargs: object) -> list[object]:  # type: ignore[override]
+        self.generated += 1
+        return super().generate(*args, **kwargs)  # type: ignore[arg-type]
+
+
+def test_a_filter_that_keeps_nothing_shares_everything_with_none(tmp_path: Path) -> None:
+    model = Counting()
+    names = ["none", "threshold:1", "all/cross_file_tokens=0", "none/strategy=selective:-100"]
+    results = run(group_with(tmp_path, lib=HELPFUL), names, tmp_path / "out", model)
+    assert (model.generated, model.scored) == (1, 1)
+    assert len({(r.prompt_id, r.target_nats, r.prediction) for r in results}) == 1
+    assert [r.candidates for r in results] == [0, 1, 1, 0]  # what differs is kept apart
+
+
 def test_a_killed_run_goes_on_and_gives_the_same_figures(tmp_path: Path) -> None:
-    arms = [parse_arm(name, SETTINGS) for name in ("none", "all", "top-k:1")]
-    repositories = tasks_with(tmp_path, HELPFUL)
-    whole = evaluate(repositories, arms, MODEL, tmp_path / "whole")
-    path = tmp_path / "killed" / RESULTS_FILE
-    path.parent.mkdir()
+    names = ("none", "all", "top-k:1")
+    group = group_with(tmp_path, lib=HELPFUL)
+    whole = run(group, names, tmp_path / "whole")
+    killed = tmp_path / "killed"
+    killed.mkdir()
     lines = (tmp_path / "whole" / RESULTS_FILE).read_text().splitlines(keepends=True)
-    path.write_text(lines[0] + lines[1][: len(lines[1]) // 2])  # killed while it wrote the second line
-    done: list[TaskResult] = []
-    again = evaluate(repositories, arms, MODEL, path.parent, done.append)
+    (killed / RESULTS_FILE).write_text(lines[0] + lines[1][: len(lines[1]) // 2])  # killed while writing
+    (killed / CHUNKS_FILE).write_text((tmp_path / "whole" / CHUNKS_FILE).read_text()[:40])
+    done: list[TaskResult | TaskError] = []
+    again = evaluate([group], arms(*names), MODEL, killed, done.append)
     assert [result.arm for result in done] == ["all", "top-k:1"]
-    assert [strip_times(r) for r in again] == [strip_times(r) for r in whole]
-    assert len(list(read_results(path))) == 3
+    assert [without_times(r) for r in again.results] == [without_times(r) for r in whole]
+    assert len(list(read_results(killed))) == 3
+    assert list(read_chunks(killed)) == list(read_chunks(tmp_path / "whole"))
 
 
-def strip_times(result: TaskResult) -> dict[str, object]:
-    return {name: value for name, value in asdict(result).items() if name != "seconds"}
+def test_what_an_earlier_attempt_computed_is_not_computed_again(tmp_path: Path) -> None:
+    group = group_with(tmp_path, lib=HELPFUL)
+    run(group, ["all"], tmp_path / "out")
+    model = Counting()
+    run(group, ["all", "top-k:5"], tmp_path / "out", model)
+    assert (model.generated, model.scored) == (0, 0)
 
 
 def test_without_writing_only_the_likelihood_is_measured(tmp_path: Path) -> None:
-    arms = [parse_arm("all", SETTINGS)]
-    repositories = tasks_with(tmp_path, HELPFUL)
-    written = evaluate(repositories, arms, MODEL, tmp_path / "a")[0]
-    measured = evaluate(repositories, arms, MODEL, tmp_path / "b", write=False)[0]
+    group = group_with(tmp_path, lib=HELPFUL)
+    (written,) = run(group, ["all"], tmp_path / "a")
+    measured = evaluate([group], arms("all"), MODEL, tmp_path / "b", write=False).results[0]
     assert measured.prediction is None
     assert measured.exact_match is None
     assert measured.target_nats == pytest.approx(written.target_nats)
-    assert summarise([measured], arms)[0].edit_similarity is None
+    assert summarise([measured], ["all"])[0].edit_similarity is None
 
 
-def test_a_file_that_holds_no_results_is_named(tmp_path: Path) -> None:
-    path = tmp_path / RESULTS_FILE
-    path.write_text("{}\n")
-    with pytest.raises(UsageError, match="line 1 is not a result"):
-        list(read_results(path))
+def test_what_holds_answers_is_not_indexed(tmp_path: Path) -> None:
+    group = group_with(tmp_path, lib=POISON, test001=HELPFUL)
+    excluding = replace(group, excluded_paths=("test001.py",))
+    for result in run(excluding, ["all", "all/chunker=window"], tmp_path / "out"):
+        assert [chunk.path for chunk in result.chunks] == ["lib.py"]
+    (leaking,) = run(group, ["all"], tmp_path / "leaking")  # and a saved index has it again
+    assert {chunk.path for chunk in leaking.chunks} == {"lib.py", "test001.py"}
 
 
-def test_an_arm_is_a_filter_and_settings() -> None:
-    arm = parse_arm("top-k:3/layout=after-suffix/num_candidates=5", SETTINGS)
-    assert (arm.settings.filter, arm.settings.layout, arm.settings.num_candidates) == (
+def test_a_run_keeps_what_people_need_to_understand_it(tmp_path: Path) -> None:
+    run(group_with(tmp_path, lib=HELPFUL), ["none", "all"], tmp_path / "out")
+    (context,) = read_contexts(tmp_path / "out")
+    assert context.prefix + context.target + context.suffix == APP
+    (chunk,) = read_chunks(tmp_path / "out")
+    assert (chunk.path, chunk.text) == ("lib.py", HELPFUL.rstrip())
+
+
+class Failing(FakeLanguageModel):
+    """Runs out of memory wherever a prompt holds a word."""
+
+    def log_likelihoods(
+        self,
+        context: Sequence[int],
+        continuations: Sequence[Continuation],
+        cancellation: Cancellation | None = None,
+    ) -> list[LogLikelihood]:
+        if "weigzagzig" in self.tokenizer.decode(list(context)):
+            raise RuntimeError("CUDA out of memory")
+        return super().log_likelihoods(context, continuations, cancellation)
+
+
+def test_a_task_that_fails_is_named_and_the_run_goes_on(tmp_path: Path) -> None:
+    groups = [group_with(tmp_path / "bad", lib=POISON), group_with(tmp_path / "good", lib=HELPFUL)]
+    groups[1] = replace(groups[1], tasks=(replace(groups[1].tasks[0], task_id="good"),))
+    outcome = evaluate(groups, arms("none", "all"), Failing(), tmp_path / "out")
+    (error,) = outcome.errors
+    assert (error.arm, error.error, error.message) == ("all", "RuntimeError", "CUDA out of memory")
+    assert list(read_errors(tmp_path / "out")) == [error]
+    assert [(r.task_id, r.arm) for r in outcome.results] == [
+        (error.task_id, "none"),
+        ("good", "none"),
+        ("good", "all"),
+    ]
+    again = evaluate(groups, arms("none", "all"), MODEL, tmp_path / "out")  # more memory now
+    assert again.errors == ()
+    assert len(again.results) == 4
+    assert list(read_errors(tmp_path / "out")) == []
+
+
+def test_a_repository_that_cannot_be_indexed_fails_its_tasks_only(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    empty = TaskGroup("empty", tmp_path / "empty", (replace(app_task(), task_id="lost"),))
+    outcome = evaluate(
+        [empty, group_with(tmp_path / "good", lib=HELPFUL)], arms("all"), MODEL, tmp_path / "o"
+    )
+    assert [error.task_id for error in outcome.errors] == ["lost"]
+    assert "no source files" in outcome.errors[0].message
+    assert len(outcome.results) == 1
+
+
+def test_after_the_deadline_no_task_is_begun(tmp_path: Path) -> None:
+    group = group_with(tmp_path, lib=HELPFUL)
+    outcome = evaluate([group], arms("none", "all"), MODEL, tmp_path / "out", deadline=time.monotonic() - 1)
+    assert (outcome.results, outcome.num_left) == ((), 2)
+
+
+def test_a_task_without_a_repository_has_nothing_to_retrieve(tmp_path: Path) -> None:
+    (result,) = run(TaskGroup("demo", None, (app_task(),)), ["all"], tmp_path / "out")
+    assert (result.candidates, result.kept) == (0, 0)
+
+
+def test_cleaning_is_an_arm_and_only_changes_what_is_shown(tmp_path: Path) -> None:
+    group = group_with(tmp_path, lib=HELPFUL.replace("scale=3)", "scale=3)  "))
+    names = ["all", "all/postprocess=on"]
+    raw, cleaned = run(group, names, tmp_path / "out")
+    assert raw.prediction == "hted_mean(values, scale=3)  "
+    assert cleaned.prediction == raw.prediction.rstrip()
+    assert raw.target_nats == cleaned.target_nats
+    (again,) = run(group, ["top-k:5"], tmp_path / "out")  # shares with the one that was not cleaned
+    assert again.prediction == raw.prediction
+
+
+def test_predictions_are_exported_as_released_and_score_the_same(tmp_path: Path) -> None:
+    group = group_with(tmp_path, lib=HELPFUL)
+    results = run(group, ["all", "top-k:3/layout=after-suffix"], tmp_path / "out")
+    paths = export_predictions(results, group.tasks, tmp_path / "out")
+    assert [path.name for path in paths] == ["all.jsonl", "top-k-3,layout=after-suffix.jsonl"]
+    for references in (References(), References(group.tasks)):
+        read = read_predictions(paths[0], references)
+        assert read.malformed == ()
+        (prediction,) = read.predictions
+        scores = score("repocoder", prediction.text, prediction.task)
+        assert scores.edit_similarity == results[0].edit_similarity
+        assert prediction.task.level is TaskLevel.LINE
+
+
+def test_files_that_hold_something_else_are_named(tmp_path: Path) -> None:
+    (tmp_path / RESULTS_FILE).write_text("{}\n")
+    with pytest.raises(UsageError, match=r"line 1 of .* is not from a run"):
+        list(read_results(tmp_path))
+
+
+def test_an_arm_is_a_filter_settings_and_a_strategy() -> None:
+    arm = parse_arm("top-k:3/layout=after-suffix/num_candidates=5/strategy=iterative", SETTINGS)
+    assert (arm.settings.filter, arm.settings.layout, arm.settings.num_candidates, arm.strategy) == (
         "top-k:3",
         "after-suffix",
         5,
+        "iterative:2",
     )
-    with pytest.raises(UsageError, match="is not a setting"):
-        parse_arm("all/layout", SETTINGS)
-    with pytest.raises(ConfigError):
-        parse_arm("all/colour=red", SETTINGS)
+    for wrong, message in (
+        ("all/layout", "is not a setting"),
+        ("all/colour=red", "unknown setting"),
+        ("best", "unknown filter"),
+        ("all/strategy=never", "no strategy"),
+        ("all/postprocess=maybe", "on or off"),
+    ):
+        with pytest.raises((UsageError, ConfigError), match=message):
+            parse_arm(wrong, SETTINGS)
+    with pytest.raises(UsageError, match="all comes twice"):
+        parse_arms("all,none,all", SETTINGS)
 
 
-def test_the_limit_takes_from_every_repository_in_turn(tmp_path: Path) -> None:
-    tasks = tasks_with(tmp_path, HELPFUL)[0][1] * 3
-    repositories = [(Path("a"), tasks), (Path("b"), tasks)]
-    assert [len(kept) for _, kept in _limited(repositories, 3)] == [2, 1]
-    assert _limited(repositories, None) == repositories
+def groups_of(sizes: Sequence[int]) -> list[TaskGroup]:
+    task = app_task()
+    return [
+        TaskGroup(
+            f"r{i}",
+            None,
+            tuple(
+                replace(
+                    task,
+                    task_id=f"r{i}/{n}",
+                    level=TaskLevel.LINE if n % 2 else TaskLevel.API,
+                )
+                for n in range(size)
+            ),
+        )
+        for i, size in enumerate(sizes)
+    ]
 
 
-def test_unknown_benchmarks_and_levels_are_usage_errors(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    out = ["--out", str(tmp_path), "--model", "fake"]
-    assert main(["evaluate", "magic", *out]) == 2
-    assert "unknown benchmark" in capsys.readouterr().err
-    assert main(["evaluate", "fresh", "--levels", "page", *out]) == 2
-    assert "unknown level" in capsys.readouterr().err
+def ids(groups: Sequence[TaskGroup]) -> list[str]:
+    return [task.task_id for group in groups for task in group.tasks]
+
+
+@given(st.lists(st.integers(0, 9), max_size=5), st.integers(1, 30), st.integers(0, 3))
+def test_a_limit_draws_evenly_and_a_larger_one_adds(sizes: list[int], limit: int, seed: int) -> None:
+    groups = groups_of(sizes)
+    drawn = ids(limit_tasks(groups, limit, seed))
+    assert len(drawn) == min(limit, sum(sizes))
+    assert set(drawn) <= set(ids(limit_tasks(groups, limit + 3, seed)))
+    assert drawn == [task_id for task_id in ids(groups) if task_id in set(drawn)]  # in their own order
+    counts = [sum(task_id.startswith(f"r{i}/") for task_id in drawn) for i in range(len(sizes))]
+    open_counts = [count for count, size in zip(counts, sizes, strict=True) if count < size]
+    assert not open_counts or max(open_counts) - min(open_counts) <= 2  # two levels each
+
+
+@given(st.lists(st.integers(0, 9), max_size=5), st.integers(1, 6))
+def test_shards_are_a_partition(sizes: list[int], num_shards: int) -> None:
+    groups = groups_of(sizes)
+    parts = [ids(shard_tasks(groups, shard, num_shards)) for shard in range(1, num_shards + 1)]
+    assert sorted(task_id for part in parts for task_id in part) == sorted(ids(groups))
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])
+def test_what_is_no_shard_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no shard"):
+        parse_shard(text)
 
 
 def test_records_name_model_data_and_settings() -> None:

@@ -105,6 +105,10 @@ class BenchmarkSource(Protocol):
     def levels(self) -> tuple[TaskLevel, ...]:
         """Levels of its tasks."""
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What must be said beside its figures, one sentence each."""
+
     def load(self, data: Path | None = None) -> Benchmark:
         """Read and verify everything.
 

@@ -47,6 +47,7 @@ class ReleasedBenchmark(abc.ABC):
     contents: str
     levels: tuple[TaskLevel, ...]
     origin: str  # where the released files are, one sentence
+    caveats: tuple[str, ...] = ()  # what must be said beside its figures
 
     @abc.abstractmethod
     def task_files(self, folder: Path) -> list[tuple[Path, TaskLevel]]:

@@ -6,8 +6,9 @@ with their tasks, and a reason for every line that cannot be scored. The forms, 
 * RepoCoder: ``{"prompt", "choices": [{"text"}], "metadata": {...}}``, a record of RepoEval; the first choice
   counts, against the record's own truth, or against the benchmark's task at that place;
 * CrossCodeEval and Repoformer: ``{"task_id", "pred"}``; the truth is the benchmark's;
-* this project: ``{"task_id", "prediction"}`` with ``target``, perhaps ``prompt``, ``level``, ``language``;
-  without a target, the truth is the benchmark's.
+* this project: RepoCoder's with ``pred`` (`codefilter.evaluation.exporting`), or ``{"task_id",
+  "prediction"}`` with ``target``, perhaps ``prompt``, ``level``, ``language``; without a target, the truth is
+  the benchmark's.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def read_predictions(
 
 def _prediction(line: RawLine, references: References, level: TaskLevel | None) -> Prediction:
     values = line.values
-    if "choices" in values:
+    if "choices" in values and not ("pred" in values and references.tasks):
         return _repocoder(line, references, level)
     if "pred" in values:
         return Prediction(line.line, line.text("pred"), references.by_id(line.text("task_id")))
@@ -143,7 +144,8 @@ def _repocoder(line: RawLine, references: References, level: TaskLevel | None) -
         start = metadata.number("line_no", "lineno")
         return Prediction(line.line, text, references.by_place(path[0], "/".join(path[1:]), start, target))
     prompt = f"{line.text('prompt')}\n" if "prompt" in line.values else ""
-    own_level = TaskLevel.FUNCTION if "function_name" in metadata.values else level
+    own_level = _level(metadata.text("level")) if "level" in metadata.values else level
+    own_level = TaskLevel.FUNCTION if "function_name" in metadata.values else own_level
     task = _task(metadata.text("task_id"), prompt, target, language_of(path[-1]), own_level)
     return Prediction(line.line, text, task)
 

@@ -64,6 +64,10 @@ class RepoEval(ReleasedBenchmark):
     name = "repoeval"
     contents = "1600 line, 1600 API, 455 function tasks in 16 Python repositories"
     levels = (TaskLevel.LINE, TaskLevel.API, TaskLevel.FUNCTION)
+    caveats = (
+        "RepoEval's repositories are of 2022 and 2023: a model published since has probably been trained on "
+        "them, so figures here say more about differences between arms than about the model.",
+    )
     origin = (
         "Unpack RepoCoder/datasets/datasets.zip and RepoCoder/repositories/*.zip of "
         "https://github.com/microsoft/CodeT."

@@ -1,11 +1,9 @@
-"""`codefilter evaluate`: run arms on a benchmark, keep every prediction, print the table."""
+"""`codefilter evaluate`: run arms on a benchmark or a repository, keep every prediction, print the table."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,30 +14,48 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from codefilter import __version__
 from codefilter.config import load_settings
-from codefilter.errors import UsageError
-from codefilter.paths import write_atomically
-from codefilter.types import CompletionTask, TaskLevel
+from codefilter.errors import SourceError, UsageError
+from codefilter.types import TaskLevel
 
 if TYPE_CHECKING:
-    from codefilter.evaluation import ArmSummary
+    from codefilter.evaluation import ArmSummary, TaskError
 
-BENCHMARKS = {"fresh": "benchmark", "train": "train"}  # name → role of the packages it is made from
+DEFAULT_ARMS = "none,all"
+_SHOWN = 10  # errors and mismatches; their files have them all
 
 
 def evaluate_command(
-    benchmark: Annotated[str, typer.Argument(help="fresh, or train (for choosing settings).")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for predictions and the record.")],
+    benchmark: Annotated[
+        str | None,
+        typer.Argument(
+            help="A benchmark (see `codefilter benchmark list`), or train, to choose settings on."
+        ),
+    ] = None,
+    repo: Annotated[
+        Path | None, typer.Option("--repo", help="Draw the tasks from this repository instead.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the run; one that is there is gone on with.")
+    ] = None,
     arms: Annotated[
         str, typer.Option("--arms", help="FILTER[/SETTING=VALUE...], several by commas.")
-    ] = "none,all",
+    ] = DEFAULT_ARMS,
     levels: Annotated[
-        str, typer.Option("--levels", help="line, api, chunk, function; by commas.")
-    ] = "line,api",
-    per_repo: Annotated[int, typer.Option("--per-repo", min=1, help="Tasks per repository and level.")] = 2,
+        str | None, typer.Option("--levels", help="line, api, chunk, function; by commas.")
+    ] = None,
+    per_repo: Annotated[
+        int, typer.Option("--per-repo", min=1, help="Of train and --repo: tasks per repository and level.")
+    ] = 10,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many tasks.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Which tasks are drawn.")] = 0,
+    shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Only every N-th task.")] = "1/1",
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.0, help="Begin no task after so long; --repo: 8.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Folder with the benchmark's files.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
     engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
@@ -47,53 +63,121 @@ def evaluate_command(
         bool,
         typer.Option("--write/--likelihood-only", help="Generate, or only measure the truth's likelihood."),
     ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, or refuse.")
+    ] = True,
     config: Annotated[
         Path | None, typer.Option("--config", help="Read settings from this file only.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Complete tasks whose truth is known, with every arm, and compare. A killed run goes on where it was."""
-    from codefilter.benchmarks.sampling import sample_packages
-    from codefilter.evaluation import METRIC_FAMILY, evaluate, parse_arm, summarise
+    """Complete tasks whose truth is known, with every arm. A killed run goes on where it was.
+
+    Exit code 1 if a task failed or a record of the benchmark did not verify.
+    """
+    from codefilter.evaluation import (
+        METRIC_FAMILY,
+        evaluate,
+        limit_tasks,
+        parse_arms,
+        parse_shard,
+        shard_tasks,
+        summarise,
+    )
+    from codefilter.evaluation.drawing import SAMPLED_LEVELS, draw_benchmark, draw_packages, draw_repository
+    from codefilter.evaluation.exporting import export_predictions
+    from codefilter.evaluation.records import RunPlan, begin_run, commit, machine, write_record
     from codefilter.lm.loading import load_model
 
-    if benchmark not in BENCHMARKS:
-        raise UsageError(f"unknown benchmark {benchmark!r}", hint=f"Benchmarks: {', '.join(BENCHMARKS)}.")
-    overrides = {"model": model, "engine": engine, "device": device}
-    settings = load_settings(None, config_file=config, overrides=overrides)
-    parsed = [parse_arm(text, settings) for text in arms.split(",")]
-    counts = {parse_level(name): per_repo for name in levels.split(",")}
-    packages = tqdm(sample_packages(BENCHMARKS[benchmark], counts, seed), desc="tasks", unit="repository")
-    repositories = _limited(list(packages), limit)
-    loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
-    total = len(parsed) * sum(len(tasks) for _, tasks in repositories)
-    with tqdm(total=total, desc="evaluate", unit="completion") as bar:
-        results = evaluate(repositories, parsed, loaded, out, lambda _: bar.update(), write=write)
-    summaries = summarise(results, parsed)
-    record = {
-        "codefilter": __version__,
-        "commit": _commit(),
-        "benchmark": benchmark,
-        "levels": levels,
-        "per_repo": per_repo,
-        "seed": seed,
-        "tasks": len(results) // len(parsed),
-        "metric_family": METRIC_FAMILY,
-        "model": asdict(loaded.identity),
-        "engine": loaded.description,
-        "settings": asdict(settings),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "arms": [asdict(summary) for summary in summaries],
-        # predictions stay in results.jsonl: they hold other people's code
-        "results": [{k: v for k, v in asdict(r).items() if k != "prediction"} for r in results],
-    }
-    text = json.dumps(record, ensure_ascii=False, indent=1)
-    write_atomically(out / "record.json", text)
-    if as_json:
-        print(text)
+    started = time.monotonic()
+    settings = load_settings(
+        repo, config_file=config, overrides={"model": model, "engine": engine, "device": device}
+    )
+    parsed = parse_arms(arms, settings)
+    number, num_shards = parse_shard(shard)
+    chosen = [parse_level(name) for name in levels.split(",")] if levels else None
+    folder = _folder(benchmark, repo, out, resume=resume)
+    if repo is not None:
+        drawn = draw_repository(repo, chosen or SAMPLED_LEVELS, per_repo, seed)
+    elif benchmark == "train":
+        drawn = draw_packages(benchmark, chosen or SAMPLED_LEVELS, per_repo, seed)
     else:
-        title = f"{benchmark}: {record['tasks']} tasks, {loaded.identity.name}, {METRIC_FAMILY} metrics"
+        drawn = draw_benchmark(benchmark or "", data, chosen)
+    groups = shard_tasks(limit_tasks(drawn.groups, limit, seed), number, num_shards)
+    tasks = [task for group in groups for task in group.tasks]
+    _say_mismatches(drawn.mismatches)
+    if not tasks:
+        raise SourceError(
+            f"{drawn.name} has no task here",
+            hint=" ".join(drawn.missing) or "Choose other levels, or another shard.",
+        )
+    loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    plan = RunPlan(
+        benchmark=drawn.name,
+        data_sha256=drawn.data_sha256,
+        levels=",".join(dict.fromkeys(task.level.value for task in tasks)),
+        limit=limit,
+        seed=seed,
+        shard=shard,
+        tasks=len(tasks),
+        arms=tuple(arm.name for arm in parsed),
+        writes=write,
+        metric_family=METRIC_FAMILY,
+        model=loaded.identity,
+        engine=loaded.description,
+        settings=settings,
+        commit=commit(),
+        machine=machine(),
+    )
+    begin_run(plan, folder)
+    allowed = minutes if minutes is not None else 8.0 if repo is not None else None
+    with tqdm(total=len(parsed) * len(tasks), desc="evaluate", unit="completion") as bar:
+        outcome = evaluate(
+            groups,
+            parsed,
+            loaded,
+            folder,
+            lambda _: bar.update(),
+            write=write,
+            deadline=started + 60 * allowed if allowed is not None else None,
+        )
+    summaries = summarise(outcome.results, plan.arms)
+    export_predictions(outcome.results, tasks, folder)
+    record = write_record(
+        plan,
+        folder,
+        summaries,
+        outcome.results,
+        errors=[asdict(error) for error in outcome.errors],
+        mismatches=len(drawn.mismatches),
+        not_done=outcome.num_left,
+        notices=list(drawn.notices),
+    )
+    if as_json:
+        print(json.dumps(record, indent=1))
+    else:
+        title = f"{drawn.name}: {record['tasks']} tasks, {loaded.identity.name}, {METRIC_FAMILY} metrics"
         _print(summaries, title)
+        _say_outcome(outcome.errors, outcome.num_left, drawn.notices, folder)
+    if outcome.errors or drawn.mismatches:
+        raise typer.Exit(1)
+
+
+def _folder(benchmark: str | None, repo: Path | None, out: Path | None, *, resume: bool) -> Path:
+    """Where the run goes; a check of what is to be run comes first."""
+    if (benchmark is None) == (repo is None):
+        raise UsageError(
+            "name a benchmark, or a repository with --repo",
+            hint="For example: codefilter evaluate fresh --out runs/first",
+        )
+    if out is None and repo is None:
+        raise UsageError("--out is missing", hint="Predictions and the record go there.")
+    folder = out if out is not None else Path("runs") / f"{Path(repo or '.').resolve().name}"
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} is not empty", hint="Give another --out folder, or leave out --no-resume."
+        )
+    return folder
 
 
 def _print(summaries: Sequence[ArmSummary], title: str) -> None:
@@ -105,22 +189,44 @@ def _print(summaries: Sequence[ArmSummary], title: str) -> None:
         "nats/token",
         "worse than first",
         "cross-file tokens",
-        "read s",
+        "first token s",
         "write s",
     ):
         table.add_column(heading, justify="left" if heading == "arm" else "right")
     for row in summaries:
         table.add_row(
             row.arm,
-            "" if row.exact_match is None else f"{row.exact_match:.1f}",
-            "" if row.edit_similarity is None else f"{row.edit_similarity:.1f}",
+            _figure(row.exact_match, 1),
+            _figure(row.edit_similarity, 1),
             f"{row.nats_per_token:.3f}",
             f"{100 * row.worse_than_first:.0f} %",
             f"{row.cross_file_tokens:.0f}",
-            f"{row.read_seconds:.2f}",
-            f"{row.write_seconds:.2f}",
+            _figure(row.first_token_seconds, 2),
+            _figure(row.write_seconds, 2),
         )
     Console().print(table)
+
+
+def _figure(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
+
+
+def _say_mismatches(mismatches: Sequence[str]) -> None:
+    for mismatch in mismatches[:_SHOWN]:
+        typer.echo(mismatch, err=True)
+    if mismatches:
+        typer.echo(f"{len(mismatches)} records did not verify and are not run", err=True)
+
+
+def _say_outcome(errors: Sequence[TaskError], num_left: int, notices: Sequence[str], folder: Path) -> None:
+    for notice in notices:
+        print(notice)
+    for error in errors[:_SHOWN]:
+        typer.echo(f"failed: {error.task_id} under {error.arm}: {error.error}: {error.message}", err=True)
+    if errors:
+        typer.echo(f"{len(errors)} completions failed ({folder / 'errors.jsonl'})", err=True)
+    if num_left:
+        print(f"{num_left} completions were left out for the time; the same command goes on with them")
 
 
 def parse_level(name: str) -> TaskLevel:
@@ -129,29 +235,3 @@ def parse_level(name: str) -> TaskLevel:
         return TaskLevel(name)
     except ValueError:
         raise UsageError(f"unknown level {name!r}", hint=f"Levels: {', '.join(TaskLevel)}.") from None
-
-
-def _limited(
-    repositories: list[tuple[Path, list[CompletionTask]]], limit: int | None
-) -> list[tuple[Path, list[CompletionTask]]]:
-    """The first tasks of every repository in turn, `limit` in all."""
-    if limit is None:
-        return repositories
-    order = sorted((i, r) for r, (_, tasks) in enumerate(repositories) for i in range(len(tasks)))
-    kept = set(order[:limit])
-    return [
-        (root, [task for i, task in enumerate(tasks) if (i, r) in kept])
-        for r, (root, tasks) in enumerate(repositories)
-    ]
-
-
-def _commit() -> str:
-    """The checkout's commit; empty outside one."""
-    folder = Path(__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=folder, capture_output=True, text=True, check=False
-        )
-    except OSError:
-        return ""
-    return found.stdout.strip()

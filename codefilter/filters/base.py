@@ -19,7 +19,7 @@ class Need(StrEnum):
     """What a filter may need besides the request and the candidates."""
 
     READER = "reader"  # a language model that reads context and chunks
-    LABELS = "labels"  # true impact labels: evaluation only
+    TRUTH = "truth"  # how likely the true completion is: evaluation only
 
 
 class Reader(Protocol):
@@ -32,6 +32,13 @@ class Reader(Protocol):
         """How likely and how certain a draft's tokens are behind a prompt with these chunks."""
 
 
+class Truth(Protocol):
+    """The true completion of one request, which only an evaluation knows."""
+
+    def read_target(self, chunks: Sequence[RetrievedChunk]) -> LogLikelihood:
+        """How likely the true completion is behind a prompt with these chunks."""
+
+
 @dataclass(frozen=True)
 class FilterContext:
     """What a filter may know besides the request and the candidates."""
@@ -40,6 +47,7 @@ class FilterContext:
     budget_tokens: int  # for all chunks of the prompt
     count_tokens: Callable[[Chunk], int]  # what a chunk takes of the budget, with its header
     reader: Reader | None = None  # there for filters that declare `Need.READER`
+    truth: Truth | None = None  # there for filters that declare `Need.TRUTH`
 
 
 class ChunkFilter(Protocol):

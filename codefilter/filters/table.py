@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from codefilter.errors import UsageError
 from codefilter.filters.base import ChunkFilter
+from codefilter.filters.oracle import parse_impact
 from codefilter.filters.perplexity import parse_gain
 from codefilter.filters.simple import (
     KeepAll,
@@ -24,6 +25,7 @@ FILTERS: dict[str, Callable[[str], ChunkFilter]] = {
     "score": parse_score,
     "random": parse_seed,
     "perplexity": parse_gain,
+    "oracle": parse_impact,  # evaluation only
 }
 
 

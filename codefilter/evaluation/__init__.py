@@ -1,0 +1,33 @@
+"""Arms × tasks → predictions with their figures, in a folder that can be resumed, compared and reported.
+
+In: groups of tasks, arms, a model. Out: a run's folder (`storage` names its files) and summaries. Notable:
+what depends on a prompt is computed once per prompt and task, so that arms whose prompts are the same cannot
+differ, not even in the last digit.
+"""
+
+from codefilter.evaluation.arms import Arm, parse_arm, parse_arms
+from codefilter.evaluation.measuring import METRIC_FAMILY
+from codefilter.evaluation.results import ChunkUse, TaskContext, TaskError, TaskResult
+from codefilter.evaluation.running import Outcome, evaluate
+from codefilter.evaluation.selection import TaskGroup, group_tasks, limit_tasks, parse_shard, shard_tasks
+from codefilter.evaluation.summary import ArmSummary, summarise
+
+__all__ = [
+    "METRIC_FAMILY",
+    "Arm",
+    "ArmSummary",
+    "ChunkUse",
+    "Outcome",
+    "TaskContext",
+    "TaskError",
+    "TaskGroup",
+    "TaskResult",
+    "evaluate",
+    "group_tasks",
+    "limit_tasks",
+    "parse_arm",
+    "parse_arms",
+    "parse_shard",
+    "shard_tasks",
+    "summarise",
+]

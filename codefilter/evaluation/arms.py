@@ -1,0 +1,67 @@
+"""Arms: what is compared. An arm is retriever × filter × layout × strategy: ``FILTER/NAME=VALUE/...``.
+
+In: text of the command line, the run's settings. Out: `Arm`s. ``NAME`` is a setting, or one of two that only
+evaluation has: ``strategy`` (`codefilter.strategies`), and ``postprocess=on``, the editor's cleaning, which
+is off otherwise because benchmarks score what the model wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from codefilter.config import Settings, check_setting
+from codefilter.errors import UsageError
+from codefilter.filters.table import get_filter
+from codefilter.strategies import get_strategy
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to complete: a filter, and any other setting that differs from the run's."""
+
+    name: str
+    settings: Settings
+    strategy: str = "once"
+    postprocess: bool = False
+
+
+def parse_arm(text: str, settings: Settings) -> Arm:
+    """``all`` or ``top-k:3/layout=after-suffix/strategy=iterative:2`` → an arm.
+
+    Raises:
+        UsageError: an unknown filter, setting or strategy, a change that is none.
+    """
+    filter_name, *changes = text.split("/")
+    get_filter(filter_name)
+    values: dict[str, object] = {"filter": filter_name}
+    strategy, postprocess = "once", False
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise UsageError(f"{change!r} is not a setting", hint="Write FILTER/NAME=VALUE/NAME=VALUE.")
+        if name == "strategy":
+            strategy = get_strategy(value).name
+        elif name == "postprocess":
+            if value not in ("on", "off"):
+                raise UsageError(f"postprocess is on or off, not {value!r}", hint=f"In the arm {text!r}.")
+            postprocess = value == "on"
+        else:
+            current = getattr(settings, name, None)
+            typed = int(value) if isinstance(current, int) and value.isdecimal() else value
+            values[name] = check_setting(name, typed, f"the arm {text!r}")
+    return Arm(text, replace(settings, **values), strategy, postprocess)  # type: ignore[arg-type]  # checked above
+
+
+def is_postprocessed(name: str) -> bool:
+    """Whether the arm of that name cleans its predictions, so that they are not what the prompt led to."""
+    return "postprocess=on" in name.split("/")[1:]
+
+
+def parse_arms(text: str, settings: Settings) -> list[Arm]:
+    """Arms by commas; `UsageError` where one comes twice."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        what = f"the arm {twice[0]} comes twice" if twice else "no arms"
+        raise UsageError(what, hint="For example: --arms none,all,top-k:3")
+    return [parse_arm(name, settings) for name in names]

@@ -1,0 +1,78 @@
+"""Where the tasks of a run come from: a benchmark, packages of a role, or somebody's own repository.
+
+In: a name or a folder. Out: `DrawnTasks`: tasks by repository, the hash that names the data, and everything
+that has to be said beside the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codefilter.benchmarks import get_benchmark
+from codefilter.benchmarks.sampling import sample_packages
+from codefilter.errors import UsageError
+from codefilter.evaluation.selection import TaskGroup, group_tasks
+from codefilter.packages import load_corpora
+from codefilter.tasks import read_repository, sample_levels
+from codefilter.types import TaskLevel, content_hash
+
+SAMPLED_LEVELS = (TaskLevel.LINE, TaskLevel.API)  # unless others are asked for
+
+
+@dataclass(frozen=True)
+class DrawnTasks:
+    """The tasks of a run, by repository."""
+
+    name: str
+    groups: tuple[TaskGroup, ...]
+    data_sha256: str
+    mismatches: tuple[str, ...] = ()  # records that give no task, for people
+    missing: tuple[str, ...] = ()  # what is not here, and where to get it
+    notices: tuple[str, ...] = ()
+
+
+def draw_benchmark(name: str, data: Path | None, levels: Sequence[TaskLevel] | None) -> DrawnTasks:
+    """A benchmark's verified tasks; of all its levels by default.
+
+    Raises:
+        UsageError: there is no such benchmark or folder.
+        SourceError: its task files are not here.
+    """
+    source = get_benchmark(name)
+    loaded = source.load(data)
+    return DrawnTasks(
+        name,
+        tuple(group_tasks(loaded, levels or source.levels)),
+        loaded.data_sha256,
+        tuple(str(mismatch) for mismatch in loaded.mismatches),
+        source.availability(data).missing,
+        (*loaded.notices, *source.caveats),
+    )
+
+
+def draw_packages(role: str, levels: Sequence[TaskLevel], count: int, seed: int) -> DrawnTasks:
+    """`count` tasks per level and package of a role; packages that are not in the cache are fetched."""
+    sampled = sample_packages(role, dict.fromkeys(levels, count), seed)
+    groups = tuple(TaskGroup(tasks[0].repository, root, tuple(tasks)) for root, tasks in sampled if tasks)
+    return DrawnTasks(role, groups, content_hash("".join(p.sha256 for p in load_corpora() if p.role == role)))
+
+
+def draw_repository(root: Path, levels: Sequence[TaskLevel], count: int, seed: int) -> DrawnTasks:
+    """`count` tasks per level from a folder; what it is not fit for is in `missing`.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise UsageError(f"no folder {root}", hint="Check the path after --repo.")
+    root = root.resolve()
+    repository = read_repository(root, root.name, "")
+    tasks = tuple(sample_levels(repository, dict.fromkeys(levels, count), seed))
+    return DrawnTasks(
+        root.name,
+        (TaskGroup(root.name, root, tasks),) if tasks else (),
+        content_hash("".join(sorted(source.content_hash for source in repository.sources))),
+        missing=(f"No tasks can be made of it: {repository.problem}.",) if repository.problem else (),
+    )

@@ -1,0 +1,139 @@
+"""What a run is, and what came of it: enough to do it again and to believe it.
+
+In: the plan, the outcome. Out: ``run.json``, written first and held against a later attempt in the same
+folder; ``record.json``, written last, which holds figures only and no text of other people's code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from codefilter import __version__
+from codefilter.config import Settings
+from codefilter.errors import UsageError
+from codefilter.evaluation.results import TaskResult
+from codefilter.evaluation.summary import ArmSummary
+from codefilter.lm.base import ModelIdentity
+from codefilter.paths import write_atomically
+
+PLAN_FILE = "run.json"
+RECORD_FILE = "record.json"
+
+_TEXT_FIELDS = ("prediction", "target", "chunks")
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What is run; `same_run` says which of it must not change between attempts."""
+
+    benchmark: str
+    data_sha256: str
+    levels: str  # by commas
+    limit: int | None
+    seed: int
+    shard: str  # "1/1": everything
+    tasks: int
+    arms: tuple[str, ...]
+    writes: bool  # False: only the target's likelihood
+    metric_family: str
+    model: ModelIdentity
+    engine: str
+    settings: Settings
+    codefilter: str = __version__
+    commit: str = ""
+    machine: str = ""
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The plan that `dataclasses.asdict` made a dictionary of; KeyError or TypeError for others."""
+        changes = {
+            "arms": tuple(values["arms"]),
+            "model": ModelIdentity(**values["model"]),
+            "settings": Settings(**values["settings"]),
+        }
+        return cls(**{**values, **changes})
+
+    def same_run(self) -> dict[str, object]:
+        """What results of one folder must have in common; arms and tasks may be added."""
+        settings = {name: value for name, value in asdict(self.settings).items() if name != "filter"}
+        return {
+            "benchmark": self.benchmark,
+            "data": self.data_sha256,
+            "model": self.model.sha256,
+            "writing": self.writes,
+            **settings,
+        }
+
+
+def begin_run(plan: RunPlan, folder: Path) -> None:
+    """Write the plan; refuse a folder that holds another run.
+
+    Raises:
+        UsageError: the folder's run differs in what must not change.
+    """
+    path = folder / PLAN_FILE
+    if path.exists():
+        earlier = read_plan(folder).same_run()
+        changed = [name for name, value in plan.same_run().items() if earlier.get(name) != value]
+        if changed:
+            raise UsageError(
+                f"{folder} holds another run: {', '.join(changed)} differ", hint="Give another --out folder."
+            )
+    write_atomically(path, json.dumps(asdict(plan), indent=1))
+
+
+def read_plan(folder: Path) -> RunPlan:
+    """The plan of a run's folder; `UsageError` where there is none."""
+    try:
+        return RunPlan.from_json(json.loads((folder / PLAN_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{folder} is not the folder of a run: {error}", hint="Give a folder that `evaluate --out` made."
+        ) from error
+
+
+def write_record(
+    plan: RunPlan,
+    folder: Path,
+    summaries: Sequence[ArmSummary],
+    results: Sequence[TaskResult],
+    **more: object,
+) -> dict[str, Any]:
+    """Write the record and return it; `more` are further figures."""
+    figures = [{k: v for k, v in asdict(r).items() if k not in _TEXT_FIELDS} for r in results]
+    record = {
+        **asdict(plan),
+        "tasks": len({result.task_id for result in results}),
+        **more,
+        "arms": [asdict(summary) for summary in summaries],
+        "results": figures,
+    }
+    write_atomically(folder / RECORD_FILE, json.dumps(record, indent=1))
+    return record
+
+
+def machine() -> str:
+    """What the seconds were measured on, for people; no names."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def commit() -> str:
+    """The checkout's commit; empty outside one."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return found.stdout.strip()

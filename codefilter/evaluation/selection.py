@@ -1,0 +1,82 @@
+"""Which tasks a run does: all of a benchmark, some drawn with a seed, one shard of many.
+
+In: a verified `Benchmark`, or repositories with tasks. Out: `TaskGroup`s, one per repository.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from codefilter.benchmarks import Benchmark
+from codefilter.errors import UsageError
+from codefilter.types import CompletionTask, TaskLevel
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """The tasks of one repository."""
+
+    name: str
+    root: Path | None  # None: only the tasks are here, so that there is nothing to retrieve from
+    tasks: tuple[CompletionTask, ...]
+    excluded_paths: tuple[str, ...] = ()  # files that hold answers: not indexed
+
+
+def group_tasks(benchmark: Benchmark, levels: Collection[TaskLevel]) -> list[TaskGroup]:
+    """The benchmark's tasks of some levels, by repository."""
+    by_repository: dict[str, list[CompletionTask]] = defaultdict(list)
+    for task in benchmark.tasks:
+        if task.level in levels:
+            by_repository[task.repository].append(task)
+    return [
+        TaskGroup(repository.name, repository.root, tuple(tasks), repository.excluded_paths)
+        for repository in benchmark.repositories
+        if (tasks := by_repository[repository.name])
+    ]
+
+
+def limit_tasks(groups: Sequence[TaskGroup], limit: int | None, seed: int = 0) -> list[TaskGroup]:
+    """`limit` tasks, drawn with a seed, as even as can be over repositories and levels.
+
+    A larger limit gives the tasks of a smaller one and more.
+    """
+    if limit is None:
+        return list(groups)
+    queues: dict[tuple[str, str], list[CompletionTask]] = defaultdict(list)
+    for group in groups:
+        for task in group.tasks:
+            queues[group.name, task.level.value].append(task)
+    for (name, level), queue in queues.items():
+        random.Random(f"{seed}:{name}:{level}").shuffle(queue)
+    rounds = sorted(queues, key=lambda key: random.Random(f"{seed}:{key}").random())
+    chosen: set[str] = set()
+    while len(chosen) < limit and any(queues.values()):
+        for key in rounds:
+            if queues[key] and len(chosen) < limit:
+                chosen.add(queues[key].pop().task_id)
+    return _only(groups, chosen)
+
+
+def shard_tasks(groups: Sequence[TaskGroup], shard: int, num_shards: int) -> list[TaskGroup]:
+    """Every `num_shards`-th task, beginning with number `shard`, which counts from 1."""
+    tasks = [task for group in groups for task in group.tasks]
+    return _only(groups, {task.task_id for task in tasks[shard - 1 :: num_shards]})
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``2/8`` → (2, 8); `UsageError` for what is no shard."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    shard, num_shards = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= shard <= num_shards:
+        raise UsageError(f"{text!r} is no shard", hint="Write I/N, from 1/N to N/N.")
+    return shard, num_shards
+
+
+def _only(groups: Sequence[TaskGroup], task_ids: Collection[str]) -> list[TaskGroup]:
+    kept = [replace(g, tasks=tuple(t for t in g.tasks if t.task_id in task_ids)) for g in groups]
+    return [group for group in kept if group.tasks]

@@ -1,0 +1,128 @@
+"""A run's folder: lines of JSON that are appended and flushed, so that a kill loses at most the last one.
+
+``results.jsonl``, ``errors.jsonl``, ``tasks.jsonl`` and ``chunks.jsonl`` hold the values of `results`;
+``run.json`` what the run is (`records`), ``record.json`` its figures, ``predictions/`` the predictions in the
+released form. All but ``record.json`` may hold other people's code. In: values. Out: values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, TypeVar
+
+from codefilter.errors import UsageError
+from codefilter.evaluation.results import ChunkText, TaskContext, TaskError, TaskResult
+
+RESULTS_FILE = "results.jsonl"
+ERRORS_FILE = "errors.jsonl"
+TASKS_FILE = "tasks.jsonl"
+CHUNKS_FILE = "chunks.jsonl"
+
+T = TypeVar("T")
+
+
+class RunWriter:
+    """Appends to a run's folder; open it with ``with``."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is there; errors of an earlier attempt are forgotten: their tasks are done again."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self.done: dict[tuple[str, str], TaskResult] = {}  # by task and arm
+        self._by_task: dict[str, list[TaskResult]] = defaultdict(list)
+        for result in read_results(folder):
+            self._remember(result)
+        self._tasks = {context.task_id for context in read_contexts(folder)}
+        self._chunks = {chunk.chunk_id for chunk in read_chunks(folder)}
+        (folder / ERRORS_FILE).unlink(missing_ok=True)
+        self._files: dict[str, IO[str]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def add_result(self, result: TaskResult) -> None:
+        """Keep a result; what it refers to must be there before."""
+        self._append(RESULTS_FILE, asdict(result))
+        self._remember(result)
+
+    def results_of(self, task_id: str) -> list[TaskResult]:
+        """What is there of a task, earliest first."""
+        return list(self._by_task[task_id])
+
+    def add_error(self, error: TaskError) -> None:
+        """Keep an error."""
+        self._append(ERRORS_FILE, asdict(error))
+
+    def add_context(self, context: TaskContext) -> None:
+        """Keep a task's surroundings, once."""
+        if context.task_id not in self._tasks:
+            self._append(TASKS_FILE, asdict(context))
+            self._tasks.add(context.task_id)
+
+    def add_chunk(self, chunk: ChunkText) -> None:
+        """Keep a chunk's text, once."""
+        if chunk.chunk_id not in self._chunks:
+            self._append(CHUNKS_FILE, asdict(chunk))
+            self._chunks.add(chunk.chunk_id)
+
+    def _remember(self, result: TaskResult) -> None:
+        self.done[result.task_id, result.arm] = result
+        self._by_task[result.task_id].append(result)
+
+    def _append(self, name: str, values: Mapping[str, Any]) -> None:
+        file = self._files.get(name)
+        if file is None:
+            file = self._files[name] = (self._folder / name).open("a", encoding="utf-8")
+        file.write(json.dumps(values) + "\n")  # ASCII: texts may hold lone surrogates
+        file.flush()
+
+
+def read_results(folder: Path) -> Iterator[TaskResult]:
+    """Results of a run; a last line that was cut off by a kill is removed from the file.
+
+    Raises:
+        UsageError: a line that is no result.
+    """
+    return _read(folder / RESULTS_FILE, TaskResult.from_json)
+
+
+def read_errors(folder: Path) -> Iterator[TaskError]:
+    """Errors of a run's last attempt."""
+    return _read(folder / ERRORS_FILE, lambda values: TaskError(**values))
+
+
+def read_contexts(folder: Path) -> Iterator[TaskContext]:
+    """Surroundings of a run's tasks."""
+    return _read(folder / TASKS_FILE, lambda values: TaskContext(**values))
+
+
+def read_chunks(folder: Path) -> Iterator[ChunkText]:
+    """Texts of a run's candidates."""
+    return _read(folder / CHUNKS_FILE, lambda values: ChunkText(**values))
+
+
+def _read(path: Path, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
+    if not path.exists():
+        return
+    whole = path.read_bytes()
+    complete = whole[: whole.rfind(b"\n") + 1]
+    if complete != whole:
+        path.write_bytes(complete)
+    for number, line in enumerate(complete.decode("utf-8").split("\n")[:-1], start=1):
+        try:
+            yield parse(json.loads(line))
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"line {number} of {path} is not from a run: {error}", hint="Give another --out folder."
+            ) from error

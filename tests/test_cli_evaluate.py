@@ -1,0 +1,120 @@
+"""`codefilter evaluate` from outside: benchmarks, a repository of one's own, resuming, exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codefilter.cli import main
+from codefilter.evaluation.records import read_plan
+from codefilter.evaluation.storage import read_results
+from tests.released_data import line_records, task_file, write_jsonl, write_repoeval
+
+MODEL = ["--model", "fake"]
+
+
+def evaluate(*arguments: object) -> int:
+    return main(["evaluate", *map(str, arguments), *MODEL])
+
+
+def test_a_benchmark_runs_and_leaves_everything_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_repoeval(tmp_path / "data"), tmp_path / "run"
+    assert evaluate("repoeval", "--data", data, "--arms", "none,all,random:1", "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert "random:1" in shown
+    assert "has probably been trained" in shown  # said beside RepoEval's figures
+    record = json.loads((out / "record.json").read_text())
+    assert (record["tasks"], len(record["arms"]), len(record["results"])) == (5, 3, 15)
+    assert record["data_sha256"] == read_plan(out).data_sha256
+    for result in record["results"]:
+        assert not {"prediction", "target", "chunks"} & set(result)  # other people's code stays out
+    assert len((out / "predictions" / "none.jsonl").read_text().splitlines()) == 5
+    arguments = ["--family", "repocoder", "--benchmark", "repoeval", "--data", str(data)]
+    assert main(["score", str(out / "predictions" / "all.jsonl"), *arguments]) == 0
+
+
+def test_shards_and_a_limit_are_parts_of_the_same_run(tmp_path: Path) -> None:
+    data = write_repoeval(tmp_path / "data")
+    for number in (1, 2):
+        assert evaluate("repoeval", "--data", data, "--shard", f"{number}/2", "--out", tmp_path / "run") == 0
+    assert len(list(read_results(tmp_path / "run"))) == 10
+    assert evaluate("repoeval", "--data", data, "--limit", "2", "--out", tmp_path / "few") == 0
+    assert len({result.task_id for result in read_results(tmp_path / "few")}) == 2
+
+
+def test_another_run_in_the_same_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_repoeval(tmp_path / "data"), tmp_path / "run"
+    assert evaluate("repoeval", "--data", data, "--limit", "1", "--out", out) == 0
+    assert evaluate("repoeval", "--data", data, "--out", out, "--likelihood-only") == 2
+    assert "writing differ" in capsys.readouterr().err
+    assert evaluate("repoeval", "--data", data, "--out", out, "--no-resume") == 2
+    assert "not empty" in capsys.readouterr().err
+
+
+def test_records_that_do_not_verify_are_named_and_the_exit_code_tells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_repoeval(tmp_path / "data")
+    missing = {**line_records()[0], "metadata": {**line_records()[0]["metadata"], "line_no": 3}}
+    write_jsonl(task_file(data, "line"), [missing, line_records()[1], "no json"])
+    assert evaluate("repoeval", "--data", data, "--levels", "line", "--out", tmp_path / "run") == 1
+    said = capsys.readouterr().err
+    assert "the target does not stand where it should" in said
+    assert "not a line of JSON" in said
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert (record["tasks"], record["mismatches"]) == (1, 2)
+
+
+def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "mine"
+    root.mkdir()
+    for number in range(6):
+        other = (number + 1) % 6
+        body = [f"from part{other} import Part{other}", "", "", f"class Part{number}:"]
+        body += [
+            f"    def step_{n}(self, value):\n        return Part{other}().step_{n}(value + {n})"
+            for n in range(12)
+        ]
+        (root / f"part{number}.py").write_text("\n".join(body) + "\n")
+    arguments = ["--per-repo", "3", "--out", tmp_path / "run"]
+    assert evaluate("--repo", root, *arguments) == 0
+    results = list(read_results(tmp_path / "run"))
+    assert len({result.task_id for result in results}) == 6
+    assert {result.level for result in results} == {"line", "api"}
+    assert evaluate("--repo", tmp_path / "gone", *arguments) == 2
+    assert "no folder" in capsys.readouterr().err
+
+
+def test_an_unfit_repository_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.py").write_text("x = 1\n")
+    assert evaluate("--repo", tmp_path, "--out", tmp_path / "run") == 1
+    assert "only 1 source files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["magic"], "no benchmark 'magic'"),
+        (["fresh", "--levels", "page"], "unknown level"),
+        (["fresh", "--arms", "best"], "unknown filter"),
+        (["fresh", "--shard", "3/2"], "is no shard"),
+        (["fresh", "--repo", "."], "name a benchmark, or a repository"),
+        ([], "name a benchmark, or a repository"),
+    ],
+)
+def test_wrong_use_is_named(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(*arguments, "--out", tmp_path / "run") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_its_packages_fresh_names_the_command_that_fetches_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate("fresh", "--out", tmp_path / "run") == 1
+    assert "codefilter benchmark prepare fresh" in capsys.readouterr().err
