@@ -84,6 +84,7 @@ def isolated_user(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     if "user_cache" not in request.fixturenames:
         monkeypatch.setenv("CODEFILTER_CACHE", str(home / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import typer
 from typer.exceptions import TyperException
 
 from codefilter import __version__
-from codefilter.cli import benchmark, dataset, models, speed
+from codefilter.cli import benchmark, dataset, feedback, models, speed
 from codefilter.cli.complete import complete_command
 from codefilter.cli.doctor import doctor_command
 from codefilter.cli.evaluate import evaluate_command
@@ -42,6 +42,7 @@ app.command("doctor")(doctor_command)
 app.command("evaluate")(evaluate_command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(feedback.app, name="feedback")
 app.command("score")(score_command)
 app.add_typer(speed.app, name="speed")
 

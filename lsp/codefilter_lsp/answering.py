@@ -19,6 +19,7 @@ from codefilter_lsp.background import Background, Editor
 from codefilter_lsp.documents import Document
 from codefilter_lsp.folders import Folder
 from codefilter_lsp.models import Models
+from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
 from codefilter_lsp.scheduling import NewestWins
@@ -32,6 +33,7 @@ class Answering:
 
     def __init__(self, editor: Editor, files: Workspace, background: Background) -> None:
         self.answers = Answers()
+        self.notes = Notes(files.documents)
         self._pace = Pace()
         self._editor = editor
         self._files = files
@@ -79,14 +81,14 @@ class Answering:
         if why_not is None and document.path is not None:
             why_not = folder.why_not(document.path)
         if why_not:
-            return self._finish(replace(answer, source=Source.NOBODY, reason=why_not), started)
+            return self._finish(replace(answer, source=Source.NOBODY, reason=why_not), started, folder)
         options = self._files.options
         context = (folder.root, folder.settings, folder.context_version(request.path), options.block_lines)
         known = None if explicit else self._reuse.get(context, request)
         if known is not None and (known.typed or not known.origin.is_shortened):
             source = Source.TYPED_ALONG if known.typed else Source.ASKED_BEFORE
             reused = known.origin.reused_as(answer, known.texts, source)
-            return self._finish(reused, started)
+            return self._finish(reused, started, folder)
         wanted = Wanted(
             request,
             folder.context_version(request.path),
@@ -99,27 +101,19 @@ class Answering:
             self._reuse.put(context, request, answer.texts, answer)
             if answer.is_shortened:  # asked again at this place, the model answers with all chunks
                 self._background.start("reading ahead", self._read_ahead, (folder, wanted))
-        return self._finish(answer, started)
+        return self._finish(answer, started, folder)
 
     def key_pressed(self, document: Document) -> None:
         """The user types."""
         self._pace.key(time.monotonic())
         self.warm_up(document)
 
-    def shown(self, answer_id: str, number: int) -> None:
-        """The editor shows a text of an answer."""
-
-    def accepted(self, answer_id: str, number: int) -> None:
-        """The user took a text of an answer."""
-
-    def partly_accepted(self, answer_id: str, number: int, length: int) -> None:
-        """The user took so many characters of a text, in UTF-16 code units."""
-
     def abandon(self) -> None:
         """Let the thread end soon."""
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._model_thread.shutdown(wait=False, cancel_futures=True)
+        self.notes.end()
 
     async def _ask(self, folder: Folder, answer: Answer, wanted: Wanted, delay_seconds: float) -> Answer:
         """Let the model answer."""
@@ -135,10 +129,13 @@ class Answering:
             return replace(answer, source=Source.NOBODY, reason=self._background.report(error, answer.place))
         return replace(answer, suggestions=suggestions, texts=suggestions.texts, reason=suggestions.reason)
 
-    def _finish(self, answer: Answer, started: float) -> Answer:
+    def _finish(self, answer: Answer, started: float, folder: Folder) -> Answer:
         """Note an answer, and say what came of it."""
         answer = replace(answer, seconds=time.perf_counter() - started)
         self.answers.add(answer)
+        if answer.texts:
+            self.notes.is_wanted = self._files.options.feedback
+            self.notes.offered(answer, folder.root, folder.settings)
         self._editor.log(f"{answer.place}: {answer.summary}, {answer.seconds:.2f} s")
         failed = answer.source is Source.NOBODY and self._why_off(None) is None
         self._show(Status(answer.summary, Kind.WARNING if failed else Kind.NORMAL))

@@ -39,12 +39,18 @@ class Answer:
     suggestions: Suggestions | None = None
     seconds: float = 0.0
     answer_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    asked_id: str = ""  # of the model's answer that this one is the rest of
 
     @property
     def place(self) -> str:
         """File and 1-based line, for people."""
         prefix = self.request.prefix
         return f"{self.request.path}:{prefix.count(chr(10)) + 1}"
+
+    @property
+    def origin_id(self) -> str:
+        """Id of the model's answer that the texts come from."""
+        return self.asked_id or self.answer_id
 
     @property
     def is_shortened(self) -> bool:
@@ -71,7 +77,14 @@ class Answer:
 
     def reused_as(self, answer: Answer, texts: tuple[str, ...], source: Source) -> Answer:
         """This answer for another request."""
-        return replace(answer, texts=texts, source=source, reason=self.reason, suggestions=self.suggestions)
+        return replace(
+            answer,
+            texts=texts,
+            source=source,
+            reason=self.reason,
+            suggestions=self.suggestions,
+            asked_id=self.origin_id,
+        )
 
 
 class Answers:

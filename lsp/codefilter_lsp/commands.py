@@ -28,6 +28,7 @@ def register(server: CodeFilterServer) -> None:
     server.command("codefilter.status")(status)
     server.command("codefilter.snooze")(snooze)
     server.command("codefilter.resume")(resume)
+    server.command("codefilter.deleteFeedback")(delete_feedback)
     server.feature(DID_SHOW)(did_show)
     server.feature(DID_PARTIALLY_ACCEPT)(did_partially_accept)
 
@@ -36,7 +37,8 @@ async def accept(server: CodeFilterServer, *arguments: Any) -> None:
     """The user took a text: its id and number."""
     match arguments:
         case [str(answer_id), int(number)]:
-            server.answering.accepted(answer_id, number)
+            if (answer := server.answering.answers.get(answer_id)) is not None:
+                server.answering.notes.accepted(answer, number)
 
 
 async def explain_last(server: CodeFilterServer, *arguments: Any) -> dict[str, Any] | None:
@@ -82,14 +84,21 @@ async def resume(server: CodeFilterServer, *arguments: Any) -> dict[str, object]
     return server.answering.status.to_json()
 
 
+async def delete_feedback(server: CodeFilterServer, *arguments: Any) -> None:
+    """Delete all feedback for good."""
+    server.answering.notes.delete()
+
+
 async def did_show(server: CodeFilterServer, params: dict[str, Any]) -> None:
     """The editor shows a text."""
-    if (found := answer_of(params.get("item"))) is not None:
-        server.answering.shown(*found)
+    found = answer_of(params.get("item"))
+    if found is not None and (answer := server.answering.answers.get(found[0])) is not None:
+        server.answering.notes.shown(answer)
 
 
 async def did_partially_accept(server: CodeFilterServer, params: dict[str, Any]) -> None:
     """The user took the beginning of a text; its length so far, in UTF-16 code units."""
     found, length = answer_of(params.get("item")), params.get("acceptedLength")
-    if found is not None and isinstance(length, int):
-        server.answering.partly_accepted(*found, length)
+    answer = server.answering.answers.get(found[0]) if found is not None else None
+    if found is not None and answer is not None and isinstance(length, int):
+        server.answering.notes.accepted(answer, found[1], length)

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from lsprotocol.types import TextDocumentContentChangeEvent, TextDocumentItem
 from pygls.uris import to_fs_path, uri_scheme
 
-from codefilter_lsp.positions import apply_change
+from codefilter_lsp.positions import changed_span
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,14 @@ class Document:
     path: Path | None  # None: untitled, or of another scheme than file
     language_id: str  # the editor's name of the language
     text: str
+
+
+class Edit(NamedTuple):
+    """What replaced what, in code points of the text before it."""
+
+    start: int
+    end: int
+    new_length: int
 
 
 def path_of(uri: str) -> Path | None:
@@ -61,17 +70,19 @@ class Documents:
 
     def change(
         self, uri: str, changes: Sequence[TextDocumentContentChangeEvent], encoding: str
-    ) -> Document | None:
+    ) -> tuple[Document, list[Edit]] | None:
         """Apply changes in order; None for a document that was never opened."""
         document = self._by_uri.get(uri)
         if document is None:
             return None
-        text = document.text
+        text, edits = document.text, []
         for change in changes:
-            text = apply_change(text, change, encoding)
+            start, end = changed_span(text, change, encoding)
+            text = text[:start] + change.text + text[end:]
+            edits.append(Edit(start, end, len(change.text)))
         document = replace(document, text=text)
         self._by_uri[uri] = document
-        return document
+        return document, edits
 
     def close(self, uri: str) -> Document | None:
         """Forget a document and return it as it was."""

@@ -60,13 +60,18 @@ def offset_at(text: str, position: Position, encoding: str) -> int:
     return start + len(line)
 
 
-def apply_change(text: str, change: TextDocumentContentChangeEvent, encoding: str) -> str:
-    """The text after one change of ``textDocument/didChange``."""
+def changed_span(text: str, change: TextDocumentContentChangeEvent, encoding: str) -> tuple[int, int]:
+    """Which [start, end) of a text one change of ``textDocument/didChange`` replaces, in code points."""
     if not isinstance(change, TextDocumentContentChangePartial):
-        return change.text
+        return 0, len(text)
     start = offset_at(text, change.range.start, encoding)
-    end = offset_at(text, change.range.end, encoding)
-    return text[:start] + change.text + text[max(start, end) :]
+    return start, max(start, offset_at(text, change.range.end, encoding))
+
+
+def apply_change(text: str, change: TextDocumentContentChangeEvent, encoding: str) -> str:
+    """The text after one change."""
+    start, end = changed_span(text, change, encoding)
+    return text[:start] + change.text + text[end:]
 
 
 def position_at(text: str, offset: int, encoding: str) -> Position:
@@ -75,6 +80,15 @@ def position_at(text: str, offset: int, encoding: str) -> Position:
     for line_end in _LINE_END.finditer(text, 0, offset):
         line, start = line + 1, line_end.end()
     return Position(line, sum(map(_UNITS[encoding], text[start:offset])))
+
+
+def from_utf16_length(text: str, units: int) -> int:
+    """How many characters at the beginning of a text take so many UTF-16 code units."""
+    for length, character in enumerate(text):
+        units -= _utf16_units(character)
+        if units < 0:
+            return length
+    return len(text)
 
 
 def with_plain_line_ends(text: str) -> str:

@@ -144,19 +144,23 @@ async def did_open(server: CodeFilterServer, params: types.DidOpenTextDocumentPa
 async def did_change(server: CodeFilterServer, params: types.DidChangeTextDocumentParams) -> None:
     """Apply edits; the index follows."""
     uri = params.text_document.uri
-    document = server.files.documents.change(uri, params.content_changes, server.encoding)
-    if document is not None:
+    changed = server.files.documents.change(uri, params.content_changes, server.encoding)
+    if changed is not None:
+        document, edits = changed
         server.files.document_changed(document.path, document.text)
+        server.answering.notes.edited(uri, edits)
         server.answering.key_pressed(document)
 
 
 async def did_save(server: CodeFilterServer, params: types.DidSaveTextDocumentParams) -> None:
     """Index what is on disk now."""
     server.files.document_changed(path_of(params.text_document.uri), None)
+    server.answering.notes.saved(params.text_document.uri)
 
 
 async def did_close(server: CodeFilterServer, params: types.DidCloseTextDocumentParams) -> None:
     """Forget unsaved text."""
+    server.answering.notes.closed(params.text_document.uri)
     document = server.files.documents.close(params.text_document.uri)
     if document is not None:
         server.files.document_changed(document.path, None)

@@ -12,6 +12,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 
 from codefilter.config import user_config_file
+from codefilter.feedback import FeedbackRecord, FeedbackStore, Outcome, feedback_file
 from codefilter.lm.base import Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.types import FinishReason, LogLikelihood
@@ -401,3 +402,88 @@ async def test_who_types_on_gets_the_newest_answer_only(sample_repository: Path)
         *older, newest = await within(asyncio.gather(*requests, return_exceptions=True))
         assert all(isinstance(answer, JsonRpcRequestCancelled) for answer in older)
         assert [item.insert_text for item in newest] == ["idth(box)"]
+
+
+def records_of(editor: Editor) -> list[FeedbackRecord]:
+    store = FeedbackStore()
+    try:
+        return list(store.records())
+    finally:
+        store.close()
+
+
+async def type_and_take(editor: Editor, uri: str, taken: str) -> None:
+    """Take a completion at the end of `ONE_LINE`, as far as `taken` says, typing its first two letters."""
+    await within(editor.inline(uri, *AT_END))
+    editor.edit(uri, AT_END, AT_END, "id")
+    [item] = await within(editor.inline(uri, 1, 19))
+    editor.edit(uri, (1, 19), (1, 19), taken)
+    if taken == item.insert_text:
+        await editor.command(item.command.command, *item.command.arguments)
+    else:
+        plain = {"command": {"arguments": list(item.command.arguments)}}
+        params = {"item": plain, "acceptedLength": len(taken)}
+        editor.protocol.notify("textDocument/didPartiallyAcceptCompletion", params)
+
+
+@pytest.mark.parametrize(
+    ("taken", "then", "outcome", "final"),
+    [
+        ("th(box)", "", Outcome.ACCEPTED, "idth(box)"),
+        ("th(box)", " + 1", Outcome.EDITED, "idth(box) + 1"),
+        ("th", "", Outcome.PARTLY_ACCEPTED, "idth"),
+    ],
+)
+async def test_feedback_of_what_is_taken(
+    sample_repository: Path, taken: str, then: str, outcome: Outcome, final: str
+) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "debounce_ms": 0})
+        editor.open(uri, ONE_LINE)
+        await type_and_take(editor, uri, taken)
+        end = (1, 19 + len(taken))
+        editor.edit(uri, end, end, then)
+        editor.edit(uri, (0, 0), (0, 0), "# above\n")
+        editor.save(uri)
+        await editor.until(lambda: len(records_of(editor)) == 1)
+    [record] = records_of(editor)
+    assert (record.outcome, record.final_text, record.text) == (outcome, final, "idth(box)")
+    assert record.accepted_characters == len("id" + taken)
+    assert record.before.endswith("other = compute_w")
+    assert record.repository == str(sample_repository)
+
+
+async def test_feedback_of_what_is_shown_and_not_taken(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        editor.open(uri, ONE_LINE)
+        [item] = await within(editor.inline(uri, *AT_END))
+        plain = {"command": {"arguments": list(item.command.arguments)}}
+        editor.protocol.notify("textDocument/didShowCompletion", {"item": plain})
+        editor.edit(uri, AT_END, AT_END, "eight(box)\nlast = compute_w")
+        await within(editor.inline(uri, 2, 16))  # never shown
+        editor.close(uri)
+        await editor.until(lambda: len(records_of(editor)) == 1)
+    [record] = records_of(editor)
+    assert record.outcome is Outcome.REJECTED
+    assert (record.final_text or "").startswith("eight(box)")
+
+
+async def test_feedback_can_be_switched_off_and_deleted(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "feedback": False, "debounce_ms": 0})
+        editor.open(uri, ONE_LINE)
+        await type_and_take(editor, uri, "th(box)")
+        editor.save(uri)
+    assert not feedback_file().exists()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "debounce_ms": 0})
+        editor.open(uri, ONE_LINE)
+        await type_and_take(editor, uri, "th(box)")
+        editor.save(uri)
+        await editor.until(lambda: len(records_of(editor)) == 1)
+        await editor.command("codefilter.deleteFeedback")
+        await editor.until(lambda: records_of(editor) == [])
