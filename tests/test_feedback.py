@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codefilter.cli import main
+from codefilter.dataset.storage import read_examples
 from codefilter.errors import CodeFilterError
 from codefilter.feedback import (
     FeedbackRecord,
@@ -21,6 +22,7 @@ from codefilter.feedback import (
 )
 from codefilter_lsp.positions import from_utf16_length
 from codefilter_lsp.tracking import Span
+from tests.labelled_repositories import ORDERS, SHOP_FILES, WEATHER_FILES, write_repository
 
 RECORD = FeedbackRecord(
     record_id="1",
@@ -176,3 +178,27 @@ def test_lengths_in_utf16(text: str, units: int) -> None:
     taken = len(text[:length].encode("utf-16-le")) // 2
     assert taken <= units
     assert length == len(text) or len(text[: length + 1].encode("utf-16-le")) // 2 > units
+
+
+def test_feedback_becomes_labelled_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = write_repository(tmp_path / "shop", SHOP_FILES)
+    weather = write_repository(tmp_path / "weather", WEATHER_FILES)
+    path, text = next((path, text) for path, text in SHOP_FILES.items() if text == ORDERS)
+    lines = text.split("\n")
+    number = next(i for i, line in enumerate(lines) if "costs = " in line)
+    stands = lines[number].strip()
+    before = "\n".join([*lines[number - 3 : number], "    "])
+    store = FeedbackStore()
+    taken = replace(RECORD, repository=str(shop), path=path, before=before, text=stands, final_text=stands)
+    store.put(taken)
+    store.put(replace(taken, record_id="2", final_text="is gone"))
+    store.put(replace(taken, record_id="3", repository=str(tmp_path / "gone")))
+    store.close()
+    command = ["dataset", "from-feedback", "--model", "fake", "--out", str(tmp_path / "labels")]
+    assert main(command) == 2
+    assert "--control-repo" in capsys.readouterr().err
+    assert main([*command, "--control-repo", str(weather)]) == 0
+    assert "1 of 3 completions" in capsys.readouterr().out
+    [example] = read_examples(tmp_path / "labels")
+    assert (example.repository, example.path, example.start_line) == ("shop", path, number)
+    assert main([*command, str(weather)]) == 2

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from codefilter import __version__
 from codefilter.cli import labels
 from codefilter.cli.evaluate import parse_level
+from codefilter.cli.from_feedback import from_feedback_command
 from codefilter.config import Settings, load_settings
 from codefilter.errors import UsageError
 from codefilter.paths import exclusive, write_atomically
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from codefilter.types import TaskLevel
 
 app = typer.Typer(name="dataset", help="Label tasks of repositories; look at labels.", no_args_is_help=True)
+app.command("from-feedback")(from_feedback_command)
 app.command("stats")(labels.stats_command)
 app.command("show")(labels.show_command)
 app.command("materialize")(labels.materialize_command)

@@ -1,0 +1,84 @@
+"""`codefilter dataset from-feedback`: label the places where a person took or refused completions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from codefilter.config import load_settings
+from codefilter.errors import UsageError
+from codefilter.feedback import FeedbackStore
+from codefilter.paths import exclusive
+
+
+def from_feedback_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the dataset; an old one grows.")],
+    repos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[REPO]...", help="Folders; none: all that feedback knows."),
+    ] = None,
+    control_repos: Annotated[
+        list[str] | None,
+        typer.Option("--control-repo", help="Folder or package that gives control chunks only; repeatable."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Read settings from this file only.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the dataset's description as JSON.")] = False,
+) -> None:
+    """Label what you accepted, or wrote instead, for training the filter on your own habits."""
+    from codefilter.dataset.build import build_dataset
+    from codefilter.dataset.execution import LocalExecutor
+    from codefilter.dataset.from_feedback import FeedbackPlan
+    from codefilter.dataset.sources import find_sources
+    from codefilter.dataset.storage import DatasetFolder, lock_name
+    from codefilter.labeling import LabelOptions
+    from codefilter.lm.loading import load_model
+
+    wanted = {str(repo.resolve()) for repo in repos or []}
+    store = FeedbackStore()
+    records = tuple(r for r in store.records() if not wanted or r.repository in wanted)
+    store.close()
+    folders = sorted({r.repository for r in records if Path(r.repository).is_dir() and r.repository})
+    if not folders:
+        raise UsageError(
+            "there is no feedback for these repositories",
+            hint="See what there is with: codefilter feedback show",
+        )
+    sources = find_sources([*folders, *(control_repos or [])])
+    if len(sources) < 2:
+        raise UsageError(
+            "labels need controls: chunks of another repository",
+            hint="Name a folder or a package of the manifest with --control-repo.",
+        )
+    overrides = {"model": model, "engine": engine, "device": device}
+    settings = load_settings(None, config_file=config, overrides=overrides)
+    loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    waiting = f"waiting for another build of {out}"
+    with (
+        exclusive(lock_name(out), on_wait=lambda: typer.echo(waiting, err=True)),
+        tqdm(desc="label", unit="task") as bar,
+    ):
+        description = build_dataset(
+            sources,
+            DatasetFolder(out),
+            LocalExecutor(loaded, settings, LabelOptions()),
+            FeedbackPlan(records=records),
+            lambda progress: bar.update(progress.labelled - bar.n),
+        )
+    if as_json:
+        print(json.dumps(asdict(description), ensure_ascii=False, indent=1))
+        return
+    for source in description.sources:
+        if source.problem:
+            print(f"skipped {source.name}: {source.problem}")
+    labelled = description.runs[-1].examples if description.runs else 0
+    print(f"{labelled} of {len(records)} completions still stand where they were, and are labelled in {out}")
