@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 
 from codefilter import __version__
 from codefilter.cli import benchmark, dataset, feedback, models, speed
+from codefilter.cli.compare import compare_command
 from codefilter.cli.complete import complete_command
 from codefilter.cli.doctor import doctor_command
 from codefilter.cli.evaluate import evaluate_command
@@ -40,6 +41,7 @@ app.command("index")(index_command)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor_command)
 app.command("evaluate")(evaluate_command)
+app.command("compare")(compare_command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(feedback.app, name="feedback")

@@ -1,0 +1,193 @@
+"""Comparisons: zero is zero, intervals are those of the textbook, and it is said what they speak for."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codefilter.cli import main
+from codefilter.comparison import ALL_LEVELS, Comparison, Method, compare, intervals
+from codefilter.config import Settings
+from codefilter.errors import UsageError
+from codefilter.evaluation.results import TaskResult
+from codefilter.evaluation.runs import join_runs, read_run
+from codefilter.lm.base import ModelIdentity
+from tests.made_results import PLAN, made_result, write_run
+
+
+def pairs(differences: Sequence[Sequence[float]]) -> list[TaskResult]:
+    """Per repository, tasks whose edit similarity under `all` is that much above 50, which `none` has."""
+    results = []
+    for r, repository in enumerate(differences):
+        for t, difference in enumerate(repository):
+            task_id = f"r{r}/a.py:{t + 1}-{t + 1}/line"
+            results.append(made_result(task_id, "none", es=50.0))
+            results.append(made_result(task_id, "all", es=50.0 + difference))
+    return results
+
+
+def only(results: Sequence[TaskResult], metric: str = "es", level: str = "line") -> Comparison:
+    (found,) = [c for c in compare(results, "none", "fresh", [metric]) if c.arm == "all" and c.level == level]
+    return found
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.floats(-50, 0), st.integers(1, 30)), min_size=1, max_size=30))
+@settings(deadline=None, max_examples=25)
+def test_two_arms_that_are_the_same_differ_by_exactly_nothing(rows: list[tuple[int, float, int]]) -> None:
+    results = [
+        made_result(f"r{repository}/{i}", arm, nats=nats, tokens=tokens)
+        for i, (repository, nats, tokens) in enumerate(rows)
+        for arm in ("none", "all")
+    ]
+    for comparison in compare(results, "none", "fresh", ["nats", "es"]):
+        assert (comparison.difference.value, comparison.difference.low, comparison.difference.high) == (
+            0,
+            0,
+            0,
+        )
+        assert (comparison.wins, comparison.losses) == (0, 0)
+        assert comparison.ties == len(rows)
+        assert not comparison.difference.is_sure
+
+
+def test_wins_ties_losses_and_signs_are_counted() -> None:
+    found = only(pairs([[5, 0, -1], [2, 2], [-3], [0.0]]))
+    assert (found.wins, found.ties, found.losses) == (3, 2, 2)
+    assert (found.repositories_better, found.repositories_worse, found.repositories) == (2, 1, 4)
+    assert found.difference.value == pytest.approx(5 / 7)
+    assert found.baseline_value.value == 50.0
+
+
+def test_fewer_tokens_are_a_win() -> None:
+    results = [
+        made_result("r0/x", "none", cross_file_tokens=900),
+        made_result("r0/x", "all", cross_file_tokens=100),
+    ]
+    found = only(results, "cross_file_tokens")
+    assert (found.wins, found.difference.value) == (1, -800)
+
+
+def test_nats_are_per_token_of_all_targets_together() -> None:
+    results = [
+        made_result("r0/x", "none", nats=-10, tokens=10),
+        made_result("r0/x", "all", nats=-5, tokens=10),
+        made_result("r0/y", "none", nats=-30, tokens=30),
+        made_result("r0/y", "all", nats=-30, tokens=30),
+    ]
+    assert only(results, "nats").difference.value == pytest.approx(5 / 40)
+
+
+def test_eight_repositories_are_drawn_as_wholes_and_seven_are_not() -> None:
+    alike = [[float(r)] * 20 for r in range(8)]  # all that varies is between repositories
+    whole, within = only(pairs(alike)), only(pairs(alike[:7]))
+    assert whole.difference.method is Method.BY_REPOSITORY
+    assert whole.difference.high - whole.difference.low > 2
+    assert within.difference.method is Method.WITHIN_REPOSITORIES
+    assert within.difference.high - within.difference.low < 1e-9
+
+
+@pytest.mark.parametrize("num_repositories", [1, 10])
+def test_intervals_are_those_of_scipy(num_repositories: int) -> None:
+    random = np.random.default_rng(1)
+    names = [f"r{i % num_repositories}" for i in range(120)]
+    effects = random.normal(0, 3, num_repositories)
+    values = np.array([random.normal(effects[i % num_repositories], 2) for i in range(120)])
+    ours = intervals(np.stack([values, np.ones(120)]), np.stack([np.zeros(120), np.ones(120)]), names)[2]
+    if num_repositories == 1:
+        units = (values, np.ones(120))
+    else:
+        units = (
+            np.array([values[i::num_repositories].sum() for i in range(num_repositories)]),
+            np.full(num_repositories, 12.0),
+        )
+    theirs = scipy.stats.bootstrap(
+        units,
+        lambda v, w, axis: v.sum(axis) / w.sum(axis),
+        paired=True,
+        n_resamples=10_000,
+        method="percentile",
+        rng=random,
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert ours.value == pytest.approx(values.mean())
+    assert ours.low == pytest.approx(theirs.low, abs=0.05 * width)
+    assert ours.high == pytest.approx(theirs.high, abs=0.05 * width)
+
+
+def test_levels_are_apart_and_together_and_only_common_tasks_count() -> None:
+    results = [
+        made_result("r0/x", "none", es=10, level="line"),
+        made_result("r0/x", "all", es=20, level="line"),
+        made_result("r0/y", "none", es=10, level="api"),
+        made_result("r0/y", "all", es=40, level="api"),
+        made_result("r0/z", "all", es=100, level="api"),  # `none` failed there
+    ]
+    assert only(results, level="api").difference.value == 30
+    together = only(results, level=ALL_LEVELS)
+    assert (together.tasks, together.difference.value) == (2, 20)
+
+
+def test_metrics_that_were_not_measured_are_left_out() -> None:
+    results = [made_result("r0/x", arm, es=None, prediction=None) for arm in ("none", "all")]
+    assert {c.metric for c in compare(results, "none", "fresh")} == {
+        "nats",
+        "prompt_tokens",
+        "cross_file_tokens",
+    }
+
+
+def test_shards_are_joined_and_models_kept_apart(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "1", [made_result("r0/x", "none"), made_result("r0/x", "all")])
+    second = write_run(tmp_path / "2", [made_result("r0/y", "none"), made_result("r0/y", "all")])
+    (joined,) = join_runs([read_run(first), read_run(second)])
+    assert (joined.tasks, joined.arms) == (2, ("none", "all"))
+    other_model = replace(PLAN, model=ModelIdentity("other", "b" * 64, "qwen2.5-coder"))
+    third = write_run(tmp_path / "3", [made_result("r0/x", "none")], other_model)
+    (joined,) = join_runs([read_run(first), read_run(third)])
+    assert joined.arms == ("none · fake", "all · fake", "none · other")
+    other_settings = replace(PLAN, settings=Settings(model="fake", prefix_tokens=99))
+    fourth = write_run(tmp_path / "4", [made_result("r0/x", "none")], other_settings)
+    (joined,) = join_runs([read_run(first), read_run(fourth)])
+    assert joined.arms == ("none · 1", "all · 1", "none · 4")
+    other_data = replace(PLAN, data_sha256="e" * 64)
+    fifth = write_run(tmp_path / "5", [made_result("r0/x", "none")], other_data)
+    with pytest.raises(UsageError, match="different data"):
+        join_runs([read_run(first), read_run(fifth)])
+
+
+def test_the_command_shows_differences_and_says_what_they_speak_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = write_run(tmp_path / "run", pairs([[5, 0, -1], [2, 2]]))
+    assert main(["compare", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "5 tasks of 2 repositories, against none; 95 % intervals, drawn within repositories" in shown
+    assert "51.6 (+1.6 [" in shown
+    assert "3/1/1" in shown
+    assert main(["compare", str(folder), "--json", "--baseline", "all"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert {r["baseline"] for r in records} == {"all"}
+    assert {r["metric"] for r in records} >= {"nats", "es", "em"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--baseline", "best"], "no arm 'best'"),
+        (["--metric", "beauty"], "no metric 'beauty'"),
+        (["nowhere"], "is not the folder of a run"),
+    ],
+)
+def test_wrong_use_is_named(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_run(tmp_path / "run", pairs([[1]]))
+    assert main(["compare", str(folder), *arguments]) == 2
+    assert message in capsys.readouterr().err
