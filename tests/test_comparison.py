@@ -46,14 +46,11 @@ def test_two_arms_that_are_the_same_differ_by_exactly_nothing(rows: list[tuple[i
         for arm in ("none", "all")
     ]
     for comparison in compare(results, "none", "fresh", ["nats", "es"]):
-        assert (comparison.difference.value, comparison.difference.low, comparison.difference.high) == (
-            0,
-            0,
-            0,
-        )
+        difference = comparison.difference
+        assert (difference.value, difference.low, difference.high) == (0, 0, 0)
         assert (comparison.wins, comparison.losses) == (0, 0)
         assert comparison.ties == len(rows)
-        assert not comparison.difference.is_sure
+        assert not difference.is_sure
 
 
 def test_wins_ties_losses_and_signs_are_counted() -> None:

@@ -75,6 +75,7 @@ def evaluate_command(
 
     Exit code 1 if a task failed or a record of the benchmark did not verify.
     """
+    from codefilter.comparison import compare
     from codefilter.evaluation import (
         METRIC_FAMILY,
         evaluate,
@@ -148,6 +149,9 @@ def evaluate_command(
         folder,
         summaries,
         outcome.results,
+        comparisons=[
+            asdict(c) for c in compare(outcome.results, plan.arms[0], drawn.name) if c.arm != plan.arms[0]
+        ],
         errors=[asdict(error) for error in outcome.errors],
         mismatches=len(drawn.mismatches),
         not_done=outcome.num_left,
