@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codefilter.config import Settings
 from codefilter.errors import FilterError
@@ -96,10 +96,8 @@ class Completer:
         temperature: float = 0.0,
     ) -> list[Completion]:
         """Let the model continue a prompt; greedy at temperature 0, then there is one candidate."""
-        options = GenerationOptions(
-            max_new_tokens=request.max_new_tokens,
-            max_lines=request.max_lines,
-            required_text=prepared.prompt.healed_text,
+        options = replace(
+            generation_options(request, prepared.prompt),
             num_candidates=num_candidates,
             temperature=temperature,
         )
@@ -216,6 +214,15 @@ class Completer:
                 f"{len(prompt.dropped_chunk_ids)} kept chunks did not fit into "
                 f"{self._settings.cross_file_tokens} cross-file tokens"
             )
+
+
+def generation_options(request: CompletionRequest, prompt: Prompt) -> GenerationOptions:
+    """How much a request asks for, and the text that the prompt took back for healing."""
+    return GenerationOptions(
+        max_new_tokens=request.max_new_tokens,
+        max_lines=request.max_lines,
+        required_text=prompt.healed_text,
+    )
 
 
 class _StageClock:

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codefilter.lm.base import GenerationOptions
-from codefilter.lm.decoding import common_prefix_length, cut_after_lines, log_softmax
+from codefilter.lm.decoding import common_prefix_length, log_softmax
 from codefilter.lm.fake import FakeLanguageModel
+from codefilter.lm.writing import cut_after_lines
 from codefilter.types import FinishReason
 
 

@@ -73,6 +73,37 @@ def engines_command(
     _report("engines", [asdict(t) for t in timings], out, as_json, model=found.name, sha256=found.sha256)
 
 
+@app.command("drafts")
+def drafts_command(
+    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
+    engine: Annotated[str, typer.Option("--engine", help="What runs the model.")] = "auto",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Line and API tasks of Fresh.")] = 40,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write completions of Fresh with and without drafts from the prompt."""
+    from codefilter.completion import Completer, generation_options
+    from codefilter.config import load_settings
+    from codefilter.evaluation import limit_tasks
+    from codefilter.evaluation.drawing import SAMPLED_LEVELS, draw_benchmark
+    from codefilter.index import RepositoryIndex
+    from codefilter.lm.loading import load_model
+    from codefilter.speed.drafts import measure_drafts
+
+    settings = load_settings(None, overrides={"model": model, "engine": engine})
+    loaded = load_model(model, engine=engine)
+    prompts = []
+    for group in limit_tasks(draw_benchmark("fresh", None, SAMPLED_LEVELS).groups, limit, 0):
+        index = RepositoryIndex.open(group.root) if group.root is not None else None
+        completer = Completer(index, loaded, settings)
+        for task in group.tasks:
+            prompt = completer.prepare(task.request).prompt
+            prompts.append((prompt, generation_options(task.request, prompt)))
+    rows = [asdict(row) for row in measure_drafts(loaded, prompts)]
+    details = {"model": loaded.identity.name, "sha256": loaded.identity.sha256, "filter": settings.filter}
+    _report("drafts", rows, out, as_json, **details, engine=loaded.description)
+
+
 @app.command("cancellation")
 def cancellation_command(
     model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,

@@ -91,6 +91,7 @@ class Generation:
     num_reused_tokens: int  # of the prompt, whose keys and values were still there from the last request
     prompt_seconds: float  # until the first token
     decode_seconds: float
+    num_passes: int = 0  # of the model after the prompt: fewer than tokens where drafts were right
 
 
 class LanguageModel(Protocol):

@@ -1,4 +1,4 @@
-"""The decode loop that every local engine shares: reuse, healing, stop rules, cancellation.
+"""The decode loop that every local engine shares: reuse, healing, drafts, cancellation.
 
 In: prompt ids and `GenerationOptions`. Out: `Generation`s. An engine only supplies a `Session`: a sequence
 whose keys and values it keeps, that grows by `forward` and shrinks by `crop`.
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from codefilter.errors import ModelError
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions
 from codefilter.lm.lookup import DRAFT_TOKENS, NgramIndex
+from codefilter.lm.writing import Output, spelling_ids
 from codefilter.tokenizer import Tokenizer
-from codefilter.types import FinishReason, LogLikelihood
+from codefilter.types import FinishReason
 
 PROMPT_SLICE_TOKENS = 512
 
@@ -54,9 +55,7 @@ def generate(
 ) -> list[Generation]:
     """Continue a prompt; see `LanguageModel.generate`."""
     started = time.perf_counter()
-    if not prompt_ids:
-        raise ModelError("the prompt is empty", hint="Give the model at least one token to continue.")
-    check_length(len(prompt_ids) + options.max_new_tokens, context_length)
+    check_prompt(prompt_ids, options, context_length)
     reused, logits = read_prompt(session, prompt_ids, cancellation)
     prompt_seconds = time.perf_counter() - started
 
@@ -65,9 +64,9 @@ def generate(
     generations = []
     for _ in range(options.num_candidates if options.temperature > 0 else 1):
         session.crop(len(prompt_ids))
-        candidate = _Candidate(session, tokenizer, options, random, ngrams, started, cancellation)
-        candidate.run(logits)
-        generations.append(candidate.result(reused, prompt_seconds))
+        output = Output(options, started)
+        candidate = _Candidate(session, tokenizer, options, random, ngrams, output, cancellation)
+        generations.append(output.result(reused, prompt_seconds, candidate.run(logits)))
     return generations
 
 
@@ -104,6 +103,13 @@ def split_context(
     return list(context[:-1]), context[-1]
 
 
+def check_prompt(prompt_ids: Sequence[int], options: GenerationOptions, context_length: int) -> None:
+    """`ModelError` where a prompt is empty, or too long with the output."""
+    if not prompt_ids:
+        raise ModelError("the prompt is empty", hint="Give the model at least one token to continue.")
+    check_length(len(prompt_ids) + options.max_new_tokens, context_length)
+
+
 def check_length(tokens: int, context_length: int) -> None:
     """`ModelError` where prompt and output together are longer than the model's context."""
     if tokens > context_length:
@@ -114,7 +120,7 @@ def check_length(tokens: int, context_length: int) -> None:
 
 
 class _Candidate:
-    """One output while it grows."""
+    """One output of a local engine."""
 
     def __init__(
         self,
@@ -123,7 +129,7 @@ class _Candidate:
         options: GenerationOptions,
         random: np.random.Generator,
         ngrams: NgramIndex | None,
-        started: float,
+        output: Output,
         cancellation: Cancellation | None,
     ) -> None:
         self._session = session
@@ -132,26 +138,27 @@ class _Candidate:
         self._random = random
         self._ngrams = ngrams
         self._prompt_length = len(session.token_ids)
-        self._request_started = started
-        self._started = time.perf_counter()
+        self._output = output
         self._cancellation = cancellation
-        self._required = options.required_text.encode()
-        self._ids: list[int] = []
-        self._log_probabilities: list[float] = []
-        self._bytes = b""
-        self._finish = FinishReason.LENGTH
-        self._text: str | None = None
 
-    def run(self, logits: NDArray[np.float32]) -> None:
-        """Extend the output until a stop rule holds; `logits` follow the prompt, (1, vocabulary)."""
+    def run(self, logits: NDArray[np.float32]) -> int:
+        """Extend the output until a stop rule holds; `logits` follow the prompt, (1, vocabulary).
+
+        Returns:
+            How often the model was asked.
+        """
+        num_passes = 0
         draft: list[int] = []
+        written = self._output.token_ids
         while not self._accept(logits, draft):
             # what the model did not confirm of the draft is forgotten
-            self._session.crop(self._prompt_length + len(self._ids) - 1)
-            left = self._options.max_new_tokens - len(self._ids)
+            self._session.crop(self._prompt_length + len(written) - 1)
+            left = self._options.max_new_tokens - len(written)
             draft = self._ngrams.draft(min(DRAFT_TOKENS, left - 1)) if self._ngrams is not None else []
-            last_and_draft = [self._ids[-1], *draft]
+            last_and_draft = [written[-1], *draft]
             logits = self._session.forward(last_and_draft, self._cancellation, rows=len(last_and_draft))
+            num_passes += 1
+        return num_passes
 
     def _accept(self, logits: NDArray[np.float32], draft: list[int]) -> bool:
         """Pick tokens as long as they agree with the draft, and one more; True where the output is finished.
@@ -163,14 +170,11 @@ class _Candidate:
                 self._cancellation.raise_if_cancelled()
             token_id, log_probability = self._pick(row)
             if token_id in self._tokenizer.control_ids:
-                self._finish = FinishReason.END
+                self._output.end(FinishReason.END)
                 return True
-            self._ids.append(token_id)
-            self._log_probabilities.append(log_probability)
-            self._bytes += self._tokenizer.token_bytes[token_id]
             if self._ngrams is not None:
                 self._ngrams.extend([token_id])
-            if self._finished():
+            if self._output.append(self._tokenizer.token_bytes[token_id], [token_id], [log_probability]):
                 return True
             if position < len(draft) and token_id != draft[position]:
                 break
@@ -178,16 +182,8 @@ class _Candidate:
 
     def _pick(self, logits: NDArray[np.float32]) -> tuple[int, float]:
         log_probabilities = log_softmax(logits)
-        missing = self._required[len(self._bytes) :]
-        if missing and self._required.startswith(self._bytes):
-            allowed = np.asarray(self._tokenizer.ids_starting_with(missing))
-            if allowed.size == 0:
-                raise ModelError(
-                    f"no token of the model begins with {missing!r}",
-                    hint="Report this: the tokenizer cannot spell a part of the line.",
-                )
-        else:
-            allowed = None
+        missing = self._output.missing
+        allowed = np.asarray(spelling_ids(self._tokenizer, missing)) if missing else None
         if self._options.temperature <= 0:
             token_id = _argmax(log_probabilities, allowed)
         else:
@@ -202,60 +198,6 @@ class _Candidate:
         nucleus = int(np.searchsorted(np.cumsum(probabilities), self._options.top_p)) + 1
         probabilities = probabilities[:nucleus] / probabilities[:nucleus].sum()
         return int(ids[order[self._random.choice(probabilities.size, p=probabilities)]])
-
-    def _finished(self) -> bool:
-        """Apply the stop rules; sets the text where a rule cuts it."""
-        options = self._options
-        if len(self._bytes) >= len(self._required):
-            text = self._bytes[len(self._required) :].decode("utf-8", "ignore")
-            cut = cut_after_lines(text, options.max_lines)
-            if cut is not None:
-                self._text, self._finish = cut, FinishReason.LINES
-                return True
-            positions = [p for p in (text.find(stop) for stop in options.stop) if p >= 0]
-            if positions:
-                self._text, self._finish = text[: min(positions)], FinishReason.STOP
-                return True
-        if len(self._ids) >= options.max_new_tokens:
-            self._finish = FinishReason.LENGTH
-            return True
-        budget = options.time_budget_seconds
-        if budget is not None and time.perf_counter() - self._request_started > budget:
-            self._finish = FinishReason.TIME
-            return True
-        return False
-
-    def result(self, num_reused_tokens: int, prompt_seconds: float) -> Generation:
-        """The finished candidate."""
-        text = self._text
-        if text is None:
-            text = self._bytes[len(self._required) :].decode("utf-8", "ignore")
-        return Generation(
-            text=text,
-            token_ids=tuple(self._ids),
-            log_likelihood=LogLikelihood(sum(self._log_probabilities), tuple(self._log_probabilities)),
-            finish_reason=self._finish,
-            num_reused_tokens=num_reused_tokens,
-            prompt_seconds=prompt_seconds,
-            decode_seconds=time.perf_counter() - self._started,
-        )
-
-
-def cut_after_lines(text: str, max_lines: int | None) -> str | None:
-    """Text up to the end of its `max_lines`-th line with something in it; None while that end is not there.
-
-    Blank lines do not count: after ``def f():`` the output's first line is the rest of a line that is
-    already complete.
-    """
-    if max_lines is None:
-        return None
-    start = 0
-    while (end := text.find("\n", start)) >= 0:
-        max_lines -= bool(text[start:end].strip())
-        if max_lines == 0:
-            return text[:end]
-        start = end + 1
-    return None
 
 
 def common_prefix_length(first: Sequence[int], second: Sequence[int]) -> int:

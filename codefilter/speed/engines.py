@@ -95,7 +95,10 @@ def _measure(
 ) -> EngineTiming:
     load_seconds = time.perf_counter() - load_started
     model.generate([1], GenerationOptions(max_new_tokens=1))
-    reading, writing, drafted, differences = [], [], [], []
+    reading: list[float] = []
+    writing: list[float] = []
+    drafted: list[float] = []
+    differences: list[float] = []
     for ids, scores in zip(places, expected, strict=True):
         prompt = ids[:prompt_tokens]
         for speculate, rates in ((False, writing), (True, drafted)):

@@ -83,6 +83,7 @@ def test_drafts_do_not_change_greedy_output(model: LanguageModel, words: list[by
         for speculate in (True, False)
     )
     assert drafted.token_ids == plain.token_ids
+    assert drafted.num_passes <= plain.num_passes <= len(plain.token_ids)
     assert drafted.log_likelihood.per_token == pytest.approx(plain.log_likelihood.per_token, abs=1e-4)
 
 
