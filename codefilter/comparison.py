@@ -3,8 +3,10 @@
 In: results of runs. Out: `Comparison`s per benchmark, level and metric. Tasks of one repository are alike, so
 with eight repositories or more whole repositories are drawn again (cluster bootstrap), and the interval
 speaks for other repositories; with fewer, tasks are drawn again within each repository, and it speaks only
-for other tasks of these. `Interval.method` says which. Notable: `scipy.stats.bootstrap` knows neither
-clusters nor strata, and both are a multinomial draw of counts and one product of matrices, which numpy does.
+for other tasks of these; where a repository has fewer than five, tasks are drawn over all of them.
+`Interval.method` says which. Notable: `scipy.stats.bootstrap` knows neither clusters nor strata, and both are
+a multinomial draw of counts and one product of matrices, which numpy does. Of n units n - 1 are drawn and
+weighted n / (n - 1) (Rao and Wu, 1988): drawing n makes the variance of small strata too small.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from codefilter.evaluation.results import TaskResult
 
 MIN_REPOSITORIES = 8  # from here on whole repositories are drawn again
+MIN_TASKS = 5  # per repository to draw within it, and in all to have an interval
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 ALL_LEVELS = "all"
@@ -33,6 +36,8 @@ class Method(StrEnum):
 
     BY_REPOSITORY = "by repository"
     WITHIN_REPOSITORIES = "within repositories"
+    OVER_TASKS = "over all tasks"
+    NONE = "not at all: too few tasks"
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,19 @@ METRICS: dict[str, Metric] = {
         Metric("es", "edit similarity, %", lambda r: r.edit_similarity),
         Metric("identifier_f1", "identifier F1, %", lambda r: r.identifier_f1),
         Metric("valid", "valid in place, %", lambda r: _percent(r.valid_in_place)),
-        Metric("prompt_tokens", "prompt tokens", lambda r: float(r.prompt_tokens), higher_is_better=False),
         Metric(
-            "cross_file_tokens", "cross-file tokens", lambda r: r.cross_file_tokens, higher_is_better=False
+            "prompt_tokens",
+            "prompt tokens",
+            lambda r: float(r.prompt_tokens),
+            higher_is_better=False,
+            decimals=0,
+        ),
+        Metric(
+            "cross_file_tokens",
+            "cross-file tokens",
+            lambda r: float(r.cross_file_tokens),
+            higher_is_better=False,
+            decimals=0,
         ),
         Metric(
             "first_token_seconds",
@@ -81,14 +96,24 @@ class Interval:
     """An estimate and its 95 % interval."""
 
     value: float
-    low: float
-    high: float
+    low: float | None  # None: too few tasks for an interval
+    high: float | None
     method: Method
 
     @property
     def is_sure(self) -> bool:
         """Zero lies outside."""
-        return self.low > 0 or self.high < 0
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+    def show_signed(self, decimals: int) -> str:
+        """As a difference: ``+0.9 [-0.3, +2.2]``."""
+        return f"{self.value:+.{decimals}f} {self.show_bounds(decimals)}".rstrip()
+
+    def show_bounds(self, decimals: int) -> str:
+        """``[-0.3, +2.2]``; empty where there are none."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"[{self.low:+.{decimals}f}, {self.high:+.{decimals}f}]"
 
 
 @dataclass(frozen=True)
@@ -200,10 +225,16 @@ def intervals(
     """
     columns = np.concatenate((first, second))  # (4, tasks)
     strata, method = _strata(columns, repositories)
+    value, other = _ratio(first), _ratio(second)
+    if method is Method.NONE:
+        return (
+            Interval(value, None, None, method),
+            Interval(other, None, None, method),
+            Interval(value - other, None, None, method),
+        )
     random = np.random.default_rng(seed)
     drawn = np.concatenate([_draw(strata, random, _BLOCK) for _ in range(RESAMPLES // _BLOCK)])  # (draws, 4)
     ratios, others = drawn[:, 0] / drawn[:, 1], drawn[:, 2] / drawn[:, 3]
-    value, other = _ratio(first), _ratio(second)
 
     def interval(estimate: float, draws: Floats) -> Interval:
         low, high = np.quantile(draws, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
@@ -215,12 +246,14 @@ def intervals(
 
 
 def _strata(columns: Floats, repositories: Sequence[str]) -> tuple[list[Floats], Method]:
-    """What is drawn from: each stratum is (columns, units), and as many units as it has are drawn."""
+    """What is drawn from: each stratum is (columns, units)."""
     names = np.array(repositories)
     parts = [columns[:, names == name] for name in dict.fromkeys(repositories)]
     if len(parts) >= MIN_REPOSITORIES:
         return [np.stack([part.sum(axis=1) for part in parts], axis=1)], Method.BY_REPOSITORY
-    return parts, Method.WITHIN_REPOSITORIES
+    if min(part.shape[1] for part in parts) >= MIN_TASKS:
+        return parts, Method.WITHIN_REPOSITORIES
+    return [columns], Method.OVER_TASKS if len(repositories) >= MIN_TASKS else Method.NONE
 
 
 def _draw(strata: Sequence[Floats], random: np.random.Generator, count: int) -> Floats:
@@ -228,7 +261,8 @@ def _draw(strata: Sequence[Floats], random: np.random.Generator, count: int) -> 
     sums = np.zeros((count, strata[0].shape[0]))
     for stratum in strata:
         units = stratum.shape[1]
-        sums += random.multinomial(units, np.full(units, 1 / units), size=count) @ stratum.T
+        draws = random.multinomial(units - 1, np.full(units, 1 / units), size=count)
+        sums += draws @ stratum.T * (units / (units - 1))
     return sums
 
 

@@ -26,6 +26,7 @@ from codefilter.cli.complete import complete_command
 from codefilter.cli.doctor import doctor_command
 from codefilter.cli.evaluate import evaluate_command
 from codefilter.cli.index import index_command
+from codefilter.cli.report import report_command
 from codefilter.cli.score import score_command
 from codefilter.errors import CodeFilterError
 
@@ -42,6 +43,7 @@ app.add_typer(models.app, name="models")
 app.command("doctor")(doctor_command)
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
+app.command("report")(report_command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(feedback.app, name="feedback")

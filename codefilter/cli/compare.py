@@ -15,8 +15,7 @@ from rich.table import Table
 from codefilter.errors import UsageError
 
 if TYPE_CHECKING:
-    from codefilter.comparison import Comparison, Interval
-    from codefilter.evaluation.runs import JoinedResults
+    from codefilter.comparison import Comparison
 
 _SHOWN = ("nats", "em", "es", "cross_file_tokens", "first_token_seconds")
 
@@ -41,7 +40,7 @@ def compare_command(
         raise UsageError(f"no metric {unknown[0]!r}", hint=f"One of: {', '.join(METRICS)}.")
     comparisons: list[Comparison] = []
     for joined in join_runs([read_run(folder) for folder in runs]):
-        chosen = choose_baseline(joined, baseline)
+        chosen = joined.choose_baseline(baseline)
         comparisons += compare(joined.results, chosen, joined.benchmark, seed=seed)
     if as_json:
         print(json.dumps([asdict(comparison) for comparison in comparisons], indent=1))
@@ -50,50 +49,30 @@ def compare_command(
         _print(benchmark, level, rows, metric or _SHOWN)
 
 
-def choose_baseline(joined: JoinedResults, name: str | None) -> str:
-    """The arm of that label, by default the first; `UsageError` where there is none."""
-    if name is not None and name not in joined.arms:
-        raise UsageError(f"no arm {name!r} in {joined.benchmark}", hint=f"Arms: {', '.join(joined.arms)}.")
-    return name if name is not None else joined.arms[0]
-
-
 def _print(benchmark: str, level: str, rows: Sequence[Comparison], metrics: Sequence[str]) -> None:
     from codefilter.comparison import METRICS
 
     first = rows[0]
-    heading = (
-        f"{benchmark}, {level}: {first.tasks} tasks of {first.repositories} repositories, "
-        f"against {first.baseline}; 95 % intervals, drawn {first.difference.method}"
+    print(
+        f"{benchmark}, {level}: {first.tasks} tasks of {first.repositories} repositories, against "
+        f"{first.baseline}; 95 % intervals drawn {first.difference.method}"
     )
-    table = Table(title=heading, title_justify="left")
+    table = Table(box=None, pad_edge=False)
     table.add_column("arm", overflow="fold")
-    for name in metrics:
-        if any(row.metric == name for row in rows):
-            table.add_column(METRICS[name].unit, justify="right")
-    sign = next((name for name in ("es", "nats") if any(row.metric == name for row in rows)), "nats")
-    table.add_column(f"win/tie/loss ({sign})", justify="right")
-    table.add_column("repositories +/−", justify="right")
-    for arm in dict.fromkeys(row.arm for row in rows):
-        own = {row.metric: row for row in rows if row.arm == arm}
-        cells = [show(own[name], METRICS[name].decimals) for name in metrics if name in own]
-        counted = own[sign]
-        is_baseline = arm == counted.baseline
-        table.add_row(
-            arm,
-            *cells,
-            "" if is_baseline else f"{counted.wins}/{counted.ties}/{counted.losses}",
-            "" if is_baseline else f"{counted.repositories_better}/{counted.repositories_worse}",
-        )
+    table.add_column("metric")
+    for heading in ("value", "difference", "win/tie/loss", "repositories +/-"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for row in sorted(rows, key=lambda row: [other.arm for other in rows].index(row.arm)):
+        if row.metric not in metrics:
+            continue
+        decimals = METRICS[row.metric].decimals
+        cells = [row.arm, METRICS[row.metric].unit, f"{row.arm_value.value:.{decimals}f}"]
+        if row.arm != row.baseline:
+            cells += [
+                row.difference.show_signed(decimals),
+                f"{row.wins}/{row.ties}/{row.losses}",
+                f"{row.repositories_better}/{row.repositories_worse}",
+            ]
+        table.add_row(*cells)
     Console().print(table)
-
-
-def show(row: Comparison, decimals: int) -> str:
-    """The value, and what it is above the baseline: ``41.5 (+0.9 [−0.3, +2.2])``."""
-    value = f"{row.arm_value.value:.{decimals}f}"
-    return value if row.arm == row.baseline else f"{value} ({show_difference(row.difference, decimals)})"
-
-
-def show_difference(interval: Interval, decimals: int) -> str:
-    """``+0.9 [-0.3, +2.2]``."""
-    low, high = f"{interval.low:+.{decimals}f}", f"{interval.high:+.{decimals}f}"
-    return f"{interval.value:+.{decimals}f} [{low}, {high}]"
+    print()

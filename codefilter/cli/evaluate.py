@@ -196,7 +196,7 @@ def _print(summaries: Sequence[ArmSummary], title: str) -> None:
         "first token s",
         "write s",
     ):
-        table.add_column(heading, justify="left" if heading == "arm" else "right")
+        table.add_column(heading, justify="left" if heading == "arm" else "right", overflow="fold")
     for row in summaries:
         table.add_row(
             row.arm,

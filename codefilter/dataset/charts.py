@@ -5,20 +5,14 @@ In: `ExampleRecord`s. Out: SVG text. Drawn by matplotlib: a few kilobytes each, 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from codefilter.dataset.figures import LabelFigures, array, joined
 from codefilter.dataset.records import ExampleRecord
-from codefilter.errors import UsageError
 from codefilter.labeling import LabelOptions
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from codefilter.plots import new_figure, to_svg
 
 _RETRIEVED, _CONTROL, _NEGATIVE = "#2166ac", "#999999", "#b2182b"
 _SHOWN_NATS = 2.0  # impacts beyond are drawn at the edge
@@ -38,26 +32,6 @@ def draw_all(
     return charts
 
 
-def _figure(height: float = 3.2) -> tuple[Figure, Axes]:
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise UsageError(
-            "drawing needs matplotlib", hint="Install it: pip install 'codefilter[plots]'"
-        ) from None
-    figure = Figure(figsize=(7.0, height), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    whole = text.getvalue()
-    return whole[whole.index("<svg") :]
-
-
 def _corrected(records: Sequence[ExampleRecord]) -> tuple[np.ndarray, np.ndarray]:
     """Corrected impacts of all retrieved chunks, and of all controls against the others of their task."""
     retrieved = array(chunk.impact_corrected for r in records for chunk in r.chunks)
@@ -67,7 +41,7 @@ def _corrected(records: Sequence[ExampleRecord]) -> tuple[np.ndarray, np.ndarray
 
 
 def _impacts(records: Sequence[ExampleRecord], options: LabelOptions) -> str:
-    figure, axes = _figure()
+    figure, axes = new_figure()
     edges = np.linspace(-_SHOWN_NATS, _SHOWN_NATS, 81).tolist()
     retrieved, noise = _corrected(records)
     for values, color, label in ((retrieved, _RETRIEVED, "retrieved"), (noise, _CONTROL, "unrelated")):
@@ -78,11 +52,11 @@ def _impacts(records: Sequence[ExampleRecord], options: LabelOptions) -> str:
         axes.axvline(threshold, color="black", linewidth=0.8, linestyle="--")
     axes.set(xlabel="nats per target token", ylabel="% of chunks", yscale="log")
     axes.legend(frameon=False)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _thresholds(records: Sequence[ExampleRecord]) -> str:
-    figure, axes = _figure()
+    figure, axes = new_figure()
     thresholds = np.linspace(0, 1, 101)
     retrieved, noise = _corrected(records)
     raw = array(chunk.impact for r in records for chunk in r.chunks)
@@ -99,11 +73,11 @@ def _thresholds(records: Sequence[ExampleRecord]) -> str:
         axes.plot(thresholds, shares, color=color, linestyle=style, label=label)
     axes.set(xlabel="threshold, nats per target token", ylabel="% of chunks beyond it", ylim=(0, None))
     axes.legend(frameon=False)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _ranks(records: Sequence[ExampleRecord], options: LabelOptions) -> str:
-    figure, axes = _figure()
+    figure, axes = new_figure()
     ranks = sorted({chunk.rank for r in records for chunk in r.chunks})
     by_rank = [
         array(c.impact_corrected for r in records for c in r.chunks if c.rank == rank) for rank in ranks
@@ -116,15 +90,15 @@ def _ranks(records: Sequence[ExampleRecord], options: LabelOptions) -> str:
     shares.plot(ranks, positive, color=_RETRIEVED, marker="o")
     shares.set(ylabel="% positive", ylim=(0, None))
     shares.yaxis.label.set_color(_RETRIEVED)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _polarity_by(figures: Sequence[LabelFigures]) -> str:
-    figure, axes = _figure(0.6 + 0.24 * len(figures))
+    figure, axes = new_figure(0.6 + 0.24 * len(figures))
     places = np.arange(len(figures))[::-1]
     axes.barh(places, [100 * row.positive for row in figures], color=_RETRIEVED)
     axes.barh(places, [-100 * row.negative for row in figures], color=_NEGATIVE)
     axes.axvline(0, color="black", linewidth=0.5)
     axes.set_yticks(places, [f"{row.name} ({row.examples})" for row in figures], fontsize=8)
     axes.set(xlabel="% negative (left) and positive (right) of the retrieved chunks")
-    return _svg(figure)
+    return to_svg(figure)

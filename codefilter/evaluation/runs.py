@@ -41,6 +41,12 @@ class JoinedResults:
         """Number of tasks that any arm has."""
         return len({result.task_id for result in self.results})
 
+    def choose_baseline(self, label: str | None) -> str:
+        """The arm of that label, by default the first; `UsageError` where there is none."""
+        if label is not None and label not in self.arms:
+            raise UsageError(f"no arm {label!r} in {self.benchmark}", hint=f"Arms: {', '.join(self.arms)}.")
+        return label if label is not None else self.arms[0]
+
 
 def read_run(folder: Path) -> Run:
     """Everything of a run.

@@ -1,0 +1,30 @@
+"""`codefilter report`: one HTML file with tables, plots and every task to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codefilter.paths import write_atomically
+
+
+def report_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `evaluate` made.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The HTML file; by default report.html in the first run.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="The arm to hold the others against; the first one.")
+    ] = None,
+    tasks: Annotated[int, typer.Option("--tasks", min=0, help="Tasks to look at, per benchmark.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+) -> None:
+    """Write a page that needs no network. It shows other people's code: mind their licences."""
+    from codefilter.report.content import gather
+    from codefilter.report.page import render
+
+    path = out if out is not None else runs[0] / "report.html"
+    write_atomically(path, render(gather(runs, baseline, tasks, seed)))
+    print(path)

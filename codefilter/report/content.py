@@ -1,0 +1,276 @@
+"""What a report shows, as values for the template.
+
+In: folders of runs. Out: `ReportContent`. Notable: a report is for looking at what differs, so the tasks that
+the arms differ most on come first, and only so many are shown; the tables are of all tasks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codefilter.benchmarks import BENCHMARKS
+from codefilter.comparison import (
+    METRICS,
+    Comparison,
+    compare,
+    group_by_benchmark,
+)
+from codefilter.evaluation.results import ChunkText, TaskContext, TaskError, TaskResult
+from codefilter.evaluation.runs import JoinedResults, Run, join_runs, read_run
+from codefilter.evaluation.storage import read_chunks, read_contexts
+from codefilter.report.diffs import Span, diff
+from codefilter.report.plots import draw_differences, draw_quality_against
+
+_LINES_BEFORE = 20
+_LINES_AFTER = 8
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of the table."""
+
+    value: str
+    difference: str  # empty for the baseline
+    bounds: str  # of the difference; empty where there are too few tasks
+    sure: bool  # zero lies outside the interval
+    better: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm of the table."""
+
+    arm: str
+    cells: tuple[Cell | None, ...]  # None: not measured
+    outcome: str  # wins / ties / losses
+    repositories: str
+
+
+@dataclass(frozen=True)
+class LevelTable:
+    """One level of one benchmark."""
+
+    level: str
+    caption: str
+    columns: tuple[str, ...]
+    outcome_of: str  # the metric that wins are counted by
+    rows: tuple[Row, ...]
+    plots: Mapping[str, str]  # title → SVG
+
+
+@dataclass(frozen=True)
+class ChunkView:
+    """A candidate, and what the arms did with it."""
+
+    place: str
+    text: str
+    decisions: tuple[tuple[str, str, str], ...]  # arm, kept or dropped, why
+
+
+@dataclass(frozen=True)
+class ArmView:
+    """What an arm wrote."""
+
+    arm: str
+    spans: tuple[Span, ...] | None  # None: nothing was written, only the likelihood measured
+    figures: str
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One task to look at."""
+
+    task_id: str
+    level: str
+    summary: str
+    prefix: str
+    target: str
+    suffix: str
+    arms: tuple[ArmView, ...]
+    chunks: tuple[ChunkView, ...]
+
+
+@dataclass(frozen=True)
+class BenchmarkSection:
+    """One benchmark."""
+
+    name: str
+    facts: tuple[str, ...]
+    caveats: tuple[str, ...]
+    tables: tuple[LevelTable, ...]
+    differences: str  # SVG
+    tasks: tuple[TaskView, ...]
+    num_tasks: int
+    errors: tuple[TaskError, ...]
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """Everything on the page."""
+
+    title: str
+    sections: tuple[BenchmarkSection, ...]
+
+
+def gather(folders: Sequence[Path], baseline: str | None, max_tasks: int, seed: int = 0) -> ReportContent:
+    """Read runs and work out what to show.
+
+    Args:
+        folders: of runs.
+        baseline: the arm that the others are held against; by default each benchmark's first.
+        max_tasks: to look at, per benchmark.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: a folder that holds no run, or runs that do not fit together.
+    """
+    joined = join_runs([read_run(folder) for folder in folders])
+    sections = [_section(one, baseline, max_tasks, seed) for one in joined]
+    return ReportContent(", ".join(one.benchmark for one in joined), tuple(sections))
+
+
+def _section(joined: JoinedResults, baseline: str | None, max_tasks: int, seed: int) -> BenchmarkSection:
+    first = joined.choose_baseline(baseline)
+    comparisons = compare(joined.results, first, joined.benchmark, seed=seed)
+    groups = group_by_benchmark(comparisons)
+    source = BENCHMARKS.get(joined.benchmark)
+    return BenchmarkSection(
+        name=joined.benchmark,
+        facts=tuple(dict.fromkeys(fact for run in joined.runs for fact in _facts(run))),
+        caveats=source.caveats if source is not None else (),
+        tables=tuple(_table(level, rows) for (_, level), rows in groups.items()),
+        differences=draw_differences(joined.results, first),
+        tasks=tuple(_tasks(joined, max_tasks)),
+        num_tasks=joined.tasks,
+        errors=tuple(error for run in joined.runs for error in run.errors),
+    )
+
+
+def _facts(run: Run) -> list[str]:
+    plan = run.plan
+    settings = plan.settings
+    return [
+        f"model {plan.model.name}, sha256 {plan.model.sha256[:12]}, {plan.engine}",
+        f"data {plan.data_sha256[:12]}, seed {plan.seed}, levels {plan.levels}",
+        f"retriever {settings.retriever}, {settings.num_candidates} candidates, layout {settings.layout}, "
+        f"{settings.prefix_tokens} + {settings.suffix_tokens} in-file tokens, {settings.cross_file_tokens} "
+        "of other files",
+        f"codefilter {plan.codefilter} {plan.commit}, {plan.machine}, {plan.metric_family} metrics",
+    ]
+
+
+def _table(level: str, rows: Sequence[Comparison]) -> LevelTable:
+    measured = [name for name in METRICS if any(row.metric == name for row in rows)]
+    quality = "es" if "es" in measured else "nats"
+    first = rows[0]
+    plots = {
+        f"{METRICS[quality].unit} against {METRICS[cost].unit}": draw_quality_against(rows, quality, cost)
+        for cost in ("prompt_tokens", "first_token_seconds")
+    }
+    return LevelTable(
+        level=level,
+        caption=(
+            f"{first.tasks} tasks of {first.repositories} repositories; differences from {first.baseline} "
+            f"with 95 % intervals, drawn {first.difference.method}"
+        ),
+        columns=tuple(METRICS[name].unit for name in measured),
+        outcome_of=METRICS[quality].unit,
+        rows=tuple(
+            _row({row.metric: row for row in rows if row.arm == arm}, measured, quality)
+            for arm in dict.fromkeys(row.arm for row in rows)
+        ),
+        plots={title: svg for title, svg in plots.items() if svg},
+    )
+
+
+def _row(own: Mapping[str, Comparison], measured: Sequence[str], quality: str) -> Row:
+    some = next(iter(own.values()))
+    is_baseline = some.arm == some.baseline
+    counted = own.get(quality)
+    return Row(
+        arm=some.arm,
+        cells=tuple(_cell(own[name]) if name in own else None for name in measured),
+        outcome="" if is_baseline or counted is None else f"{counted.wins}/{counted.ties}/{counted.losses}",
+        repositories=(
+            ""
+            if is_baseline or counted is None
+            else f"{counted.repositories_better}/{counted.repositories_worse}"
+        ),
+    )
+
+
+def _cell(row: Comparison) -> Cell:
+    metric = METRICS[row.metric]
+    difference = row.difference
+    return Cell(
+        value=f"{row.arm_value.value:.{metric.decimals}f}",
+        difference="" if row.arm == row.baseline else f"{difference.value:+.{metric.decimals}f}",
+        bounds="" if row.arm == row.baseline else difference.show_bounds(metric.decimals),
+        sure=difference.is_sure,
+        better=(difference.value > 0) == metric.higher_is_better,
+    )
+
+
+def _tasks(joined: JoinedResults, max_tasks: int) -> Iterable[TaskView]:
+    contexts = {c.task_id: c for run in joined.runs for c in read_contexts(run.folder)}
+    chunks = {c.chunk_id: c for run in joined.runs for c in read_chunks(run.folder)}
+    by_task: dict[str, list[TaskResult]] = defaultdict(list)
+    for result in joined.results:
+        by_task[result.task_id].append(result)
+    order = sorted(by_task, key=lambda task_id: (-_spread(by_task[task_id]), task_id))
+    for task_id in [task_id for task_id in order if task_id in contexts][:max_tasks]:
+        rows = sorted(by_task[task_id], key=lambda result: joined.arms.index(result.arm))
+        yield _task(contexts[task_id], rows, chunks)
+
+
+def _spread(results: Sequence[TaskResult]) -> float:
+    """How much the arms differ on a task, in nats per token."""
+    nats = [result.target_nats / max(1, result.target_tokens) for result in results]
+    return max(nats) - min(nats)
+
+
+def _task(context: TaskContext, results: Sequence[TaskResult], chunks: Mapping[str, ChunkText]) -> TaskView:
+    best = max(results, key=lambda result: result.target_nats)
+    return TaskView(
+        task_id=context.task_id,
+        level=context.level,
+        summary=f"{_spread(results):.2f} nats per token between the arms, best {best.arm}",
+        prefix="\n".join(context.prefix.split("\n")[-_LINES_BEFORE:]),
+        target=context.target,
+        suffix="\n".join(context.suffix.split("\n")[:_LINES_AFTER]),
+        arms=tuple(_arm(result) for result in results),
+        chunks=tuple(_chunks(results, chunks)),
+    )
+
+
+def _arm(result: TaskResult) -> ArmView:
+    written = result.prediction
+    similarity = (
+        f"edit similarity {result.edit_similarity:.0f}, " if result.edit_similarity is not None else ""
+    )
+    return ArmView(
+        arm=result.arm,
+        spans=None if written is None else tuple(diff(written, result.target)),
+        figures=(
+            f"{similarity}{result.target_nats / max(1, result.target_tokens):.3f} nats per token, "
+            f"{result.kept} of {result.candidates} chunks, {result.cross_file_tokens} cross-file tokens"
+        ),
+    )
+
+
+def _chunks(results: Sequence[TaskResult], texts: Mapping[str, ChunkText]) -> Iterable[ChunkView]:
+    """Every candidate of any arm, in the order in which the arms have them."""
+    found: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for result in results:
+        for use in result.chunks:
+            state = "in the prompt" if use.used else "over the budget" if use.keep else "dropped"
+            label = "" if use.polarity == "unknown" else f" ({use.polarity})"
+            found[use.chunk_id].append((result.arm, state + label, use.reason))
+    for chunk_id, decisions in found.items():
+        if chunk_id in texts:
+            chunk = texts[chunk_id]
+            place = f"{chunk.path}:{chunk.start_line + 1}-{chunk.end_line}"
+            yield ChunkView(place, chunk.text, tuple(decisions))

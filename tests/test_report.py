@@ -1,0 +1,129 @@
+"""The report: everything is on the page, nothing of it is run, and a browser shows it without a network."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codefilter.cli import main
+from codefilter.evaluation.results import TaskResult
+from codefilter.report.content import gather
+from codefilter.report.diffs import SpanKind, diff
+from codefilter.report.page import render
+from tests.made_results import USE, made_result, write_run
+
+HOSTILE = "x = '</pre><script>document.title = \"owned\"</script>'"
+
+
+def results() -> list[TaskResult]:
+    rows = []
+    for r in range(2):
+        for t in range(6):
+            task_id = f"r{r}/a.py:{t + 1}-{t + 1}/line"
+            rows.append(made_result(task_id, "none", nats=-10.0, es=40.0, prediction=HOSTILE))
+            better = made_result(
+                task_id, "all", nats=-10.0 + t, es=60.0 + t, cross_file_tokens=80, chunks=[USE]
+            )
+            rows.append(better)
+    return rows
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run", results())
+
+
+def test_the_command_writes_one_page_that_needs_nothing_else(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(run)]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    text = path.read_text(encoding="utf-8")
+    assert path == run / "report.html"
+    assert not re.findall(r"(?:src|href)=[\"'](?!#)", text.replace('xlink:href="#', ""))
+    assert "@import" not in text
+    assert "12 of 12 tasks" in text
+
+
+def test_what_is_shown_is_what_was_measured(run: Path) -> None:
+    (section,) = gather([run], None, 100).sections
+    (table,) = section.tables
+    assert table.caption.startswith("12 tasks of 2 repositories; differences from none")
+    none, everything = table.rows
+    similarity = table.columns.index("edit similarity, %")
+    cell = everything.cells[similarity]
+    assert cell is not None
+    assert (cell.value, cell.difference, cell.sure, cell.better) == ("62.5", "+22.5", True, True)
+    baseline = none.cells[similarity]
+    assert baseline is not None
+    assert baseline.difference == ""
+    assert everything.outcome == "12/0/0"
+    assert set(table.plots) == {
+        "edit similarity, % against prompt tokens",
+        "edit similarity, % against seconds to the first token",
+    }
+    assert section.tasks[0].task_id.endswith("a.py:6-6/line")  # on which the arms differ most
+    (chunk,) = section.tasks[0].chunks
+    assert chunk.place == "lib.py:1-2"
+    assert chunk.decisions == (("all", "in the prompt (positive)", "it helps"),)
+
+
+def test_only_so_many_tasks_are_shown_and_the_tables_are_of_all(run: Path) -> None:
+    (section,) = gather([run], "all", 3).sections
+    assert (len(section.tasks), section.num_tasks) == (3, 12)
+    assert section.tables[0].rows[1].cells[0] is not None
+
+
+def test_other_peoples_code_is_text(run: Path) -> None:
+    text = render(gather([run], None, 100))
+    assert "<script>document.title" not in text
+    assert text.count("<script>") == 1  # the filter's
+
+
+def test_a_run_without_predictions_has_a_report_too(tmp_path: Path) -> None:
+    rows = [
+        made_result(f"r0/{i}", arm, es=None, prediction=None) for i in range(5) for arm in ("none", "all")
+    ]
+    text = render(gather([write_run(tmp_path / "run", rows)], None, 10))
+    assert "exact match" not in text
+    assert "nats per token" in text
+
+
+@given(st.text("ab (.)\n", max_size=30), st.text("ab (.)\n", max_size=30))
+def test_a_diff_is_both_texts_woven_together(prediction: str, truth: str) -> None:
+    spans = diff(prediction, truth)
+    assert "".join(s.text for s in spans if s.kind is not SpanKind.MISSING) == prediction
+    assert "".join(s.text for s in spans if s.kind is not SpanKind.EXTRA) == truth
+
+
+def test_a_browser_shows_it_and_filters_the_tasks(run: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    assert main(["report", str(run)]) == 0
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        asked: list[str] = []
+        problems: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto((run / "report.html").as_uri())
+        assert page.title() == "CodeFilter: fresh"
+        assert page.locator("table tbody tr").count() == 2
+        assert page.locator("figure svg").count() == 3
+        tasks = page.locator("details.task")
+        page.locator("input[type=search]").fill("r1/a.py:2-2")
+        assert [task.is_visible() for task in tasks.all()].count(True) == 1
+        visible = page.locator("details.task:not([hidden])")
+        visible.locator("summary").first.click()
+        assert visible.locator("ins").first.is_visible()
+        assert "document.title" in visible.inner_text()  # the hostile completion, as text
+        browser.close()
+    assert asked == [(run / "report.html").as_uri()]
+    assert problems == []
