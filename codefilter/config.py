@@ -26,7 +26,8 @@ from codefilter.errors import ConfigError
 
 REPOSITORY_FILE = "codefilter.toml"
 ENVIRONMENT_PREFIX = "CODEFILTER_"
-NOT_SETTINGS = frozenset({"CODEFILTER_CACHE", "CODEFILTER_MODELS_FROM"})  # variables that other modules read
+# variables that other modules read
+NOT_SETTINGS = frozenset({"CODEFILTER_CACHE", "CODEFILTER_MODELS_FROM", "CODEFILTER_REMOTE_KEY"})
 
 _MODEL_NAME = r"\w[\w.-]*(/\w[\w.-]*)?"  # "qwen2.5-coder-0.5b", "owner/name"; no path, no URL
 

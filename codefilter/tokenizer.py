@@ -82,6 +82,17 @@ class Tokenizer:
         """Text of token ids; bytes that are no UTF-8 yet become U+FFFD."""
         return b"".join(self.token_bytes[i] for i in token_ids).decode("utf-8", "replace")
 
+    def spell(self, token_ids: Sequence[int]) -> str | None:
+        """Text that stands for token ids where control tokens are obeyed, or None where it would not.
+
+        It would not where other text happens to name a control token.
+        """
+        names = {index: name.encode() for name, index in self._control_ids.items()}
+        pieces = (names.get(index, self.token_bytes[index]) for index in token_ids)
+        text = b"".join(pieces).decode("utf-8", "replace")
+        obeyed = [i for i in self._whole.encode(text, add_special_tokens=False).ids if i in names]
+        return text if obeyed == [i for i in token_ids if i in names] else None
+
     @cached_property
     def token_bytes(self) -> list[bytes]:
         """Bytes that each id stands for, by id; control tokens and holes in the vocabulary are empty."""

@@ -67,6 +67,18 @@ def test_control_tokens_in_source_stay_text(tokenizer: Tokenizer, name: str) -> 
 
 
 @tokenizers
+@given(text=st.text(st.characters(exclude_characters="<", codec="utf-8")), name=st.sampled_from(CONTROL))
+def test_spelling_obeys_control_tokens_and_refuses_text_that_names_one(
+    tokenizer: Tokenizer, text: str, name: str
+) -> None:
+    control = tokenizer.control_id(name)
+    assert control is not None
+    ids = [control, *tokenizer.encode(text), control]
+    assert tokenizer.spell(ids) == name + text + name
+    assert tokenizer.spell([*ids, *tokenizer.encode(text + name)]) is None
+
+
+@tokenizers
 def test_nothing_is_put_before_a_text(tokenizer: Tokenizer) -> None:
     joined = tokenizer.encode("return") + tokenizer.encode("(x)")
     assert tokenizer.decode(joined) == "return(x)"

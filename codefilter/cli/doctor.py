@@ -145,9 +145,14 @@ def _configuration(folder: Path) -> Finding:
 
 
 def _model(folder: Path) -> Finding:
+    from codefilter.lm.remote.endpoint import endpoint_tokenizer, is_remote, parse_endpoint
     from codefilter.models import resolve
 
     name = _settings(folder).model
+    if is_remote(name):
+        endpoint = parse_endpoint(name)
+        endpoint_tokenizer(endpoint)
+        return Finding(State.OK, f"the server {endpoint.base_url}, not contacted now; its tokenizer is here")
     found = resolve(name)
     return Finding(State.OK, f"{name}, sha256 {found.sha256[:12]}, checked")
 

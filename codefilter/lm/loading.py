@@ -1,6 +1,6 @@
 """Which engine runs a named model: the one place where model code is imported.
 
-In: a model's name or folder, engine, device, dtype. Out: a loaded `LanguageModel`.
+In: a model's name, folder or server, engine, device, dtype. Out: a loaded `LanguageModel`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 
 from codefilter.errors import ModelError, UsageError
 from codefilter.lm.base import LanguageModel, ModelIdentity
+from codefilter.lm.remote.endpoint import endpoint_tokenizer, is_remote, parse_endpoint
 from codefilter.tokenizer import Tokenizer
 
-ENGINES = ("auto", "openvino", "torch")
+ENGINES = ("auto", "openvino", "torch", "remote")
 
 
 def load_model(
@@ -23,7 +24,8 @@ def load_model(
     """Load a model; `ModelMissingError` where its weights are not here, with the command that gets them.
 
     Args:
-        name: a known model, a Hugging Face name that was pulled, a model folder, or ``fake[:delays]``.
+        name: a known model, a Hugging Face name that was pulled, a model folder, ``fake[:delays]``, or
+            ``remote:URL`` for a server, which then decides on device and dtype.
         engine: one of `ENGINES`; ``auto`` is what `choose_engine` says.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         dtype: ``auto``, ``float32``, ``bfloat16``, ``float16``.
@@ -34,6 +36,15 @@ def load_model(
         return FakeLanguageModel(name)
     if engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}", hint=f"Engines: {', '.join(ENGINES)}.")
+    if is_remote(name) != (engine == "remote") and engine != "auto":
+        raise UsageError(
+            f"the engine {engine} is not for {'a server' if is_remote(name) else 'a model on this machine'}",
+            hint="A server is --model remote:URL, with --engine auto or remote.",
+        )
+    if is_remote(name):
+        from codefilter.lm.remote.model import RemoteLanguageModel
+
+        return RemoteLanguageModel(name)
     from codefilter.models import resolve
 
     found = resolve(name)
@@ -64,6 +75,8 @@ def load_tokenizer(name: str) -> Tokenizer:
         from codefilter.lm.fake import byte_tokenizer
 
         return byte_tokenizer()
+    if is_remote(name):
+        return endpoint_tokenizer(parse_endpoint(name))[0]
     from codefilter.models import resolve
 
     return Tokenizer.from_folder(resolve(name).folder)
