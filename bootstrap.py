@@ -1,4 +1,6 @@
-"""Set CodeFilter up and show it, or run every check: ``python3.11 bootstrap.py demo`` or ``... test``.
+"""Set CodeFilter up for an editor, show it, or run every check.
+
+Run ``python3.11 bootstrap.py install``, ``... demo`` or ``... test``.
 
 Needs Python 3.11 and nothing else. A virtual environment (``.venv``, or what CODEFILTER_VENV says) gets
 torch, in its CPU build where there is no GPU, and the project; weights and a repository go to the user's
@@ -53,13 +55,33 @@ def main() -> int:
     commands.add_parser(
         "demo", help="set up, then complete a line of a real repository with the default model"
     )
+    commands.add_parser("install", help="set up, with the default model, for use in an editor")
     commands.add_parser("test", help="set up, then run all checks; further arguments go to pytest")
     arguments, pytest_arguments = parser.parse_known_args()
     if arguments.command == "demo":
         if pytest_arguments:
             parser.error(f"demo takes no arguments: {' '.join(pytest_arguments)}")
         return demo()
+    if arguments.command == "install":
+        if pytest_arguments:
+            parser.error(f"install takes no arguments: {' '.join(pytest_arguments)}")
+        return install_for_editors()
     return test(pytest_arguments)
+
+
+def install_for_editors() -> int:
+    """Install the server and its model, and say where the server is."""
+    install(extra="openvino")
+    run("fetching the default model", [PYTHON, "-m", "codefilter", "models", "pull"], capture=True)
+    server = PROGRAMS / ("codefilter-lsp.exe" if os.name == "nt" else "codefilter-lsp")
+    link = Path.home() / ".local" / "bin" / server.name
+    if os.name != "nt" and (link.is_symlink() or not link.exists()):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(server)
+        say(f"{link} starts it")
+    print(server)
+    return 0
 
 
 def demo() -> int:

@@ -171,3 +171,20 @@ def test_an_older_python_gets_a_clear_message(monkeypatch: pytest.MonkeyPatch) -
 def test_ci_calls_the_script() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert "bootstrap.py test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_installation_for_editors_puts_the_server_where_it_is_found(
+    bootstrap: ModuleType,
+    commands: Commands,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bootstrap.py", "install"])
+    assert bootstrap.main() == 0
+    assert commands.any("models pull")
+    server = tmp_path / "venv" / "bin" / "codefilter-lsp"
+    assert capsys.readouterr().out.strip() == str(server)
+    assert (tmp_path / ".local" / "bin" / "codefilter-lsp").readlink() == server
+    assert bootstrap.main() == 0  # a second time

@@ -13,7 +13,10 @@ import argparse
 import logging
 import os
 import sys
+from json import JSONDecodeError
 from typing import BinaryIO
+
+from pygls.exceptions import JsonRpcException
 
 from codefilter import __version__
 from codefilter_lsp import commands, completing
@@ -38,7 +41,10 @@ def main() -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("pygls.server").setLevel(logging.INFO)
+    # It warns of every cancellation that crosses its answer, too.
+    logging.getLogger("pygls").setLevel(logging.ERROR)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_without_foreign_tracebacks)
 
     server = make_server()
     try:
@@ -51,6 +57,16 @@ def main() -> int:
     finally:
         server.abandon()
     return 0 if server.was_shut_down else 1
+
+
+def _without_foreign_tracebacks(record: logging.LogRecord) -> bool:
+    """What an editor sends wrong is its own fault, and one line says it; only our own faults need more."""
+    error = record.exc_info[1] if record.exc_info else None
+    message = record.getMessage()
+    if message.startswith("Unable to deserialize") or isinstance(error, JsonRpcException | JSONDecodeError):
+        record.exc_info = record.exc_text = None
+        record.msg, record.args = message.partition("\n")[0], None
+    return True
 
 
 def make_server() -> CodeFilterServer:

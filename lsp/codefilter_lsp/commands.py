@@ -50,12 +50,13 @@ async def explain_last(server: CodeFilterServer, *arguments: Any) -> dict[str, A
     answers = server.answering.answers
     answer_id = next((argument for argument in arguments if isinstance(argument, str)), None)
     answer = answers.get(answer_id) if answer_id else answers.last
+    wanted = not any(isinstance(argument, dict) and argument.get("show") is False for argument in arguments)
     if answer is None:
-        server.tell("CodeFilter: nothing was asked for yet.")
+        if wanted:
+            server.tell("CodeFilter: nothing was asked for yet.")
         return None
     explanation = explain(answer)
     window = server.client_capabilities.window
-    wanted = not any(isinstance(argument, dict) and argument.get("show") is False for argument in arguments)
     if wanted and window is not None and window.show_document:
         page = cache_path() / "explanation.md"
         write_atomically(page, to_markdown(explanation))

@@ -1,0 +1,76 @@
+;;; codefilter.el --- Code completion that knows the repository  -*- lexical-binding: t; -*-
+
+;; Version: 0.1.0
+;; Package-Requires: ((emacs "29.1"))
+
+;;; Commentary:
+
+;; With lsp-mode, CodeFilter runs beside the language's own server, and shows grey text where lsp-mode has
+;; `lsp-inline-completion-mode'.  With Eglot, which runs one server in a buffer, it stands alone.
+
+;;; Code:
+
+(defgroup codefilter nil
+  "Code completion that knows the repository."
+  :group 'tools)
+
+(defcustom codefilter-command '("codefilter-lsp")
+  "The server and its arguments."
+  :type '(repeat string))
+
+(defcustom codefilter-options '(:blockLines 12 :latencyBudgetMs 1500)
+  "Options of the server, as a property list."
+  :type 'plist)
+
+(declare-function lsp-register-client "lsp-mode")
+(declare-function make-lsp-client "lsp-mode")
+(declare-function lsp-stdio-connection "lsp-mode")
+(declare-function lsp-request "lsp-mode")
+(declare-function eglot-execute-command "eglot")
+(declare-function eglot-current-server "eglot")
+(defvar eglot-server-programs)
+
+(with-eval-after-load 'lsp-mode
+  (lsp-register-client
+   (make-lsp-client
+    :new-connection (lsp-stdio-connection (lambda () codefilter-command))
+    :activation-fn (lambda (&rest _) (derived-mode-p 'prog-mode 'text-mode))
+    :initialization-options (lambda () codefilter-options)
+    :priority -1
+    :add-on? t
+    :server-id 'codefilter)))
+
+;;;###autoload
+(defun codefilter-eglot-alone (&rest modes)
+  "Let Eglot run CodeFilter, and nothing else, in MODES."
+  (with-eval-after-load 'eglot
+    (add-to-list 'eglot-server-programs
+                 `(,modes . (,@codefilter-command :initializationOptions ,codefilter-options)))))
+
+(defun codefilter--run (command &rest arguments)
+  "Let the server run COMMAND with ARGUMENTS, and return what it says."
+  (let ((name (concat "codefilter." command)))
+    (if (bound-and-true-p lsp-mode)
+        (lsp-request "workspace/executeCommand" (list :command name :arguments (vconcat arguments)))
+      (eglot-execute-command (eglot-current-server) name (vconcat arguments)))))
+
+;;;###autoload
+(defun codefilter-explain ()
+  "Show what the last completion was made from."
+  (interactive)
+  (codefilter--run "explain"))
+
+;;;###autoload
+(defun codefilter-snooze (minutes)
+  "Show nothing for MINUTES."
+  (interactive "p")
+  (codefilter--run "snooze" minutes))
+
+;;;###autoload
+(defun codefilter-status ()
+  "Say what goes on, and why nothing is shown."
+  (interactive)
+  (message "%S" (codefilter--run "status")))
+
+(provide 'codefilter)
+;;; codefilter.el ends here

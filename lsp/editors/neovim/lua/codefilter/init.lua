@@ -1,0 +1,134 @@
+-- CodeFilter in Neovim: starts the server, shows its completions as grey text.
+--
+-- Neovim 0.12 shows inline completion itself; 0.11 gets it from `codefilter.ghost`. Both take a text with one key.
+
+local M = {}
+
+M.defaults = {
+  cmd = nil, -- the server; nil: the one that `:CodeFilter install` made, else the one on the PATH
+  filetypes = nil, -- nil: all
+  root_markers = { ".git", "pyproject.toml", "package.json", "go.mod", "Cargo.toml", "pom.xml" },
+  accept = "<Tab>", -- in insert mode; false: no key
+  accept_word = "<M-Right>",
+  next = "<M-]>", -- asks for several, and goes through them
+  settings = {}, -- the server's options, as in its README
+}
+
+local options = M.defaults
+
+local function installed()
+  local folder = vim.fn.stdpath("data") .. "/codefilter/environment"
+  local program = folder .. (vim.fn.has("win32") == 1 and "/Scripts/codefilter-lsp.exe" or "/bin/codefilter-lsp")
+  return vim.fn.executable(program) == 1 and program or nil
+end
+
+--- The command of the server, or nil where there is none.
+function M.server()
+  if options.cmd then
+    return options.cmd
+  end
+  local program = installed() or vim.fn.exepath("codefilter-lsp")
+  return program ~= "" and { program } or nil
+end
+
+--- The running client of a buffer.
+function M.client(buffer)
+  return vim.lsp.get_clients({ name = "codefilter", bufnr = buffer })[1]
+end
+
+local function say(message, level)
+  vim.notify("CodeFilter: " .. message, level or vim.log.levels.INFO)
+end
+
+--- Run one of the server's commands and hand its result to a function.
+local function command(name, arguments, on_result)
+  local client = M.client() or vim.lsp.get_clients({ name = "codefilter" })[1]
+  if not client then
+    return say("the server is not running; :CodeFilter install", vim.log.levels.WARN)
+  end
+  local params = { command = "codefilter." .. name, arguments = arguments }
+  client:request("workspace/executeCommand", params, function(err, result)
+    if err then
+      say(err.message, vim.log.levels.ERROR)
+    elseif on_result then
+      on_result(result)
+    end
+  end)
+end
+
+local function show_status(status)
+  say(status.message, status.kind == "Error" and vim.log.levels.ERROR or vim.log.levels.INFO)
+end
+
+local subcommands = {
+  status = function()
+    command("status", {}, show_status)
+  end,
+  explain = function()
+    command("explain", {}) -- the server opens its page in a window
+  end,
+  snooze = function(arguments)
+    command("snooze", { tonumber(arguments[1]) or 5 }, show_status)
+  end,
+  resume = function()
+    command("resume", {}, show_status)
+  end,
+  ["delete-feedback"] = function()
+    command("deleteFeedback", {})
+  end,
+  install = function()
+    require("codefilter.install").install(M.enable)
+  end,
+  model = function()
+    require("codefilter.install").download_model()
+  end,
+}
+
+--- Start the server for all buffers that want it.
+function M.enable()
+  local cmd = M.server()
+  if not cmd then
+    return say("the server is not there yet. Install it with :CodeFilter install", vim.log.levels.WARN)
+  end
+  vim.lsp.config("codefilter", {
+    cmd = cmd,
+    filetypes = options.filetypes,
+    root_markers = options.root_markers,
+    init_options = options.settings,
+    settings = { codefilter = options.settings },
+    capabilities = { textDocument = { inlineCompletion = { dynamicRegistration = false } } },
+    handlers = {
+      ["didChangeStatus"] = function(_, status)
+        vim.g.codefilter_status = status.message -- for a status line
+      end,
+    },
+  })
+  vim.lsp.enable("codefilter")
+end
+
+--- Set up; see `M.defaults` for the options.
+function M.setup(given)
+  options = vim.tbl_deep_extend("force", M.defaults, given or {})
+  options.settings = vim.tbl_extend("keep", options.settings, { statusNotifications = true })
+  vim.api.nvim_create_user_command("CodeFilter", function(call)
+    local name = table.remove(call.fargs, 1) or "status"
+    if subcommands[name] then
+      subcommands[name](call.fargs)
+    else
+      say("there is no :CodeFilter " .. name, vim.log.levels.ERROR)
+    end
+  end, {
+    nargs = "*",
+    complete = function()
+      return vim.tbl_keys(subcommands)
+    end,
+  })
+  if vim.lsp.inline_completion then
+    require("codefilter.native").setup(options)
+  else
+    require("codefilter.ghost").setup(options, M.client)
+  end
+  M.enable()
+end
+
+return M

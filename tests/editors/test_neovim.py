@@ -1,0 +1,154 @@
+"""The plugin in a headless Neovim, driven as a person would: by keys."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codefilter import models
+from codefilter.config import Settings
+from codefilter.errors import CodeFilterError
+from tests.editors import tools
+
+PLUGIN = tools.ROOT / "lsp" / "editors" / "neovim"
+PATIENCE_SECONDS = 60.0
+
+
+class Neovim:
+    """One Neovim, reached over its socket."""
+
+    def __init__(self, program: Path, folder: Path, settings: dict[str, Any]) -> None:
+        self._program = str(program)
+        self._socket = str(folder / "nvim.sock")
+        options = {"cmd": [sys.executable, "-m", "codefilter_lsp"], "settings": settings}
+        init = folder / "init.lua"
+        setup = f"require('codefilter').setup(vim.json.decode([==[{json.dumps(options)}]==]))"
+        init.write_text(f"vim.opt.runtimepath:append('{PLUGIN}')\n{setup}\n")
+        command = [self._program, "--headless", "--clean", "-u", str(init), "--listen", self._socket]
+        self._process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL)
+        self._until(lambda: Path(self._socket).exists())
+
+    def lua(self, expression: str) -> Any:
+        """Value of a Lua expression."""
+        code = f"json_encode(luaeval({json.dumps(expression)}))".replace("\\n", "\\\\n")
+        done = self._remote("--remote-expr", code)
+        return json.loads(done.stdout or "null")
+
+    def keys(self, keys: str) -> None:
+        """Press keys."""
+        self._remote("--remote-send", keys)
+
+    def lines(self) -> list[str]:
+        """The buffer's text."""
+        found: list[str] = self.lua("vim.api.nvim_buf_get_lines(0, 0, -1, false)")
+        return found
+
+    def ghost(self) -> str:
+        """The grey text, all its lines."""
+        space = "vim.api.nvim_get_namespaces().codefilter"
+        marks = self.lua(f"vim.api.nvim_buf_get_extmarks(0, {space}, 0, -1, {{details = true}})")
+        if not marks:
+            return ""
+        details = marks[0][3]
+        lines = [details["virt_text"], *details.get("virt_lines", [])]
+        return "\n".join("".join(part[0] for part in line) for line in lines)
+
+    def until_ghost(self, wanted: str) -> None:
+        """Wait for a grey text that begins so."""
+        self._until(lambda: self.ghost().startswith(wanted) and self.ghost() != "")
+
+    def until_attached(self) -> None:
+        """Wait for the server."""
+        self._until(lambda: self.lua("#vim.lsp.get_clients({name = 'codefilter', bufnr = 0})") == 1)
+
+    def until(self, expression: str, wanted: str) -> None:
+        """Wait until the text of a Lua expression holds something."""
+        self._until(lambda: wanted in json.dumps(self.lua(expression)))
+
+    def close(self) -> None:
+        """End it, and with it the server."""
+        self.keys("<C-\\><C-N>:qa!<CR>")
+        try:
+            self._process.wait(15)
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+    def _remote(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [self._program, "--server", self._socket, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    @staticmethod
+    def _until(condition: Any) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def neovim(sample_repository: Path, request: pytest.FixtureRequest) -> Iterator[Neovim]:
+    settings = getattr(request, "param", {"model": "fake", "debounceMs": 0})
+    editor = Neovim(tools.neovim(), sample_repository, settings)
+    try:
+        yield editor
+    finally:
+        editor.close()
+
+
+def test_grey_text_is_shown_and_taken(neovim: Neovim) -> None:
+    neovim.keys(":edit shop/new.py<CR>")
+    neovim.until_attached()
+    neovim.keys("iwidth = compute_width(box)<CR>other = compute_w")
+    neovim.until_ghost("idth(box)")
+    neovim.keys("<Tab>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "other = compute_width(box)")
+    assert neovim.lines() == ["width = compute_width(box)", "other = compute_width(box)"]
+    neovim.keys("<CR>last = compute_w")
+    neovim.until_ghost("idth(box)")
+    neovim.keys("<M-Right>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "last = compute_width")
+    neovim.until_ghost("(box)")  # what is left
+    neovim.keys("<Esc>")
+    neovim._until(lambda: neovim.ghost() == "")
+
+
+def test_a_key_without_a_completion_is_that_key(neovim: Neovim) -> None:
+    neovim.keys(":set expandtab shiftwidth=4<CR>:edit empty.txt<CR>i<Tab>x<Esc>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "x")
+    assert neovim.lines()[0].lstrip() == "x"
+    assert neovim.lines()[0][0].isspace()
+
+
+def test_the_last_completion_is_explained(neovim: Neovim) -> None:
+    neovim.keys(":edit shop/new.py<CR>")
+    neovim.until_attached()
+    neovim.keys("iprice = price_with_d")
+    neovim.until("vim.g.codefilter_status or ''", "retrieved")
+    neovim.keys("<Esc>:CodeFilter explain<CR>")
+    neovim.until("vim.api.nvim_buf_get_name(0)", "explanation.md")
+    assert neovim.lines()[0] == "# Completion at shop/new.py:1"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("user_cache")
+@pytest.mark.parametrize("neovim", [{"latencyBudgetMs": 0}], indirect=True)
+def test_with_the_default_model(neovim: Neovim) -> None:
+    try:
+        models.resolve(Settings().model)
+    except CodeFilterError as error:
+        pytest.skip(f"{error.message}: {error.hint}")
+    neovim.keys(":edit shop/bill.py<CR>")
+    neovim.until_attached()
+    neovim.keys("ifrom shop.orders import Order<CR><CR><CR>def bill(order: Order) -> float:<CR>")
+    neovim.keys("    return order.total_")
+    neovim.until_ghost("amount()")
+    neovim.keys("<Tab>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "return order.total_amount()")

