@@ -82,6 +82,9 @@ def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[
         (root / f"part{number}.py").write_text("\n".join(body) + "\n")
     arguments = ["--per-repo", "3", "--out", tmp_path / "run"]
     assert evaluate("--repo", root, *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "Is the repository used? In 6 of 6 places all put text of other files" in shown
+    assert "Does it help?" in shown
     results = list(read_results(tmp_path / "run"))
     assert len({result.task_id for result in results}) == 6
     assert {result.level for result in results} == {"line", "api"}

@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from codefilter.config import load_settings
 from codefilter.errors import SourceError, UsageError
+from codefilter.paths import cache_path
 from codefilter.types import TaskLevel
 
 if TYPE_CHECKING:
-    from codefilter.evaluation import ArmSummary, TaskError
+    from codefilter.evaluation import ArmSummary, TaskError, TaskResult
 
 DEFAULT_ARMS = "none,all"
 _SHOWN = 10  # errors and mismatches; their files have them all
@@ -36,7 +37,10 @@ def evaluate_command(
         Path | None, typer.Option("--repo", help="Draw the tasks from this repository instead.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the run; one that is there is gone on with.")
+        Path | None,
+        typer.Option(
+            "--out", help="Folder of the run; one that is there is gone on with. --repo: the cache."
+        ),
     ] = None,
     arms: Annotated[
         str, typer.Option("--arms", help="FILTER[/SETTING=VALUE...], several by commas.")
@@ -73,6 +77,8 @@ def evaluate_command(
 ) -> None:
     """Complete tasks whose truth is known, with every arm. A killed run goes on where it was.
 
+    With --repo: is my repository used, and does it help? Under ten minutes.
+
     Exit code 1 if a task failed or a record of the benchmark did not verify.
     """
     from codefilter.comparison import compare
@@ -97,13 +103,24 @@ def evaluate_command(
     parsed = parse_arms(arms, settings)
     number, num_shards = parse_shard(shard)
     chosen = [parse_level(name) for name in levels.split(",")] if levels else None
-    folder = _folder(benchmark, repo, out, resume=resume)
+    if (benchmark is None) == (repo is None):
+        raise UsageError(
+            "name a benchmark, or a repository with --repo",
+            hint="For example: codefilter evaluate fresh --out runs/first",
+        )
+    if out is None and repo is None:
+        raise UsageError("--out is missing", hint="Predictions and the record go there.")
     if repo is not None:
         drawn = draw_repository(repo, chosen or SAMPLED_LEVELS, per_repo, seed)
     elif benchmark == "train":
         drawn = draw_packages(benchmark, chosen or SAMPLED_LEVELS, per_repo, seed)
     else:
         drawn = draw_benchmark(benchmark or "", data, chosen)
+    folder = out or cache_path() / "evaluations" / f"{drawn.name}-{drawn.data_sha256[:8]}"
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} is not empty", hint="Give another --out folder, or leave out --no-resume."
+        )
     groups = shard_tasks(limit_tasks(drawn.groups, limit, seed), number, num_shards)
     tasks = [task for group in groups for task in group.tasks]
     _say_mismatches(drawn.mismatches)
@@ -163,25 +180,11 @@ def evaluate_command(
         title = f"{drawn.name}: {record['tasks']} tasks, {loaded.identity.name}, {METRIC_FAMILY} metrics"
         _print(summaries, title)
         _say_outcome(outcome.errors, outcome.num_left, drawn.notices, folder)
+        if repo is not None:
+            _say_verdicts(outcome.results, plan.arms)
+        print(f"Look at it: codefilter report {folder}")
     if outcome.errors or drawn.mismatches:
         raise typer.Exit(1)
-
-
-def _folder(benchmark: str | None, repo: Path | None, out: Path | None, *, resume: bool) -> Path:
-    """Where the run goes; a check of what is to be run comes first."""
-    if (benchmark is None) == (repo is None):
-        raise UsageError(
-            "name a benchmark, or a repository with --repo",
-            hint="For example: codefilter evaluate fresh --out runs/first",
-        )
-    if out is None and repo is None:
-        raise UsageError("--out is missing", hint="Predictions and the record go there.")
-    folder = out if out is not None else Path("runs") / f"{Path(repo or '.').resolve().name}"
-    if not resume and folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(
-            f"{folder} is not empty", hint="Give another --out folder, or leave out --no-resume."
-        )
-    return folder
 
 
 def _print(summaries: Sequence[ArmSummary], title: str) -> None:
@@ -213,6 +216,15 @@ def _print(summaries: Sequence[ArmSummary], title: str) -> None:
 
 def _figure(value: float | None, decimals: int) -> str:
     return "" if value is None else f"{value:.{decimals}f}"
+
+
+def _say_verdicts(results: Sequence[TaskResult], arms: Sequence[str]) -> None:
+    from codefilter.verdict import judge, sentences
+
+    present = {result.arm for result in results}
+    for arm in arms[1:]:
+        if {arm, arms[0]} <= present:
+            print(*sentences(judge(results, arm, arms[0])), sep="\n")
 
 
 def _say_mismatches(mismatches: Sequence[str]) -> None:

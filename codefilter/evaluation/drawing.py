@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from codefilter.benchmarks import get_benchmark
@@ -60,7 +61,7 @@ def draw_packages(role: str, levels: Sequence[TaskLevel], count: int, seed: int)
 
 
 def draw_repository(root: Path, levels: Sequence[TaskLevel], count: int, seed: int) -> DrawnTasks:
-    """`count` tasks per level from a folder; what it is not fit for is in `missing`.
+    """`count` tasks per level from a folder, the levels in turn; what it is not fit for is in `missing`.
 
     Raises:
         UsageError: there is no such folder.
@@ -69,7 +70,9 @@ def draw_repository(root: Path, levels: Sequence[TaskLevel], count: int, seed: i
         raise UsageError(f"no folder {root}", hint="Check the path after --repo.")
     root = root.resolve()
     repository = read_repository(root, root.name, "")
-    tasks = tuple(sample_levels(repository, dict.fromkeys(levels, count), seed))
+    by_level = [sample_levels(repository, {level: count}, seed) for level in levels]
+    in_turn = zip_longest(*by_level)  # so that a run that ends early has all levels
+    tasks = tuple(task for tasks in in_turn for task in tasks if task is not None)
     return DrawnTasks(
         root.name,
         (TaskGroup(root.name, root, tasks),) if tasks else (),

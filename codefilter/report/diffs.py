@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
 
+_ALIKE = 0.6  # texts less alike are shown one after the other: woven together they are hard to read
 _WORD = re.compile(r"\w+|\s|[^\w\s]")
 
 
@@ -34,10 +35,11 @@ class Span:
 def diff(prediction: str, truth: str) -> list[Span]:
     """Spans in order; without the missing ones they are the prediction, without the extra ones the truth."""
     written, true = _WORD.findall(prediction), _WORD.findall(truth)
+    matcher = SequenceMatcher(None, written, true, autojunk=False)
+    if matcher.ratio() < _ALIKE:
+        return [*_span(SpanKind.EXTRA, written), *_span(SpanKind.MISSING, true)]
     spans: list[Span] = []
-    for _, start, end, true_start, true_end in SequenceMatcher(
-        None, written, true, autojunk=False
-    ).get_opcodes():
+    for _, start, end, true_start, true_end in matcher.get_opcodes():
         if written[start:end] == true[true_start:true_end]:
             spans += _span(SpanKind.SAME, written[start:end])
         else:
