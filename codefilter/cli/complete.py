@@ -38,7 +38,7 @@ def complete_command(
     repo: Annotated[
         Path | None, typer.Option("--repo", help="The repository's root; default: found from the file.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model, or remote:URL.")] = None,
     engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
     filter_name: Annotated[
@@ -111,7 +111,7 @@ def to_json(
     placed: PlacedRequest, completion: Completion, setup_seconds: dict[str, float], model_name: str
 ) -> dict[str, Any]:
     """The JSON that `--json` prints; lines are 1-based, ends inclusive."""
-    prompt = completion.prompt
+    prompt, likelihood = completion.prompt, completion.log_likelihood
     return {
         "text": completion.text,
         "truth": placed.truth,
@@ -121,7 +121,8 @@ def to_json(
         "layout": prompt.layout,
         "prompt_tokens": prompt.num_tokens,
         "cross_file_tokens": prompt.num_cross_file_tokens,
-        "mean_log_likelihood_nats": completion.log_likelihood.mean_nats,
+        # a server may not tell how likely its tokens were
+        "mean_log_likelihood_nats": likelihood.mean_nats if likelihood.num_tokens else None,
         "chunks": [
             {
                 "path": decision.candidate.chunk.path,
