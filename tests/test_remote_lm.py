@@ -464,7 +464,8 @@ def test_an_event_that_is_wrong_is_an_error(
 
 def test_silence_is_an_error(start: Callable[..., Any], connect: Connect) -> None:
     server = start()
-    model = connect(server, replace(QUICK, silence_seconds=0.05))
+    model = connect(server)
+    model._patience = replace(QUICK, silence_seconds=0.05)
     server.faults = [hang]
     with pytest.raises(ModelError, match=r"silent for 0\.05 s"):
         model.generate(PROMPT, GenerationOptions())

@@ -38,7 +38,9 @@ def complete_command(
     repo: Annotated[
         Path | None, typer.Option("--repo", help="The repository's root; default: found from the file.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model, or remote:URL.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Name or folder of the model, or remote:URL.")
+    ] = None,
     engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
     filter_name: Annotated[
