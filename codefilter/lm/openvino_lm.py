@@ -28,6 +28,7 @@ from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
 
 _CANCELLABLE_TOKENS = 64  # per pass: about 0.15 s for half a billion parameters on two cores
+_KERNELS = 128
 _MAX_HIDDEN_SLOTS = 256  # attention reads them in vain; cutting them out copies all keys and values
 
 
@@ -42,7 +43,12 @@ class OpenVinoLanguageModel:
         core = ov.Core()
         numbers = choose_numbers(dtype)
         layers, head = build_graphs(architecture, quantized_weights(folder))
-        options = {"PERFORMANCE_HINT": "LATENCY", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+            # kernels of shapes; prompts have ever new ones, and by default memory grows by gigabytes
+            "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS,
+        }
         layer_options = {
             "INFERENCE_PRECISION_HINT": numbers.precision,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": numbers.activation_group,
