@@ -56,16 +56,18 @@ def test_the_first_prompt_that_can_be_read_in_time_is_chosen() -> None:
     cost = ReadingCost()
     long, short, other = prompt(*range(1000)), prompt(*range(2000, 2100)), prompt(*range(1000), 7, 8)
     assert choose([long, short], cost, 0.5) == 0  # nothing is known
-    cost.was_read(prompt(*range(5000, 5100)), 1.0)  # 10 ms for a token
+    cost.was_read(prompt(*range(5000, 5100)), 1.0, 0)  # 10 ms for a token
     assert cost.seconds(long) == pytest.approx(10)
     assert choose([long, short], cost, 5.0) == 1
     assert choose([long, short], cost, 0.0) == 0  # no budget
     assert choose([long, short], cost, 0.001) == 1  # none fits: the cheapest
-    cost.was_read(long, 10.0)
+    cost.was_read(long, 10.0, 0)
     assert cost.new_tokens(other) == 2  # what was read costs nothing
     assert choose([other, short], cost, 0.5) == 0
     cost.was_stopped(prompt(*range(10), 99))
     assert cost.new_tokens(long) == 990
+    cost.was_used_otherwise()
+    assert cost.new_tokens(long) == 1000
 
 
 def test_chunks_stay_while_the_best_candidates_are_among_them() -> None:

@@ -16,7 +16,7 @@ from codefilter.config import Settings
 from codefilter.lm.base import Cancellation
 from codefilter_lsp.answers import Answer, Answers, Source
 from codefilter_lsp.background import Background, Editor
-from codefilter_lsp.documents import Document
+from codefilter_lsp.documents import Document, path_of
 from codefilter_lsp.folders import Folder
 from codefilter_lsp.models import Models
 from codefilter_lsp.noting import Notes
@@ -24,7 +24,7 @@ from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
 from codefilter_lsp.scheduling import NewestWins
 from codefilter_lsp.status import Kind, Status
-from codefilter_lsp.suggesting import Wanted
+from codefilter_lsp.suggesting import Suggestions, Wanted
 from codefilter_lsp.workspace import Workspace
 
 
@@ -108,6 +108,20 @@ class Answering:
         self._pace.key(time.monotonic())
         self.warm_up(document)
 
+    async def impacts(self, answer: Answer) -> dict[str, float]:
+        """What each chunk did for an answer, by chunk id; empty where a newer request stopped it."""
+        measured: dict[str, float] = {}
+        if answer.suggestions is not None:
+            folder, completion = self._files.folder_of(path_of(answer.uri)), answer.suggestions.completion
+            text = answer.texts[0] if answer.texts else completion.text
+
+            def measure(cancellation: Cancellation) -> None:
+                suggester = folder.suggester(self._models)
+                measured.update(suggester.impacts(answer.request, text, completion.decisions, cancellation))
+
+            await self._requests.run_when_idle(measure)
+        return measured
+
     def abandon(self) -> None:
         """Let the thread end soon."""
         if self._idle_timer is not None:
@@ -123,11 +137,18 @@ class Answering:
             self._editor.log(f"{answer.place}: the index is not there yet; nothing of other files is used")
         self._show(Status("completing", busy=True))
         try:
-            work = partial(folder.suggest, self._models, wanted)
-            suggestions = await self._requests.run(answer.kind, work, delay_seconds)
+            suggestions = await self._requests.run(
+                answer.kind, partial(self._suggest, folder, wanted), delay_seconds
+            )
         except Exception as error:
             return replace(answer, source=Source.NOBODY, reason=self._background.report(error, answer.place))
         return replace(answer, suggestions=suggestions, texts=suggestions.texts, reason=suggestions.reason)
+
+    def _suggest(self, folder: Folder, wanted: Wanted, cancellation: Cancellation) -> Suggestions:
+        """In the model's thread."""
+        suggester = folder.suggester(self._models)  # which may load the model
+        cancellation.raise_if_cancelled()
+        return suggester.suggest(wanted, cancellation)
 
     def _finish(self, answer: Answer, started: float, folder: Folder) -> Answer:
         """Note an answer, and say what came of it."""
@@ -176,7 +197,11 @@ class Answering:
 
     async def _read_ahead(self, folder_and_wanted: tuple[Folder, Wanted]) -> None:
         folder, wanted = folder_and_wanted
-        await self._requests.run_when_idle(partial(folder.read_ahead, self._models, wanted))
+
+        def read_ahead(cancellation: Cancellation) -> None:
+            folder.suggester(self._models).read_ahead(wanted, cancellation)
+
+        await self._requests.run_when_idle(read_ahead)
 
     def _set_idle_timer(self) -> None:
         if self._idle_timer is not None:

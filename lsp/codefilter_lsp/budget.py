@@ -35,9 +35,9 @@ class ReadingCost:
         """How long that would take; 0 while nothing is known."""
         return self.new_tokens(prompt) * (self._seconds_per_token or 0.0)
 
-    def was_read(self, prompt: Prompt, seconds: float) -> None:
-        """The model has read a prompt."""
-        tokens = self.new_tokens(prompt)
+    def was_read(self, prompt: Prompt, seconds: float, reused_tokens: int) -> None:
+        """The model has read a prompt, of which it still held so many tokens."""
+        tokens = len(prompt.token_ids) - reused_tokens
         if tokens >= _FEWEST_TOKENS:
             now, usual = seconds / tokens, self._seconds_per_token
             self._seconds_per_token = now if usual is None else usual + _WEIGHT * (now - usual)
@@ -46,6 +46,10 @@ class ReadingCost:
     def was_stopped(self, prompt: Prompt) -> None:
         """The model was stopped somewhere in a prompt; what it held of the last one before may be gone."""
         self._read = self._read[: common_prefix_length(self._read, prompt.token_ids)]
+
+    def was_used_otherwise(self) -> None:
+        """The model has read something else."""
+        self._read = ()
 
 
 def still_good(chunk_ids: Sequence[str], decisions: Sequence[FilterDecision]) -> bool:

@@ -25,6 +25,7 @@ def register(server: CodeFilterServer) -> None:
     """Offer the commands."""
     server.command(ACCEPT_COMMAND)(accept)
     server.command("codefilter.explain")(explain_last)
+    server.command("codefilter.attribute")(attribute)
     server.command("codefilter.status")(status)
     server.command("codefilter.snooze")(snooze)
     server.command("codefilter.resume")(resume)
@@ -65,6 +66,14 @@ async def explain_last(server: CodeFilterServer, *arguments: Any) -> dict[str, A
         except JsonRpcException as error:
             server.log(f"the editor does not open {page}: {error}")
     return explanation
+
+
+async def attribute(server: CodeFilterServer, *arguments: Any) -> dict[str, float]:
+    """What each chunk did for the likelihood of an answer's text (nats per token), by chunk id."""
+    answer_id = next((argument for argument in arguments if isinstance(argument, str)), None)
+    answers = server.answering.answers
+    answer = answers.get(answer_id) if answer_id else answers.last
+    return await server.answering.impacts(answer) if answer is not None else {}
 
 
 async def status(server: CodeFilterServer, *arguments: Any) -> dict[str, object]:

@@ -20,7 +20,7 @@ from codefilter.types import CompletionRequest
 from codefilter_lsp.documents import Document
 from codefilter_lsp.models import LoadedModel, Models
 from codefilter_lsp.positions import with_plain_line_ends
-from codefilter_lsp.suggesting import Suggester, Suggestions, Wanted
+from codefilter_lsp.suggesting import Suggester
 
 IGNORE_FILES = (".gitignore", ".codefilterignore")
 MANY_FILES = 200  # beyond it, as after a switch of branches, looking at the whole folder is quicker
@@ -87,24 +87,16 @@ class Folder:
         reason = skip_reason(self.root, self.relative(path)) if self.root is not None else None
         return reason.value if reason in _NOT_COMPLETED else ""
 
-    def suggest(self, models: Models, wanted: Wanted, cancellation: Cancellation) -> Suggestions:
-        """Complete one place with this folder's settings. For the model's thread only."""
-        cancellation.raise_if_cancelled()
-        return self._current_suggester(models).suggest(wanted, cancellation)
-
-    def read_ahead(self, models: Models, wanted: Wanted, cancellation: Cancellation) -> None:
-        """Let the model read what a place wants. For the model's thread only."""
-        self._current_suggester(models).read_ahead(wanted, cancellation)
-
     def forget_model(self) -> None:
         """Let go of the model. For the model's thread only."""
         self._suggester = self._suggester_for = None
 
-    def _current_suggester(self, models: Models) -> Suggester:
+    def suggester(self, models: Models) -> Suggester:
+        """What completes places of this folder with its settings. For the model's thread only."""
         settings, index = self.settings, self.index
         loaded = models.get(settings)
         if self._suggester is None or self._suggester_for != (index, loaded, settings):
-            self._suggester = Suggester(Completer(index, loaded.model, settings), loaded.cost)
+            self._suggester = Suggester(Completer(index, loaded.model, settings), loaded.model, loaded.cost)
             self._suggester_for = (index, loaded, settings)
         return self._suggester
 

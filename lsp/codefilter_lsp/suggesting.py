@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from codefilter.completion import Completer, PreparedPrompt
 from codefilter.errors import CancelledError
-from codefilter.lm.base import Cancellation
+from codefilter.lm.base import Cancellation, LanguageModel
 from codefilter.postprocess import Cleaned, Extent, Place, clean, extent_of, parsing_first
 from codefilter.types import Completion, CompletionRequest, FilterDecision, FinishReason
+from codefilter_lsp.attributing import measure_impacts
 from codefilter_lsp.budget import ReadingCost, choose, still_good
 
 _TEMPERATURE = 0.8  # of the candidates after the first
@@ -67,8 +68,9 @@ class _Chunks:
 class Suggester:
     """Completes places of one folder with one model."""
 
-    def __init__(self, completer: Completer, cost: ReadingCost) -> None:
+    def __init__(self, completer: Completer, model: LanguageModel, cost: ReadingCost) -> None:
         self._completer = completer
+        self._model = model
         self._cost = cost
         self._last: _Chunks | None = None
 
@@ -89,6 +91,19 @@ class Suggester:
         prepared = self._completer.prepare(wanted.request, cancellation)
         self._generate(replace(wanted.request, max_new_tokens=1), prepared, 1, cancellation)
         self._remember(wanted, prepared)
+
+    def impacts(
+        self,
+        request: CompletionRequest,
+        text: str,
+        decisions: Sequence[FilterDecision],
+        cancellation: Cancellation,
+    ) -> dict[str, float]:
+        """How each candidate changes the likelihood of a text, by chunk id; see `attributing`."""
+        try:
+            return measure_impacts(self._completer, self._model, request, text, decisions, cancellation)
+        finally:
+            self._cost.was_used_otherwise()
 
     def _plan(
         self, request: CompletionRequest, wanted: Wanted, cancellation: Cancellation
@@ -149,7 +164,8 @@ class Suggester:
     ) -> list[Completion]:
         try:
             completions = self._completer.generate(request, prepared, cancellation)
-            self._cost.was_read(prepared.prompt, completions[0].stage_seconds["read"])
+            first = completions[0]
+            self._cost.was_read(prepared.prompt, first.stage_seconds["read"], first.num_reused_tokens)
             if num_candidates > 1:
                 completions += self._completer.generate(
                     request,

@@ -168,6 +168,23 @@ async def test_explanations_and_acceptance(sample_repository: Path) -> None:
             await editor.command("codefilter.unknown")
 
 
+async def test_what_each_chunk_did_for_a_completion(sample_repository: Path) -> None:
+    uri = (sample_repository / "shop" / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        assert await editor.command("codefilter.attribute") == {}
+        await editor.until_indexed()
+        editor.open(uri, "price = price_with_d")
+        await editor.inline_text(uri, 0, 20)
+        impacts = await editor.command("codefilter.attribute")
+        chunks = (await editor.command("codefilter.explain", {"show": False}))["chunks"]
+        assert set(impacts) == {chunk["id"] for chunk in chunks}
+        best = max(chunks, key=lambda chunk: impacts[chunk["id"]])
+        assert best["path"] == "shop/pricing.py"  # the fake model copied it from there
+        assert impacts[best["id"]] > 1
+        assert sum(abs(impact) < 0.5 for impact in impacts.values()) >= len(impacts) - 2
+
+
 async def test_menu_items_are_resolved(sample_repository: Path) -> None:
     async with connected_editor() as (editor, _):
         result = await editor.initialize(sample_repository, options=FAKE, inline=False)
