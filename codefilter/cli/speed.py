@@ -48,8 +48,13 @@ def likelihood_command(
 @app.command("engines")
 def engines_command(
     model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
-    engines: Annotated[str, typer.Option("--engines", help="Which, by commas.")] = "torch,openvino",
-    package: Annotated[str, typer.Option("--package", help="Of the manifest: its files are read.")] = "pygls",
+    engines: Annotated[
+        str,
+        typer.Option("--engines", help="Which, by commas; remote:URL is a server."),
+    ] = "torch,openvino",
+    package: Annotated[
+        str, typer.Option("--package", help="Of the manifest: its files are read.")
+    ] = "a2a-sdk",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Files at most.")] = 8,
     out: Out = None,
     as_json: AsJson = False,
@@ -66,7 +71,9 @@ def engines_command(
     found = resolve(model)
     timings = measure_engines(
         found.folder,
-        lambda engine: load_model(model, engine=engine),
+        lambda engine: (
+            load_model(engine) if engine.startswith("remote:") else load_model(model, engine=engine)
+        ),
         engines.split(","),
         [path.read_text(encoding="utf-8") for path in files],
     )
