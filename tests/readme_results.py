@@ -58,6 +58,49 @@ def choice() -> str:
     )
 
 
+def labels() -> str:
+    record = read("labels.json")
+    whole = record["whole"]
+    return "\n".join(
+        [
+            f"**Impact labels** of {whole['examples']} places and {whole['chunks']} chunks of the train packages "
+            "(`labels.json`, `data/labels/`; they grow by the same command):",
+            "",
+            f"- {100 * whole['positive']:.1f} % of the retrieved chunks help by more than 0.2 nats per token above "
+            f"unrelated chunks, {100 * whole['negative']:.1f} % harm; of the unrelated ones themselves "
+            f"{100 * whole['control_positive']:.1f} % seem to help. Impacts spread {whole['signal_to_noise']:.1f} "
+            "times as wide as those of unrelated chunks.",
+            f"- The truth has {whole['nats_none']:.1f} nats without chunks, {whole['nats_all']:.1f} with all ten, "
+            f"{whole['nats_best_chunk']:.1f} with the best one alone; all ten make it less likely in "
+            f"{100 * whole['all_worse_than_none']:.0f} % of the places.",
+        ]
+    )
+
+
+def engines() -> str:
+    rows = [
+        f"| {row['engine'].replace(', http://127.0.0.1:18099', '')} | {row['prompt_tokens_per_second']:.0f} "
+        f"| {row['new_tokens_per_second']:.1f} | {row['drafted_tokens_per_second']:.1f} "
+        f"| {row['mean_difference_nats']:.3f} |"
+        for row in read("speed-engines.json")["rows"]
+    ]
+    plain, drafted = read("speed-drafts.json")["rows"]
+    return "\n".join(
+        [
+            "**Engines** on two cores, 1,024 tokens of prompt, the same token ids, tokens per second "
+            "(`speed-engines.json`; llama-server runs the GGUF that the others' weights were converted from):",
+            "",
+            "| engine | prompt | written | with drafts | nats per token from the first |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Drafts from the prompt give {drafted['tokens_per_pass']:.1f} tokens per pass on {drafted['prompts']} "
+            f"places of Fresh, and are {drafted['ratio']:.2f} times as fast; {drafted['same_text']} of "
+            f"{plain['prompts']} texts are the same to the letter (`speed-drafts.json`).",
+        ]
+    )
+
+
 def speed() -> str:
     index = read("speed-index.json")["rows"][0]
     cancellation = read("speed-cancellation.json")["rows"][0]
@@ -91,7 +134,7 @@ def speed() -> str:
 
 
 def render() -> str:
-    return f"{evaluation()}\n\n{choice()}\n\n{speed()}\n"
+    return f"{labels()}\n\n{evaluation()}\n\n{choice()}\n\n{engines()}\n\n{speed()}\n"
 
 
 if __name__ == "__main__":
