@@ -1,6 +1,8 @@
 """Arms on tasks: what helps scores higher, what is the same scores the same, and nothing is lost."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codefilter.benchmarks.predictions import References, read_predictions
+from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.errors import ConfigError, UsageError
 from codefilter.evaluation import (
@@ -35,11 +38,21 @@ from codefilter.evaluation.storage import (
     read_errors,
     read_results,
 )
+from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Cancellation, Continuation
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.metrics import score
 from codefilter.tasks import LineSpan, make_task
-from codefilter.types import CompletionTask, LogLikelihood, SourceFile, TaskLevel, content_hash
+from codefilter.types import (
+    CompletionRequest,
+    CompletionTask,
+    FilterDecision,
+    LogLikelihood,
+    SourceFile,
+    TaskLevel,
+    content_hash,
+)
+from tests.killed_evaluations import TRIALS
 
 SETTINGS = Settings(model="fake")
 MODEL = FakeLanguageModel()
@@ -166,6 +179,54 @@ def test_a_killed_run_goes_on_and_gives_the_same_figures(tmp_path: Path) -> None
     assert [without_times(r) for r in again.results] == [without_times(r) for r in whole]
     assert len(list(read_results(killed))) == 3
     assert list(read_chunks(killed)) == list(read_chunks(tmp_path / "whole"))
+
+
+def test_runs_that_were_killed_in_the_middle_of_a_line_end_like_one_that_was_not(tmp_path: Path) -> None:
+    script = [sys.executable, "-m", "tests.killed_evaluations", str(tmp_path), "5"]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == TRIALS
+    whole = sorted((without_times(r) for r in read_results(tmp_path / "whole")), key=str)
+    assert len(whole) == 16
+    for number in range(TRIALS):
+        trial = tmp_path / f"trial-{number}"
+        assert sorted((without_times(r) for r in read_results(trial)), key=str) == whole
+        assert set(read_chunks(trial)) == set(read_chunks(tmp_path / "whole"))
+        assert set(read_contexts(trial)) == set(read_contexts(tmp_path / "whole"))
+
+
+def impacts(decisions: Sequence[FilterDecision]) -> dict[str, float]:
+    """What the oracle says it measured, by path."""
+    return {d.candidate.chunk.path: float(d.reason.split()[1]) for d in decisions}
+
+
+def test_the_oracle_with_shuffled_truths_is_at_chance(tmp_path: Path) -> None:
+    count = 12
+    names = [content_hash(str(i)) for i in range(2 * count)]
+    calls, others = [
+        [f"calc_{name[:6]}({name[6:12]})" for name in part] for part in (names[:count], names[count:])
+    ]
+    for i, call in enumerate(calls):
+        (tmp_path / f"good{i}.py").write_text(f"x = 1\nresult_{i} = {call}\n")
+        (tmp_path / f"bad{i}.py").write_text(f"x = 1\nresult_{i} = {others[i]}\n")
+    requests = [CompletionRequest("app.py", f"x = 1\nresult_{i} = ", "\n", "python") for i in range(count)]
+    index = RepositoryIndex.open(tmp_path)
+
+    def wins(truths: Sequence[str]) -> float:
+        """How often the chunk with the request's own truth has a higher impact than its counterpart."""
+        settings = replace(SETTINGS, filter="oracle:0.1", retriever="bm25", num_candidates=2 * count)
+        known = dict(zip(requests, truths, strict=True))
+        completer = Completer(index, MODEL, settings, truth_of=known.__getitem__)
+        scores = []
+        for i, request in enumerate(requests):
+            found = impacts(completer.prepare(request).decisions)
+            good, bad = found[f"good{i}.py"], found[f"bad{i}.py"]
+            scores.append(1.0 if good > bad else 0.5 if good == bad else 0.0)
+        return sum(scores) / count
+
+    assert wins(calls) == 1.0
+    shuffled = [wins(calls[shift:] + calls[:shift]) for shift in (1, 4, 7)]
+    assert 0.25 < sum(shuffled) / 3 < 0.75
 
 
 def test_what_an_earlier_attempt_computed_is_not_computed_again(tmp_path: Path) -> None:

@@ -189,16 +189,7 @@ def evaluate_command(
 
 def _print(summaries: Sequence[ArmSummary], title: str) -> None:
     table = Table(title=title)
-    for heading in (
-        "arm",
-        "EM",
-        "ES",
-        "nats/token",
-        "worse than first",
-        "cross-file tokens",
-        "first token s",
-        "write s",
-    ):
+    for heading in ("arm", "EM", "ES", "nats / token", "worse", "cross-file", "first token s", "write s"):
         table.add_column(heading, justify="left" if heading == "arm" else "right", overflow="fold")
     for row in summaries:
         table.add_row(
