@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codefilter.lm.lookup import NGRAM_LENGTHS, NgramIndex
+from codefilter.lm.lookup import FIRST_DRAFT_TOKENS, NGRAM_LENGTHS, NgramIndex, next_draft_tokens
 
 
 def naive_draft(ids: list[int], limit: int) -> list[int]:
@@ -24,3 +24,15 @@ def test_the_index_equals_a_search_from_the_end(prompt: list[int], written: list
 def test_what_is_new_gives_no_draft() -> None:
     assert NgramIndex([1, 2, 3, 4, 5]).draft(8) == []
     assert NgramIndex([]).draft(8) == []
+
+
+def test_a_draft_has_to_earn_its_length() -> None:
+    limit = FIRST_DRAFT_TOKENS
+    for expected in (4, 8, 8):
+        limit = next_draft_tokens(limit, drafted=limit, confirmed=limit)
+        assert limit == expected
+    assert next_draft_tokens(8, drafted=8, confirmed=3) == 3
+    assert next_draft_tokens(3, drafted=3, confirmed=0) == 1
+    assert next_draft_tokens(1, drafted=1, confirmed=1) == 2
+    assert next_draft_tokens(4, drafted=0, confirmed=0) == 4  # nothing was tried
+    assert next_draft_tokens(4, drafted=2, confirmed=2) == 8  # all that the prompt had

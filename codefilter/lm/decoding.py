@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from codefilter.errors import ModelError
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions
-from codefilter.lm.lookup import DRAFT_TOKENS, NgramIndex
+from codefilter.lm.lookup import FIRST_DRAFT_TOKENS, NgramIndex, next_draft_tokens
 from codefilter.lm.writing import Output, spelling_ids
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import FinishReason
@@ -147,14 +147,16 @@ class _Candidate:
         Returns:
             How often the model was asked.
         """
-        num_passes = 0
         draft: list[int] = []
         written = self._output.token_ids
+        num_passes, num_before, limit = 0, 0, FIRST_DRAFT_TOKENS
         while not self._accept(logits, draft):
+            limit = next_draft_tokens(limit, len(draft), len(written) - num_before - 1)
             # what the model did not confirm of the draft is forgotten
             self._session.crop(self._prompt_length + len(written) - 1)
             left = self._options.max_new_tokens - len(written)
-            draft = self._ngrams.draft(min(DRAFT_TOKENS, left - 1)) if self._ngrams is not None else []
+            draft = self._ngrams.draft(min(limit, left - 1)) if self._ngrams is not None else []
+            num_before = len(written)
             last_and_draft = [written[-1], *draft]
             logits = self._session.forward(last_and_draft, self._cancellation, rows=len(last_and_draft))
             num_passes += 1
