@@ -188,7 +188,7 @@ class TorchLanguageModel:
         output = self._model(
             input_ids=torch.tensor([list(token_ids)], device=self._device),
             position_ids=positions.unsqueeze(0).to(self._device),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
             logits_to_keep=keep_logits.to(self._device),
             segments=segments,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from codefilter.lm.base import Continuation, GenerationOptions, LanguageModel
 from codefilter.lm.torch_lm import choose_device, choose_dtype
@@ -132,13 +132,12 @@ def _plain(
     """Log-likelihoods of what follows the prompt; seconds to read it and to write after it."""
     started = time.perf_counter()
     prompt = torch.tensor([ids[:prompt_tokens]], device=device)
-    output = model(prompt, use_cache=True, logits_to_keep=torch.tensor([prompt_tokens - 1], device=device))
+    cache, last_row = DynamicCache(), torch.tensor([prompt_tokens - 1], device=device)
+    logits = model(prompt, cache=cache, use_cache=True, logits_to_keep=last_row).logits
     read_seconds = time.perf_counter() - started
-    cache, logits = output.past_key_values, output.logits
     started = time.perf_counter()
     for _ in range(NEW_TOKENS):
-        output = model(logits[:, -1:].argmax(-1), past_key_values=cache, use_cache=True)
-        logits = output.logits
+        logits = model(logits[:, -1:].argmax(-1), cache=cache, use_cache=True).logits
     write_seconds = time.perf_counter() - started
     whole = torch.tensor([ids[: prompt_tokens + TARGET_TOKENS]], device=device)
     rows = torch.arange(prompt_tokens - 1, prompt_tokens + TARGET_TOKENS - 1, device=device)
