@@ -364,7 +364,8 @@ async def test_the_model_unloads_when_idle_and_comes_back(sample_repository: Pat
         editor.open(uri, ONE_LINE)
         assert await editor.inline_text(uri, *AT_END) == "idth(box)"
         await editor.until(lambda: any("unloaded" in log for log in editor.logs))
-        await editor.until(lambda: server.answering._models._loaded == {})  # a warm start may have come between
+        # a warm start may have come between
+        await editor.until(lambda: server.answering._models._loaded == {})
         editor.edit(uri, (0, 0), (0, 0), "# a key\n")
         assert await editor.inline_text(uri, 2, 17) == "idth(box)"
 
