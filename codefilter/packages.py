@@ -7,6 +7,7 @@ of the user's configuration hold here too.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.metadata
 import os
@@ -244,11 +245,10 @@ def _run_watched(command: list[str], folder: Path, on_bytes: OnBytes) -> tuple[i
 
 def _largest_file_bytes(folder: Path) -> int:
     sizes = [0]
-    for path in folder.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size)
-        except OSError:  # pip moved it meanwhile
-            continue
+    for parent, _, names in os.walk(folder):  # it passes over folders that pip deletes meanwhile
+        for name in names:
+            with contextlib.suppress(OSError):  # pip moved it meanwhile
+                sizes.append((Path(parent) / name).stat().st_size)
     return max(sizes)
 
 

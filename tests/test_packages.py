@@ -1,5 +1,6 @@
 import hashlib
 import importlib.metadata
+import os
 import stat
 import sys
 import zipfile
@@ -132,6 +133,25 @@ def test_a_fetched_wheel_is_used_again_and_a_damaged_one_is_not(
     assert packages.fetch_wheel(wheel.name, sha256, tmp_path) == wheel
     assert len(fetches) == 1
     assert paths.sha256_of_file(wheel) == sha256
+
+
+def test_progress_bears_that_pip_deletes_folders_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pip-download-1").mkdir()
+    (tmp_path / "part").write_bytes(bytes(1000))
+    scandir = os.scandir
+
+    def gone(path: str | Path) -> object:
+        if Path(path).name == "pip-download-1":
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    seen: list[int] = []
+    command = [sys.executable, "-c", "import time; time.sleep(0.5)"]
+    assert packages._run_watched(command, tmp_path, seen.append) == (0, "")
+    assert set(seen) == {1000}
 
 
 def test_progress_follows_what_pip_writes(tmp_path: Path) -> None:
