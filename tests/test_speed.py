@@ -1,13 +1,24 @@
 """Timings count what they claim to count. How fast something is, no test says."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from codefilter.completion import Completer
+from codefilter.config import Settings
 from codefilter.lm.base import GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.speed.drafts import measure_drafts
-from codefilter.types import Prompt
+from codefilter.speed.drawing import draw_indexing, draw_requests
+from codefilter.speed.indexing import measure_indexing
+from codefilter.speed.requests import measure_cold
+from codefilter.speed.servers import LlamaServerBaseline
+from codefilter.speed.typing import measure_typing, pauses
+from codefilter.types import CompletionRequest, CompletionTask, Prompt, Provenance, TaskLevel
+from tests.remote_servers import ScriptedServer
 
 
 def prompt(text: str) -> Prompt:
@@ -48,3 +59,95 @@ def test_engines_agree_with_plain_transformers(tmp_path: Path, monkeypatch: pyte
     assert rows[0].prompt_ratio == rows[0].new_ratio == 1.0
     assert rows[1].mean_difference_nats < 0.05
     assert rows[2].mean_difference_nats < 0.2
+
+
+# --- requests from nothing, and while somebody types
+
+
+class CountingServer(ScriptedServer):
+    """Answers like a llama-server, at once."""
+
+    def answer(self, method: str, path: str, body: Any) -> object | None:
+        return {"build_info": "b1"} if path == "/props" else {"content": "x"}
+
+
+@pytest.fixture
+def server() -> Iterator[CountingServer]:
+    scripted = CountingServer()
+    yield scripted
+    scripted.close()
+
+
+def task(prefix: str, target: str, suffix: str) -> CompletionTask:
+    request = CompletionRequest("app.py", prefix, suffix, "python")
+    return CompletionTask(
+        f"task {len(prefix)}",
+        "app",
+        request,
+        target,
+        TaskLevel.LINE,
+        Provenance("app", "1", "app.py", 3, 4, ""),
+    )
+
+
+def completers(model: FakeLanguageModel) -> Callable[[str], Completer]:
+    return lambda name: Completer(None, model, replace(Settings(), filter=name))
+
+
+def test_cold_requests_read_everything_and_the_server_gets_the_same(server: CountingServer) -> None:
+    model = FakeLanguageModel()
+    place = (task("total = left + right\ntotal = le", "ft + right", "\n"), completers(model))
+    long_place = (task("value = other\n" * 80, "value = other", "\n"), completers(model))
+    rows = measure_cold(
+        model, [place, long_place], ["all", "none"], LlamaServerBaseline(f"remote:{server.url}")
+    )
+    assert [(row.kind, row.filter, row.requests) for row in rows] == [
+        ("cold", "all", 2),
+        ("cold", "none", 2),
+        ("cold, 1,000 in, 15 out", "-", 1),
+    ]
+    assert all(row.reused_tokens == 0 and row.baseline_ratio is not None for row in rows)
+    assert (rows[0].first_filter_ratio, rows[2].prompt_tokens, rows[2].new_tokens) == (1.0, 1000, 15)
+    bodies = [body for _, body, _ in server.requests if body][1:]  # the first is not measured
+    assert len(bodies) == 5
+    assert bodies[-1]["n_predict"] == 15
+    assert bodies[-1]["prompt"] == model.tokenizer.encode("value = other\n" * 80)[-1000:]
+    assert not any(body["cache_prompt"] for body in bodies)
+
+
+def test_who_types_pauses_behind_words_within_long_ones_and_on_new_lines() -> None:
+    text = "if number:\n    go(x)"
+    assert [text[:offset] for offset in pauses(text)] == [
+        "",
+        "if",
+        "if num",
+        "if number",
+        "if number:\n    ",
+        "if number:\n    go",
+        "if number:\n    go(x",
+    ]
+
+
+def test_typing_counts_what_the_model_answers_while_its_prompt_is_kept(server: CountingServer) -> None:
+    model = FakeLanguageModel()
+    known = "def area(shape):\n    total = shape.width * shape.height\n    return total\n\n\n"
+    place = (task(known + "def other(shape):\n", "    total = shape.width + 1", "\n"), completers(model))
+    (row,) = measure_typing(model, [place], ["none"], LlamaServerBaseline(f"remote:{server.url}"))
+    # the model copies the line up to its "*": pauses until there are answered by its first suggestion
+    assert (row.kind, row.filter) == ("typing", "none")
+    assert row.requests + row.hits + 1 == len(pauses(place[0].target))
+    assert row.hits > 0
+    assert row.reused_tokens > 0.8 * row.prompt_tokens
+    bodies = [body for _, body, _ in server.requests if body][1:]
+    assert len(bodies) == row.requests + 1
+    assert all(body["cache_prompt"] for body in bodies)
+
+
+def test_pictures_of_requests_and_indexes(server: CountingServer, sample_repository: Path) -> None:
+    model = FakeLanguageModel()
+    place = (task("total = left + right\ntotal = le", "ft + right", "\n"), completers(model))
+    rows = measure_cold(model, [place], ["all"], LlamaServerBaseline(f"remote:{server.url}"))
+    assert "llama-server" in draw_requests(rows)
+    drawn = draw_indexing(measure_indexing(sample_repository, num_places=2, num_baseline_queries=1))
+    assert drawn.startswith("<svg")
+    assert "query, hybrid" in drawn

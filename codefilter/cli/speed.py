@@ -6,12 +6,12 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,10 +22,18 @@ from codefilter.errors import UsageError
 from codefilter.models import DEFAULT_MODEL, resolve
 from codefilter.paths import write_atomically
 
+if TYPE_CHECKING:
+    from codefilter.speed.requests import RequestTiming
+
 app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True, rich_markup_mode=None)
 
 Out = Annotated[Path | None, typer.Option("--out", help="Write the record to this file, too.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Draw it into this SVG file.")]
+Filters = Annotated[str, typer.Option("--filters", help="By commas; the first is what others compare with.")]
+Server = Annotated[
+    str | None, typer.Option("--server", help="A llama-server with the same weights: remote:URL.")
+]
 
 
 @app.command("likelihood")
@@ -129,6 +137,92 @@ def cancellation_command(
     _report("cancellation", [asdict(row)], out, as_json, **details, engine=loaded.description)
 
 
+@app.command("requests")
+def requests_command(
+    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
+    engine: Annotated[str, typer.Option("--engine", help="What runs the model.")] = "auto",
+    filters: Filters = "all,none,top-k:3",
+    server: Server = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Line and API tasks of Fresh.")] = 12,
+    out: Out = None,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Complete places of Fresh from nothing, with every filter; the same of a llama-server."""
+    from codefilter.speed.requests import measure_cold
+
+    _measure_requests("requests", measure_cold, ("line", "api"), model, engine, filters, server, limit,
+                      out, plot, as_json)  # fmt: skip
+
+
+@app.command("typing")
+def typing_command(
+    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
+    engine: Annotated[str, typer.Option("--engine", help="What runs the model.")] = "auto",
+    filters: Filters = "all,top-k:3",
+    server: Server = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Functions of Fresh to type.")] = 5,
+    out: Out = None,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Type functions of Fresh, with a request at every pause; the same of a llama-server."""
+    from codefilter.speed.typing import measure_typing
+
+    _measure_requests("typing", measure_typing, ("function",), model, engine, filters, server, limit,
+                      out, plot, as_json)  # fmt: skip
+
+
+def _measure_requests(
+    what: str,
+    measure: Callable[..., Sequence[RequestTiming]],
+    levels: Sequence[str],
+    model: str,
+    engine: str,
+    filters: str,
+    server: str | None,
+    limit: int,
+    out: Path | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Load the model, contact the server, draw the tasks, measure and report."""
+    from codefilter.completion import Completer
+    from codefilter.config import load_settings
+    from codefilter.evaluation import limit_tasks
+    from codefilter.evaluation.drawing import draw_benchmark
+    from codefilter.index import RepositoryIndex
+    from codefilter.lm.loading import load_model
+    from codefilter.speed.drawing import draw_requests
+    from codefilter.speed.servers import LlamaServerBaseline
+    from codefilter.types import TaskLevel
+
+    names = filters.split(",")
+    settings = {
+        name: load_settings(None, overrides={"model": model, "engine": engine, "filter": name})
+        for name in names
+    }
+    baseline = LlamaServerBaseline(server) if server is not None else None
+    loaded = load_model(model, engine=engine)
+    places = []
+    drawn = draw_benchmark("fresh", None, [TaskLevel(level) for level in levels])
+    for group in limit_tasks(drawn.groups, limit, 0):
+        index = RepositoryIndex.open(group.root) if group.root is not None else None
+        completers = {name: Completer(index, loaded, settings[name]) for name in names}
+        places += [(task, completers.__getitem__) for task in group.tasks]
+    if not places:
+        raise UsageError(f"{what} has no tasks: {' '.join(drawn.missing)}",
+                         hint="Run `codefilter benchmark prepare fresh`.")  # fmt: skip
+    progress = Console(stderr=True).print
+    timings = measure(loaded, places, names, baseline, progress)
+    if plot is not None:
+        write_atomically(plot, draw_requests(timings))
+    details = {"model": loaded.identity.name, "sha256": loaded.identity.sha256}
+    server_details = {"server": baseline.description} if baseline is not None else {}
+    rows = [asdict(timing) for timing in timings]
+    _report(what, rows, out, as_json, **details, engine=loaded.description, **server_details)
+
+
 @app.command("index")
 def index_command(
     folder: Annotated[
@@ -138,10 +232,12 @@ def index_command(
         str, typer.Option("--lines", help="Sizes, by commas: the folder is repeated to so many; 0: as it is.")
     ] = "0",
     out: Out = None,
+    plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
     """Build, open, change and query an index; BM25 against rank-bm25."""
     from codefilter.packages import fetch_package, load_corpora
+    from codefilter.speed.drawing import draw_indexing
     from codefilter.speed.indexing import measure_indexing
 
     if not all(size.isdecimal() for size in lines.split(",")):
@@ -153,8 +249,10 @@ def index_command(
             for pin in load_corpora():
                 if pin.role == "train":
                     shutil.copytree(fetch_package(pin), folder / pin.name)
-        rows = [asdict(timing) for timing in measure_indexing(folder, sizes)]
-    _report("index", rows, out, as_json)
+        timings = measure_indexing(folder, sizes)
+    if plot is not None:
+        write_atomically(plot, draw_indexing(timings))
+    _report("index", [asdict(timing) for timing in timings], out, as_json)
 
 
 def _report(
@@ -181,8 +279,11 @@ def _report(
     flat = [dict(_flatten(row)) for row in rows]
     for _ in flat:
         table.add_column(justify="right")
-    for name in flat[0]:
-        table.add_row(name, *(f"{v:.3g}" if isinstance(v := row[name], float) else str(v) for row in flat))
+    for name in dict.fromkeys(name for row in flat for name in row):
+        values = [row.get(name) for row in flat]
+        table.add_row(
+            name, *("" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in values)
+        )
     Console().print(table)
 
 
@@ -191,5 +292,5 @@ def _flatten(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
     for name, value in row.items():
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{name}.")
-        else:
+        elif not isinstance(value, list | tuple):
             yield prefix + name, value

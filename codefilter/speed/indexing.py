@@ -12,7 +12,6 @@ import multiprocessing
 import random
 import re
 import resource
-import statistics
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ from codefilter.retrieval.base import RetrievalQuery
 from codefilter.retrieval.query import query_text
 from codefilter.retrieval.table import get_retriever
 from codefilter.source import scan
+from codefilter.speed.spread import Spread
 from codefilter.types import CompletionRequest
 
 MEASURED_RETRIEVERS = ("bm25", "jaccard", "definitions", "hybrid")
@@ -40,23 +40,6 @@ _IN_FILE_LINES = 60  # before the hole; what the prompt would show
 _NUM_CANDIDATES = 10
 
 _LONG_NAME = re.compile(rb"\b[A-Za-z_]\w{3,}\b")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Seconds of repeated work."""
-
-    median_seconds: float
-    p95_seconds: float
-    max_seconds: float
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Spread:
-        """Sum up measurements; of few, the 95th percentile is the largest."""
-        ordered = sorted(seconds)
-        return cls(
-            statistics.median(ordered), ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)], ordered[-1]
-        )
 
 
 @dataclass(frozen=True)
