@@ -26,6 +26,7 @@ from codefilter.cli.complete import complete_command
 from codefilter.cli.doctor import doctor_command
 from codefilter.cli.evaluate import evaluate_command
 from codefilter.cli.index import index_command
+from codefilter.cli.playground import playground_command
 from codefilter.cli.report import report_command
 from codefilter.cli.score import score_command
 from codefilter.errors import CodeFilterError
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command("complete")(complete_command)
 app.command("index")(index_command)
+app.command("playground")(playground_command)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor_command)
 app.command("evaluate")(evaluate_command)

@@ -12,13 +12,19 @@ from dataclasses import dataclass, field
 
 from codefilter.config import Settings
 from codefilter.errors import CodeFilterError
-from codefilter.lm.base import LanguageModel
+from codefilter.lm.base import GenerationOptions, LanguageModel
 from codefilter.lm.loading import load_model
 from codefilter_lsp.budget import ReadingCost
 
 MODEL_RETRY_SECONDS = 10.0
 
 Key = tuple[str, ...]
+
+
+def warm_up(model: LanguageModel) -> None:
+    """Let a model write one token: what it and its tokenizer prepare on the first call is done then."""
+    ids, healed = model.tokenizer.heal("warm_up")
+    model.generate(model.tokenizer.encode("# ") + ids, GenerationOptions(1, required_text=healed))
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Models:
                 model = load_model(
                     settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
                 )
+                warm_up(model)
             except CodeFilterError as error:
                 self._failed[key] = (time.monotonic(), error)
                 raise
