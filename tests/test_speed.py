@@ -61,6 +61,29 @@ def test_engines_agree_with_plain_transformers(tmp_path: Path, monkeypatch: pyte
     assert rows[2].mean_difference_nats < 0.2
 
 
+def test_shared_likelihoods_are_those_of_plain_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codefilter.lm.loading import load_model
+    from codefilter.speed.likelihood import measure_likelihoods
+    from tests.tiny_models import save_tiny_model
+
+    monkeypatch.setenv("CODEFILTER_CACHE", str(tmp_path / "cache"))
+    folder = save_tiny_model(tmp_path / "tiny")
+    monkeypatch.setattr("codefilter.speed.likelihood._SMALLEST_ID", 0)
+    rows = measure_likelihoods(
+        folder,
+        lambda engine: load_model(str(folder), engine=engine, device="cpu"),
+        ["torch", "openvino"],
+        context_lengths=(40,),
+        repeats=1,
+    )
+    assert [row.engine.split(",")[0].split(" ")[0] for row in rows] == ["torch", "openvino"]
+    assert rows[0].naive_seconds == rows[1].naive_seconds
+    assert rows[0].mean_difference_nats < 0.05
+    assert rows[1].mean_difference_nats < 0.2
+
+
 # --- requests from nothing, and while somebody types
 
 

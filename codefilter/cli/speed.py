@@ -39,17 +39,19 @@ Server = Annotated[
 @app.command("likelihood")
 def likelihood_command(
     model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
+    engines: Annotated[str, typer.Option("--engines", help="Which, by commas.")] = "torch,openvino",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="The median of so many.")] = 3,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Score ten chunks behind one context: shared, against one plain pass for each."""
-    from codefilter.lm.base import ModelIdentity
+    from codefilter.lm.loading import load_model
     from codefilter.speed.likelihood import measure_likelihoods
 
     found = resolve(model)
-    identity = ModelIdentity(found.name, found.sha256, found.family)
-    timings = measure_likelihoods(found.folder, identity, repeats=repeats)
+    timings = measure_likelihoods(
+        found.folder, lambda engine: load_model(model, engine=engine), engines.split(","), repeats=repeats
+    )
     _report("likelihood", [asdict(t) for t in timings], out, as_json, model=found.name, sha256=found.sha256)
 
 
