@@ -16,6 +16,7 @@ HEAVY = ("torch", "transformers", "gguf", "huggingface_hub", "safetensors")
         "import codefilter",
         "from codefilter.cli import main; main(['--help'])",
         "from codefilter.cli import main; main(['complete', '--help'])",
+        "from codefilter.cli import main; main(['explain', '--help'])",
         "from codefilter.cli import main; main(['index', '--help'])",
         "from codefilter.cli import main; main(['models', 'list'])",
         "from codefilter.cli import main; main(['complete', 'absent.py', '--line', '1'])",

@@ -25,6 +25,7 @@ from codefilter.cli.compare import compare_command
 from codefilter.cli.complete import complete_command
 from codefilter.cli.doctor import doctor_command
 from codefilter.cli.evaluate import evaluate_command
+from codefilter.cli.explain import explain_command
 from codefilter.cli.index import index_command
 from codefilter.cli.playground import playground_command
 from codefilter.cli.report import report_command
@@ -39,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("complete")(complete_command)
+app.command("explain")(explain_command)
 app.command("index")(index_command)
 app.command("playground")(playground_command)
 app.add_typer(models.app, name="models")

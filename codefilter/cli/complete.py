@@ -16,9 +16,9 @@ from rich.text import Text
 
 from codefilter.config import Settings, load_settings
 from codefilter.request import Hole, PlacedRequest, find_repository, parse_place, read_request
-from codefilter.types import Completion
+from codefilter.types import Completion, FilterDecision, Prompt
 
-_FILE_WIDTH = 120  # of lines that go to a file or a pipe
+FILE_WIDTH = 120  # of lines that go to a file or a pipe
 
 
 def complete_command(
@@ -44,7 +44,10 @@ def complete_command(
     engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
     filter_name: Annotated[
-        str | None, typer.Option("--filter", help="none, all, top-k:N, threshold:X.")
+        str | None, typer.Option("--filter", help="none, all, top-k:N, threshold:X, classifier.")
+    ] = None,
+    filter_weights: Annotated[
+        str | None, typer.Option("--filter-weights", metavar="DIR", help="Of the filter classifier.")
     ] = None,
     layout: Annotated[
         str | None, typer.Option("--layout", help="Where the chunks stand in the prompt.")
@@ -72,6 +75,7 @@ def complete_command(
         "engine": engine,
         "device": device,
         "filter": filter_name,
+        "filter_weights": filter_weights,
         "layout": layout,
         "retriever": retriever,
         "max_new_tokens": max_new_tokens,
@@ -125,25 +129,28 @@ def to_json(
         "cross_file_tokens": prompt.num_cross_file_tokens,
         # a server may not tell how likely its tokens were
         "mean_log_likelihood_nats": likelihood.mean_nats if likelihood.num_tokens else None,
-        "chunks": [
-            {
-                "path": decision.candidate.chunk.path,
-                "start_line": decision.candidate.chunk.start_line + 1,
-                "end_line": decision.candidate.chunk.end_line,
-                "symbol": decision.candidate.chunk.symbol,
-                "retriever": decision.candidate.retriever,
-                "rank": decision.candidate.rank + 1,
-                "score": decision.candidate.score,
-                "keep": decision.keep,
-                "in_prompt": decision.candidate.chunk.chunk_id in prompt.chunk_ids,
-                "polarity": decision.polarity.value,
-                "confidence": decision.confidence,
-                "reason": decision.reason,
-            }
-            for decision in completion.decisions
-        ],
+        "chunks": [chunk_to_json(decision, prompt) for decision in completion.decisions],
         "seconds": {**setup_seconds, **completion.stage_seconds},
         "notices": list(completion.notices),
+    }
+
+
+def chunk_to_json(decision: FilterDecision, prompt: Prompt) -> dict[str, Any]:
+    """A candidate and what was decided about it."""
+    candidate = decision.candidate
+    return {
+        "path": candidate.chunk.path,
+        "start_line": candidate.chunk.start_line + 1,
+        "end_line": candidate.chunk.end_line,
+        "symbol": candidate.chunk.symbol,
+        "retriever": candidate.retriever,
+        "rank": candidate.rank + 1,
+        "score": candidate.score,
+        "keep": decision.keep,
+        "in_prompt": candidate.chunk.chunk_id in prompt.chunk_ids,
+        "polarity": decision.polarity.value,
+        "confidence": decision.confidence,
+        "reason": decision.reason,
     }
 
 
@@ -154,7 +161,7 @@ def _print(
     model_name: str,
     show_context: bool,
 ) -> None:
-    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     request = placed.request
     lexer = request.language if request.language != "text" else "text"
     typed = request.prefix[request.prefix.rfind("\n") + 1 :]

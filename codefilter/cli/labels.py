@@ -17,8 +17,11 @@ from codefilter.errors import DatasetError, UsageError
 from codefilter.paths import write_atomically
 
 if TYPE_CHECKING:
+    from codefilter.config import Settings
+    from codefilter.dataset.description import Recipe
     from codefilter.dataset.materialize import TextExample
     from codefilter.dataset.records import ExampleRecord
+    from codefilter.lm.base import LanguageModel
 
 _Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the dataset.")]
 _Repos = Annotated[
@@ -27,6 +30,9 @@ _Repos = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Html = Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")]
+_Model = Annotated[
+    str | None, typer.Option("--model", help="The model of the labels, where its name does not find it.")
+]
 
 
 def stats_command(folder: _Folder, html: _Html = None, as_json: _Json = False) -> None:
@@ -62,6 +68,7 @@ def show_command(
     example: Annotated[str, typer.Argument(metavar="ID", help="A part of its name, or its number from 1.")],
     repos: _Repos = None,
     top: Annotated[int, typer.Option("--top", min=0, help="How many chunks with their text.")] = 3,
+    model: _Model = None,
     html: _Html = None,
     as_json: _Json = False,
 ) -> None:
@@ -75,15 +82,14 @@ def show_command(
     from codefilter.lm.loading import load_tokenizer
 
     recipe = require_description(folder).recipe
-    record = _find(list(read_examples(folder)), example)
+    record = find_example(list(read_examples(folder)), example)
     if as_json:
         print(json.dumps(asdict(record), ensure_ascii=False, indent=1))
         return
     needed = {record.repository, *(control.repository for control in record.controls)}
     roots = find_roots(require_description(folder), repos or [], needed)
-    shown = show_example(
-        Materializer(roots, recipe.chunker).materialize(record), load_tokenizer(recipe.model.name)
-    )
+    tokenizer = load_tokenizer(_model_name(folder, recipe, model))
+    shown = show_example(Materializer(roots, recipe.chunker).materialize(record), tokenizer)
     if html is not None:
         write_atomically(html, example_page(shown))
         return
@@ -201,6 +207,7 @@ def coalitions_command(
     repos: _Repos = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Tasks that are to have such labels.")] = 30,
     record: Annotated[Path | None, typer.Option("--record", help="Write the figures to this file.")] = None,
+    model: _Model = None,
     engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
 ) -> None:
@@ -216,22 +223,16 @@ def coalitions_command(
     from codefilter.dataset.materialize import Materializer
     from codefilter.dataset.sources import find_roots
     from codefilter.dataset.storage import read_examples
-    from codefilter.lm.loading import load_model
 
     recipe = require_description(folder).recipe
-    overrides = {"model": recipe.model.name, "engine": engine, "device": device}
-    settings = settings_of(recipe, load_settings(None, overrides=overrides))
+    settings = settings_of(recipe, load_settings(None, overrides={"engine": engine, "device": device}))
     helped = [r for r in read_examples(folder) if any(c.polarity == "positive" for c in r.chunks)]
     roots = find_roots(require_description(folder), repos or [])
     materializer = Materializer(roots, recipe.chunker)
-    model = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
-    if model.identity.sha256 != recipe.model.sha256:
-        raise UsageError(
-            f"{folder} was labelled with other weights of {recipe.model.name}", hint="Pull those again."
-        )
+    loaded = load_model_of(folder, recipe, settings, model)
     spread = helped[:: max(1, len(helped) // limit)][:limit]  # over all repositories
     examples = tqdm([materializer.materialize(one) for one in spread], desc="coalitions", unit="task")
-    for _ in label_coalitions(examples, roots, model, settings, folder):
+    for _ in label_coalitions(examples, roots, loaded, settings, folder):
         pass
     text = json.dumps(asdict(coalition_figures(read_coalitions(folder))), indent=1)
     if record is not None:
@@ -253,7 +254,39 @@ def _materialized(folder: Path, repos: list[str], *, with_excluded: bool = False
     return map(materializer.materialize, records)
 
 
-def _find(records: list[ExampleRecord], wanted: str) -> ExampleRecord:
+def load_model_of(folder: Path, recipe: Recipe, settings: Settings, name: str | None) -> LanguageModel:
+    """The model that a dataset was labelled with, by its own name or another one.
+
+    Raises:
+        UsageError: it cannot be found by that name, or it has other weights.
+    """
+    from codefilter.lm.loading import load_model
+
+    found = load_model(
+        _model_name(folder, recipe, name),
+        engine=settings.engine,
+        device=settings.device,
+        dtype=settings.dtype,
+    )
+    if found.identity.sha256 != recipe.model.sha256:
+        raise UsageError(
+            f"{folder} was labelled with other weights of {recipe.model.name}", hint="Pull those again."
+        )
+    return found
+
+
+def _model_name(folder: Path, recipe: Recipe, name: str | None) -> str:
+    """What finds the model of the labels: a server's address is not written down in them."""
+    if not name and recipe.model.is_unverified:
+        raise UsageError(
+            f"{folder} was labelled by a server, {recipe.model.name}",
+            hint="Say where it is: --model remote:URL, the same address as then.",
+        )
+    return name or recipe.model.name
+
+
+def find_example(records: list[ExampleRecord], wanted: str) -> ExampleRecord:
+    """The example of that number, from 1, or with that part in its name; `UsageError` unless there is one."""
     if wanted.isdecimal() and 1 <= int(wanted) <= len(records):
         return records[int(wanted) - 1]
     found = [record for record in records if wanted in record.example_id]

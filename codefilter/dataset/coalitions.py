@@ -36,6 +36,7 @@ def settings_of(recipe: Recipe, settings: Settings) -> Settings:
         retriever=recipe.retriever,
         chunker=recipe.chunker,
         chunk_order=recipe.chunk_order,
+        num_candidates=recipe.num_candidates,
         prefix_tokens=recipe.prefix_tokens,
         suffix_tokens=recipe.suffix_tokens,
         cross_file_tokens=recipe.cross_file_tokens,

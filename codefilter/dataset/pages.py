@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
+from codefilter.coloring import html_tokens, page
 from codefilter.dataset.figures import LabelFigures
 from codefilter.dataset.show import ShownChunk, ShownExample
 from codefilter.dataset.stats import DatasetStats, percent, sentences
@@ -46,28 +47,6 @@ def stats_page(title: str, stats: DatasetStats, charts: dict[str, str]) -> str:
     return page(title, f"<ul>{words}</ul>{pictures}{''.join(tables)}")
 
 
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
-  padding: 0 1rem; color: #222; background: #fff; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-td, th { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #eee; }
-th:first-child { text-align: left; font-weight: normal; }
-svg { max-width: 100%; height: auto; }
-pre { background: #f7f7f7; padding: .6rem; overflow-x: auto; line-height: 1.6; }
-details { border-bottom: 1px solid #eee; padding: .3rem 0; }
-summary { cursor: pointer; }
-"""
-
-
-def page(title: str, body: str) -> str:
-    """An HTML document around a body."""
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>{body}</body></html>\n"
-    )
-
-
 def example_page(shown: ShownExample) -> str:
     """One task: its target under every prompt, tokens coloured by what the chunk changed."""
     record = shown.record
@@ -77,10 +56,10 @@ def example_page(shown: ShownExample) -> str:
         "without it, red ones less likely; the strongest colour is 2 nats.</p>",
         f"<h2>Before the hole</h2><pre>{escape(shown.before)}</pre>",
         f"<h2>The truth, without chunks: {record.baseline_nats:.2f} nats</h2>",
-        f"<pre>{_tokens(shown.tokens, record.baseline.target_nats, scale=-8.0)}</pre>",
+        f"<pre>{html_tokens(shown.tokens, record.baseline.target_nats, scale=-8.0)}</pre>",
         f"<h2>The model's own draft</h2><pre>{escape(shown.draft)}</pre>",
         f"<h2>All chunks together: {record.everything_impact:+.3f} nats per token</h2>",
-        f"<pre>{_tokens(shown.tokens, shown.everything_gains)}</pre>",
+        f"<pre>{html_tokens(shown.tokens, shown.everything_gains)}</pre>",
         "<h2>Retrieved chunks, best first</h2>",
         *(_chunk(chunk, shown.tokens, is_open=number == 0) for number, chunk in enumerate(shown.chunks)),
         f"<h2>Unrelated chunks (mean {record.control_mean:+.3f}, spread {record.control_spread:.3f})</h2>",
@@ -97,18 +76,5 @@ def _chunk(shown: ShownChunk, tokens: Sequence[str], *, is_open: bool) -> str:
     )
     return (
         f"<details{' open' if is_open else ''}><summary>{escape(title)}</summary>"
-        f"<pre>{_tokens(tokens, shown.gains)}</pre><pre>{escape(shown.text)}</pre></details>"
+        f"<pre>{html_tokens(tokens, shown.gains)}</pre><pre>{escape(shown.text)}</pre></details>"
     )
-
-
-def _tokens(tokens: Sequence[str], values: Sequence[float], scale: float = 2.0) -> str:
-    """Tokens on a ground whose colour says the value: green up to `scale`, red below zero."""
-    spans = []
-    for token, value in zip(tokens, values, strict=True):
-        strength = max(-1.0, min(1.0, value / abs(scale)))
-        color = "0,140,60" if strength > 0 else "200,40,40"
-        spans.append(
-            f'<span style="background:rgba({color},{abs(strength) * 0.6:.2f})" title="{value:+.3f} nats">'
-            f"{escape(token)}</span>"
-        )
-    return "".join(spans)

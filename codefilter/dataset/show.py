@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.rule import Rule
 from rich.text import Text
 
+from codefilter.coloring import terminal_tokens
 from codefilter.dataset.materialize import TextExample
 from codefilter.dataset.records import ChunkRecord, ExampleRecord
 from codefilter.errors import DatasetError
@@ -20,7 +21,6 @@ from codefilter.tokenizer import Tokenizer
 from codefilter.types import Chunk
 
 CONTEXT_LINES = 12
-_STRONG_NATS = 0.5  # a gain from which on a token is coloured in the terminal
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,12 @@ def terminal_view(shown: ShownExample, top: int) -> Group:
         Rule("the model's own draft"),
         Text(shown.draft),
         Rule(f"all together: {record.everything_impact:+.3f} nats per token"),
-        _colored(shown.tokens, shown.everything_gains),
+        terminal_tokens(shown.tokens, shown.everything_gains),
     ]
     for chunk in shown.chunks[:top]:
         lines += [
             Rule(_title(chunk.record)),
-            _colored(shown.tokens, chunk.gains),
+            terminal_tokens(shown.tokens, chunk.gains),
             Text(chunk.text, style="dim"),
         ]
     lines.append(Rule(f"unrelated: mean {record.control_mean:+.3f}, spread {record.control_spread:.3f}"))
@@ -114,11 +114,3 @@ def _title(chunk: ChunkRecord) -> str:
         f"{chunk.impact_corrected:+.3f} {chunk.polarity}, rank {chunk.rank + 1}, "
         f"{chunk.repository}/{chunk.path}:{chunk.start_line + 1}-{chunk.end_line}"
     )
-
-
-def _colored(tokens: Sequence[str], gains: Sequence[float]) -> Text:
-    text = Text()
-    for token, gain in zip(tokens, gains, strict=True):
-        style = "green" if gain > _STRONG_NATS else "red" if gain < -_STRONG_NATS else ""
-        text.append(token, style)
-    return text

@@ -42,6 +42,9 @@ class Cancellation:
             raise CancelledError("The request was cancelled.")
 
 
+UNVERIFIED = " (unverified)"
+
+
 @dataclass(frozen=True)
 class ModelIdentity:
     """What labels, filters and results know a model by."""
@@ -50,6 +53,11 @@ class ModelIdentity:
     sha256: str  # of the weights as they were published: the GGUF file, or all safetensors files in order
     family: str  # key of the fill-in-the-middle formats in `codefilter.prompts.formats`
     revision: str = ""  # where the weights came from has revisions
+
+    @property
+    def is_unverified(self) -> bool:
+        """Whether nobody vouches for a server's weights; then the name finds no model."""
+        return self.name.endswith(UNVERIFIED)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from codefilter.attribution import attribute
 from codefilter.completion import Completer, PreparedPrompt
 from codefilter.errors import CancelledError
 from codefilter.lm.base import Cancellation, LanguageModel
 from codefilter.postprocess import Cleaned, Extent, Place, clean, extent_of, parsing_first
 from codefilter.types import Completion, CompletionRequest, FilterDecision, FinishReason
-from codefilter_lsp.attributing import measure_impacts
 from codefilter_lsp.budget import ReadingCost, choose, still_good
 
 _TEMPERATURE = 0.8  # of the candidates after the first
@@ -99,9 +99,10 @@ class Suggester:
         decisions: Sequence[FilterDecision],
         cancellation: Cancellation,
     ) -> dict[str, float]:
-        """How each candidate changes the likelihood of a text, by chunk id; see `attributing`."""
+        """How each candidate changes the likelihood of a text, by chunk id; see `codefilter.attribution`."""
         try:
-            return measure_impacts(self._completer, self._model, request, text, decisions, cancellation)
+            found = attribute(self._completer, self._model, request, text, decisions, cancellation)
+            return {effect.decision.candidate.chunk.chunk_id: effect.impact_nats for effect in found.effects}
         finally:
             self._cost.was_used_otherwise()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from codefilter.errors import UsageError
-from codefilter.lm.base import ModelIdentity
+from codefilter.lm.base import UNVERIFIED, ModelIdentity
 from codefilter.models import DEFAULT_MODEL, resolve
 from codefilter.prompts.formats import detect_family
 from codefilter.tokenizer import Tokenizer
@@ -52,7 +52,7 @@ class Endpoint:
         """What labels and results know the server's model by: a hash of its address unless vouched for."""
         if self.sha256:
             return ModelIdentity(model, self.sha256, family)
-        return ModelIdentity(f"{model} (unverified)", content_hash(f"{self.base_url}\n{model}"), family)
+        return ModelIdentity(f"{model}{UNVERIFIED}", content_hash(f"{self.base_url}\n{model}"), family)
 
 
 def is_remote(name: str) -> bool:
