@@ -1,16 +1,19 @@
 """Timings count what they claim to count. How fast something is, no test says."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.lm.base import GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
+from codefilter.speed.agreement import measure_agreement
 from codefilter.speed.drafts import measure_drafts
 from codefilter.speed.drawing import draw_indexing, draw_requests
 from codefilter.speed.indexing import measure_indexing
@@ -82,6 +85,25 @@ def test_shared_likelihoods_are_those_of_plain_passes(
     assert rows[0].naive_seconds == rows[1].naive_seconds
     assert rows[0].mean_difference_nats < 0.05
     assert rows[1].mean_difference_nats < 0.2
+
+
+def test_agreement_compares_with_the_first_engine() -> None:
+    class Forgetful(FakeLanguageModel):
+        """Writes nothing of what it read."""
+
+        def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+            return super().logits(token_ids[-1:])
+
+    models = {"first": FakeLanguageModel(), "same": FakeLanguageModel(), "forgetful": Forgetful()}
+    known = "total = left + right\ntotal = le"
+    places = [(task(known, "ft + right", "\n"), prompt(known))]
+    rows = measure_agreement(models.__getitem__, list(models), places)
+    assert [row.same_text for row in rows] == [1, 1, 0]
+    assert [row.edit_similarity for row in rows] == [100, 100, 0]
+    assert [row.edit_similarity_difference for row in rows] == [0, 0, -100]
+    assert rows[1].mean_difference_nats == 0
+    assert rows[2].mean_difference_nats > 1
+    assert rows[0].nats_per_token > rows[2].nats_per_token
 
 
 # --- requests from nothing, and while somebody types

@@ -23,6 +23,7 @@ from codefilter.models import DEFAULT_MODEL, resolve
 from codefilter.paths import write_atomically
 
 if TYPE_CHECKING:
+    from codefilter.lm.base import LanguageModel
     from codefilter.speed.requests import RequestTiming
 
 app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True, rich_markup_mode=None)
@@ -88,6 +89,44 @@ def engines_command(
         [path.read_text(encoding="utf-8") for path in files],
     )
     _report("engines", [asdict(t) for t in timings], out, as_json, model=found.name, sha256=found.sha256)
+
+
+@app.command("agreement")
+def agreement_command(
+    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
+    engines: Annotated[
+        str, typer.Option("--engines", help="By commas; the first is what others compare with.")
+    ] = "torch,openvino",
+    filter_name: Annotated[str, typer.Option("--filter", help="Which chunks are read.")] = "none",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Line tasks of the train packages.")] = 60,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write completions of the train packages with every engine: are they as good as the first one's?"""
+    from codefilter.completion import Completer
+    from codefilter.config import load_settings
+    from codefilter.evaluation import limit_tasks
+    from codefilter.evaluation.drawing import draw_packages
+    from codefilter.index import RepositoryIndex
+    from codefilter.lm.loading import load_model
+    from codefilter.speed.agreement import measure_agreement
+    from codefilter.types import TaskLevel
+
+    def load(engine: str) -> LanguageModel:
+        return load_model(model, engine=engine)
+
+    names = engines.split(",")
+    settings = load_settings(None, overrides={"model": model, "engine": names[0], "filter": filter_name})
+    reader = load(names[-1])  # filters may read
+    places = []
+    for group in limit_tasks(draw_packages("train", (TaskLevel.LINE,), limit, 0).groups, limit, 0):
+        index = RepositoryIndex.open(group.root) if group.root is not None else None
+        completer = Completer(index, reader, settings)
+        places += [(task, completer.prepare(task.request).prompt) for task in group.tasks]
+    details = {"model": reader.identity.name, "sha256": reader.identity.sha256, "filter": filter_name}
+    del completer, reader
+    rows = measure_agreement(load, names, places, Console(stderr=True).print)
+    _report("agreement", [asdict(row) for row in rows], out, as_json, **details)
 
 
 @app.command("drafts")

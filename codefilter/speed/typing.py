@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codefilter.completion import Completer, PreparedPrompt
+from codefilter.config import Settings
 from codefilter.lm.base import LanguageModel
 from codefilter.speed.requests import RequestTiming, TimedRequest, answer, forget, warm_up
 from codefilter.speed.servers import LlamaServerBaseline
@@ -55,7 +56,10 @@ def measure_typing(
             progress(f"{name} {number + 1}/{len(places)} {task.task_id}")
             forget(model)
             typist = _Typist(model, completer_with(name), server)
-            _, *warm = typist.type(task.request, _first_lines(task.target))
+            request = replace(
+                task.request, max_new_tokens=Settings.max_new_tokens, max_lines=Settings.max_lines
+            )
+            _, *warm = typist.type(request, _first_lines(task.target))
             timed += warm
             hits += typist.hits
         if timed:
