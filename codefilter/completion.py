@@ -70,9 +70,9 @@ class Completer:
         self._index = index
         self._model = model
         self._settings = settings
-        self._filter = get_filter(settings.filter)
+        self._filter = get_filter(settings.filter, settings)
         self._truth_of = truth_of
-        met = {Need.READER} | ({Need.TRUTH} if truth_of is not None else set())
+        met = {Need.READER, Need.INDEX} | ({Need.TRUTH} if truth_of is not None else set())
         unmet = self._filter.needs - met
         if unmet:
             raise FilterError(
@@ -200,6 +200,7 @@ class Completer:
             budget_tokens=self._settings.cross_file_tokens,
             count_tokens=lambda chunk: chunk_cost_tokens(chunk, self._model.tokenizer),
             reader=reader,
+            index=self._index,
             truth=TargetReader(reader, self._truth_of(request)) if self._truth_of is not None else None,
         )
 

@@ -67,6 +67,7 @@ class Settings:
     device: str = _setting("auto")  # auto, cpu, cuda, cuda:1, mps
     dtype: str = _setting("auto", choices=("auto", "float32", "bfloat16", "float16"))
     filter: str = _setting("all")
+    filter_weights: str = _setting("shipped", trusted_only=True)  # folder of a trained filter
     layout: str = _setting("repository")
     retriever: str = _setting("hybrid")
     chunker: str = _setting("syntax")

@@ -20,7 +20,7 @@ import typer
 from typer.exceptions import TyperException
 
 from codefilter import __version__
-from codefilter.cli import benchmark, dataset, feedback, models, speed
+from codefilter.cli import benchmark, dataset, feedback, models, speed, train
 from codefilter.cli.compare import compare_command
 from codefilter.cli.complete import complete_command
 from codefilter.cli.doctor import doctor_command
@@ -49,6 +49,7 @@ app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(train.app, name="train")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(feedback.app, name="feedback")
 app.command("score")(score_command)

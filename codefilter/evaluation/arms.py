@@ -30,9 +30,9 @@ def parse_arm(text: str, settings: Settings) -> Arm:
 
     Raises:
         UsageError: an unknown filter, setting or strategy, a change that is none.
+        FilterError: trained weights that are not there, or not for these settings.
     """
     filter_name, *changes = text.split("/")
-    get_filter(filter_name)
     values: dict[str, object] = {"filter": filter_name}
     strategy, postprocess = "once", False
     for change in changes:
@@ -49,7 +49,9 @@ def parse_arm(text: str, settings: Settings) -> Arm:
             current = getattr(settings, name, None)
             typed = int(value) if isinstance(current, int) and value.isdecimal() else value
             values[name] = check_setting(name, typed, f"the arm {text!r}")
-    return Arm(text, replace(settings, **values), strategy, postprocess)  # type: ignore[arg-type]  # checked above
+    changed = replace(settings, **values)  # type: ignore[arg-type]  # checked above
+    get_filter(filter_name, changed)
+    return Arm(text, changed, strategy, postprocess)
 
 
 def is_postprocessed(name: str) -> bool:

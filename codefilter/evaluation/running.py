@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,15 +106,14 @@ class _GroupRunner:
         except CodeFilterError as error:
             self._completers = error
 
-    def run(self, task: CompletionTask, arms: Sequence[Arm]) -> list[TaskResult | TaskError]:
-        """One task under some arms; what happens is kept as it happens."""
+    def run(self, task: CompletionTask, arms: Sequence[Arm]) -> Iterator[TaskResult | TaskError]:
+        """One task under some arms; what happens is kept, then told."""
         finished = {
             result.prompt_id: result
             for result in self._writer.results_of(task.task_id)
             if not is_postprocessed(result.arm)
         }
         memory = PromptMemory(task, self._model, finished)
-        outcomes: list[TaskResult | TaskError] = []
         for arm in arms:
             try:
                 if isinstance(self._completers, CodeFilterError):
@@ -125,12 +124,11 @@ class _GroupRunner:
             except (CodeFilterError, RuntimeError, MemoryError) as error:  # torch's "out of memory" too
                 failed = TaskError(task.task_id, arm.name, type(error).__name__, str(error))
                 self._writer.add_error(failed)
-                outcomes.append(failed)
                 gc.collect()
+                yield failed
             else:
                 self._writer.add_result(result)
-                outcomes.append(result)
-        return outcomes
+                yield result
 
     def _run_arm(
         self, task: CompletionTask, arm: Arm, completer: Completer, memory: PromptMemory

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from codefilter.index import RepositoryIndex
 from codefilter.prompts.in_file import InFileContext
 from codefilter.types import Chunk, CompletionRequest, FilterDecision, LogLikelihood, RetrievedChunk
 
@@ -19,6 +20,7 @@ class Need(StrEnum):
     """What a filter may need besides the request and the candidates."""
 
     READER = "reader"  # a language model that reads context and chunks
+    INDEX = "index"  # the repository's index, which is there whenever there are candidates
     TRUTH = "truth"  # how likely the true completion is: evaluation only
 
 
@@ -47,6 +49,7 @@ class FilterContext:
     budget_tokens: int  # for all chunks of the prompt
     count_tokens: Callable[[Chunk], int]  # what a chunk takes of the budget, with its header
     reader: Reader | None = None  # there for filters that declare `Need.READER`
+    index: RepositoryIndex | None = None  # that the candidates are from
     truth: Truth | None = None  # there for filters that declare `Need.TRUTH`
 
 

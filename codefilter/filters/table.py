@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from codefilter.config import Settings
 from codefilter.errors import UsageError
 from codefilter.filters.base import ChunkFilter
+from codefilter.filters.classifier import parse_classifier
 from codefilter.filters.oracle import parse_impact
 from codefilter.filters.perplexity import parse_gain
 from codefilter.filters.simple import (
@@ -17,21 +19,36 @@ from codefilter.filters.simple import (
     parse_threshold,
 )
 
-FILTERS: dict[str, Callable[[str], ChunkFilter]] = {
-    "none": lambda argument: KeepNone(),
-    "all": lambda argument: KeepAll(),
-    "top-k": parse_count,
-    "threshold": parse_threshold,
-    "score": parse_score,
-    "random": parse_seed,
-    "perplexity": parse_gain,
-    "oracle": parse_impact,  # evaluation only
+Parser = Callable[[str, Settings], ChunkFilter]
+"""From the argument behind the colon, and the settings at work, to the filter."""
+
+
+def _plain(parse: Callable[[str], ChunkFilter]) -> Parser:
+    """A filter that no setting changes."""
+    return lambda argument, settings: parse(argument)
+
+
+FILTERS: dict[str, Parser] = {
+    "none": _plain(lambda argument: KeepNone()),
+    "all": _plain(lambda argument: KeepAll()),
+    "top-k": _plain(parse_count),
+    "threshold": _plain(parse_threshold),
+    "score": _plain(parse_score),
+    "random": _plain(parse_seed),
+    "perplexity": _plain(parse_gain),
+    "classifier": parse_classifier,
+    "oracle": _plain(parse_impact),  # evaluation only
 }
 
 
-def get_filter(name: str) -> ChunkFilter:
-    """The filter of that name; `UsageError` for an unknown one or a wrong argument."""
+def get_filter(name: str, settings: Settings | None = None) -> ChunkFilter:
+    """The filter of that name, for work under these settings (the defaults where none are given).
+
+    Raises:
+        UsageError: an unknown name or a wrong argument.
+        FilterError: a trained filter whose weights are not there or do not fit the settings.
+    """
     kind, _, argument = name.partition(":")
     if kind not in FILTERS:
         raise UsageError(f"unknown filter {name!r}", hint=f"Filters: {', '.join(FILTERS)}.")
-    return FILTERS[kind](argument)
+    return FILTERS[kind](argument, settings if settings is not None else Settings())

@@ -42,24 +42,28 @@ class _Span:
     qualified_name: str = ""
 
 
-def definitions(text: str, language: str) -> list[Definition]:
+def definitions(
+    text: str, language: str, start_line: int = 0, end_line: int | None = None
+) -> list[Definition]:
     """All definitions of a text, in order of appearance, an enclosing one before what it encloses.
 
-    Empty for "text". In a text with syntax errors: those that the parser recovered.
+    With lines [start_line, end_line): those that have a part there, found faster; what stands above them
+    and belongs to them is left out where it lies outside. Empty for "text". In a text with syntax errors:
+    those that the parser recovered.
     """
     tree = parse(text, language)
     if tree is None:
         return []
-    spans, leading_lines = _collect(tree)
+    spans, leading_lines = _collect(tree, start_line, end_line)
     leading_lines.difference_update(span.name_line for span in spans)
     return list(_qualify(spans, leading_lines))
 
 
-def _collect(tree: SyntaxTree) -> tuple[list[_Span], set[int]]:
+def _collect(tree: SyntaxTree, start_line: int, end_line: int | None) -> tuple[list[_Span], set[int]]:
     """Definitions and scopes by position, and the lines that belong to the definition below them."""
     spans: dict[int, _Span] = {}  # by the place of the name: two patterns may fit the same definition
     leading_lines: set[int] = set()
-    for pattern, _, captures in tree.matches("definition"):
+    for pattern, _, captures in tree.matches("definition", start_line, end_line):
         if nodes := captures.get("leading"):
             if _begins_its_line(tree, nodes[0]):
                 leading_lines.update(range(nodes[0].start_point.row, _end_line(nodes[-1])))

@@ -1,0 +1,113 @@
+"""The trained filter in its late form: what the texts have to do with each other, judged without a model.
+
+In: a request, its candidates, the index. Out: decisions with calibrated probabilities of the three
+polarities. It was trained on impacts (CODEFILTER, arXiv 2508.05970, section 3) above those of unrelated
+chunks; no language model is asked, so it serves any generator, and costs milliseconds.
+Notable: keeping nothing is a decision like others, and the usual one where no chunk is likely to help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from codefilter.config import Settings
+from codefilter.errors import FilterError, UsageError
+from codefilter.filters.base import FilterContext, Need
+from codefilter.filters.features import ChunkFeatures, FeatureExtractor, network_inputs
+from codefilter.filters.networks import sigmoid
+from codefilter.filters.reasons import reasons
+from codefilter.filters.trained import TrainedFilter, filter_folder, load_trained
+from codefilter.index import RepositoryIndex
+from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
+
+
+class ClassifierFilter:
+    """Keeps the chunks that are likely enough to help."""
+
+    needs: frozenset[Need] = frozenset({Need.INDEX})
+    max_candidates: int | None = None
+
+    def __init__(self, trained: TrainedFilter, keep_from: float | None = None) -> None:
+        """`keep_from` replaces the manifest's: probability of being positive from which a chunk is kept."""
+        self._trained = trained
+        self._given = keep_from
+        self._keep_from = trained.manifest.keep_from if keep_from is None else keep_from
+        self._extractor: tuple[RepositoryIndex, FeatureExtractor] | None = None
+
+    @property
+    def name(self) -> str:
+        """As `--filter` takes it."""
+        return "classifier" if self._given is None else f"classifier:{self._given:g}"
+
+    def decide(
+        self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
+    ) -> list[FilterDecision]:
+        """Keep what is likely enough to be positive; over the budget the likeliest stay.
+
+        Raises:
+            FilterError: there are candidates, but no index.
+        """
+        if not candidates:
+            return []
+        if context.index is None:
+            raise FilterError(f"{self.name} needs the repository's index", hint="Choose another --filter.")
+        features = self._extract(context.index, request, candidates, context)
+        inputs = network_inputs(features.values)
+        logits = self._trained.ensemble.logits(inputs)
+        manifest = self._trained.manifest
+        positive = sigmoid(logits[:, self._trained.level_column(manifest.positive_level)])
+        not_negative = sigmoid(logits[:, self._trained.level_column(manifest.negative_level)])
+        negative = np.minimum(1 - not_negative, 1 - positive)
+        why = reasons(self._trained, inputs, features, candidates)
+        return [
+            self._decision(*one)
+            for one in zip(candidates, positive.tolist(), negative.tolist(), why, strict=True)
+        ]
+
+    def _extract(
+        self,
+        index: RepositoryIndex,
+        request: CompletionRequest,
+        candidates: Sequence[RetrievedChunk],
+        context: FilterContext,
+    ) -> ChunkFeatures:
+        if self._extractor is None or self._extractor[0] is not index:
+            self._extractor = (index, FeatureExtractor(index))
+        return self._extractor[1].extract(request, context.in_file, candidates)
+
+    def _decision(
+        self, candidate: RetrievedChunk, positive: float, negative: float, why: str
+    ) -> FilterDecision:
+        if positive >= self._keep_from:
+            return FilterDecision(
+                candidate, True, Polarity.POSITIVE, positive, f"helps with {positive:.0%}: {why}"
+            )
+        neutral = max(0.0, 1 - positive - negative)
+        polarity, sure = max(
+            (Polarity.NEUTRAL, neutral), (Polarity.NEGATIVE, negative), key=lambda one: one[1]
+        )
+        reason = f"helps with {positive:.0%}, {self._keep_from:.0%} are asked for"
+        return FilterDecision(candidate, False, polarity, sure, reason)
+
+
+def parse_classifier(argument: str, settings: Settings) -> ClassifierFilter:
+    """``classifier`` with the trained threshold, or ``classifier:0.4``; weights as the settings say.
+
+    Raises:
+        UsageError: no probability.
+        FilterError: there are no weights, or they were trained for other settings.
+    """
+    try:
+        keep_from = float(argument) if argument else None
+    except ValueError:
+        keep_from = -1.0
+    if keep_from is not None and not 0 <= keep_from <= 1:
+        raise UsageError(
+            f"classifier takes a probability from 0 to 1, not {argument!r}",
+            hint="For example: --filter classifier:0.3",
+        )
+    trained = load_trained(filter_folder(settings.filter_weights))
+    trained.check(settings)
+    return ClassifierFilter(trained, keep_from)

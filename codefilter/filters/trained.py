@@ -1,0 +1,144 @@
+"""A trained filter's folder: what it was made with, its weights, and whether it fits the work at hand.
+
+In: a folder with ``filter.json`` and ``filter.safetensors``. Out: a `TrainedFilter`, checked. Everything that
+would make its probabilities mean something else (features, layout, retriever, chunker) is in the manifest;
+a difference is an error that names both sides, never a silent use.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codefilter.config import Settings
+from codefilter.errors import FilterError, IntegrityError
+from codefilter.filters.features import FEATURE_NAMES
+from codefilter.filters.networks import Ensemble
+from codefilter.paths import data_path, sha256_of_file, write_atomically
+
+MANIFEST_FILE = "filter.json"
+WEIGHTS_FILE = "filter.safetensors"
+SHIPPED = "shipped"  # the value of the setting `filter_weights` that means the weights of this package
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FilterManifest:
+    """What a filter was trained with, and what it must be used with."""
+
+    form: str  # "late": no model is read
+    features: tuple[str, ...]
+    levels: tuple[float, ...]  # impacts in nats per target token; probabilities are of being above each
+    positive_level: float  # T_p: above it a chunk is positive
+    negative_level: float  # T_n: below it, negative
+    keep_from: float  # probability of being positive from which on a chunk is kept
+    layout: str
+    retriever: str
+    chunker: str
+    prefix_tokens: int  # of the labels; the features say how much is shown, so others are not refused
+    suffix_tokens: int
+    labelled_by: str  # name of the model whose impacts are learned
+    labelled_by_sha256: str
+    labels_sha256: str  # over the labels' files; "" where only copy gains were learned
+    label_tasks: int
+    copy_tasks: int
+    repositories: int
+    seed: int
+    codefilter: str  # version
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class TrainedFilter:
+    """Manifest and networks."""
+
+    manifest: FilterManifest
+    ensemble: Ensemble
+
+    def level_column(self, level: float) -> int:
+        """Which output is the probability of an impact above a level."""
+        return self.manifest.levels.index(level)
+
+    def check(self, settings: Settings) -> None:
+        """Refuse settings under which the labels would be others.
+
+        Raises:
+            FilterError: layout, retriever or chunker differ from those of the labels.
+        """
+        for name in ("layout", "retriever", "chunker"):
+            wanted, given = getattr(self.manifest, name), getattr(settings, name)
+            if wanted != given:
+                raise FilterError(
+                    f"the filter's weights were trained with {name} {wanted}, not {given}",
+                    hint=f"Use --{name} {wanted}, or weights trained for {given} (--filter-weights DIR).",
+                )
+
+
+def filter_folder(setting: str) -> Path:
+    """The folder that the setting `filter_weights` names."""
+    return data_path() / "filters" / "classifier" if setting == SHIPPED else Path(setting).expanduser()
+
+
+def load_trained(folder: Path) -> TrainedFilter:
+    """Read a filter.
+
+    Raises:
+        FilterError: there is none, or it was made for other features or by another format.
+        IntegrityError: the weights are not those of the manifest.
+    """
+    manifest = read_manifest(folder)
+    path = folder / WEIGHTS_FILE
+    if not path.is_file() or sha256_of_file(path) != manifest.weights_sha256:
+        raise IntegrityError(
+            f"{path} is missing or not what {MANIFEST_FILE} promises",
+            hint="Restore the folder, or train anew.",
+        )
+    from safetensors.numpy import load_file  # not with --help
+
+    try:
+        ensemble = Ensemble.from_tensors(load_file(path))
+    except (KeyError, ValueError) as error:
+        raise FilterError(f"{path} holds no filter: {error}", hint="Train it anew.") from error
+    return TrainedFilter(manifest, ensemble)
+
+
+def read_manifest(folder: Path) -> FilterManifest:
+    """The manifest of a filter's folder; errors as in `load_trained`."""
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise FilterError(
+            f"{folder} holds no trained filter",
+            hint="Train one: codefilter train classifier --data LABELS --out DIR, then --filter-weights DIR.",
+        )
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT:
+            raise FilterError(f"{path} is of another format", hint="Use the version that made it.")
+        manifest = FilterManifest(
+            **values | {"features": tuple(values["features"]), "levels": tuple(values["levels"])}
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FilterError(f"{path} cannot be read: {error}", hint="Train the filter anew.") from error
+    if manifest.features != FEATURE_NAMES:
+        changed = sorted(set(manifest.features) ^ set(FEATURE_NAMES))
+        what = ", ".join(changed[:3]) or "their order"
+        raise FilterError(
+            f"{path} was trained on other features than this version computes ({what})",
+            hint="Use the version of codefilter that made it, or train it anew.",
+        )
+    return manifest
+
+
+def save_trained(folder: Path, manifest: FilterManifest, ensemble: Ensemble) -> FilterManifest:
+    """Write a filter; the manifest last, with the weights' hash, which is returned in it."""
+    from safetensors.numpy import save
+
+    tensors = {name: np.ascontiguousarray(t, np.float32) for name, t in ensemble.tensors().items()}
+    write_atomically(folder / WEIGHTS_FILE, save(tensors))
+    values = asdict(manifest) | {"weights_sha256": sha256_of_file(folder / WEIGHTS_FILE)}
+    write_atomically(folder / MANIFEST_FILE, json.dumps({"format": FORMAT} | values, indent=1) + "\n")
+    return FilterManifest(**values)

@@ -1,0 +1,186 @@
+"""Labels → what a network is trained on: features and impacts, task by task.
+
+In: a dataset of impact labels and the repositories that it names, or tasks without labels. Out:
+`TrainingTask`s. Features are computed on the very texts that were labelled, and by the same code as in a
+request. Tasks without labels get copy gains, with in-file budgets of all sizes, so that the filter knows
+prompts that show more of the file than those that were labelled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from codefilter.config import Settings
+from codefilter.dataset.description import Recipe, require_description
+from codefilter.dataset.materialize import Materializer
+from codefilter.dataset.records import ExampleRecord
+from codefilter.dataset.sources import RepositorySource
+from codefilter.dataset.storage import read_examples
+from codefilter.filters.features import FEATURE_NAMES, FeatureExtractor, Matrix
+from codefilter.index import RepositoryIndex
+from codefilter.paths import atomic_file
+from codefilter.prompts.in_file import cut_in_file
+from codefilter.retrieval.base import RetrievalQuery
+from codefilter.retrieval.table import get_retriever
+from codefilter.tasks import sample_tasks
+from codefilter.tokenizer import Tokenizer
+from codefilter.training.copying import copy_gains
+from codefilter.types import RetrievedChunk, TaskLevel, content_hash
+
+COPY_LEVELS: Mapping[TaskLevel, int] = {TaskLevel.LINE: 60, TaskLevel.API: 60, TaskLevel.CHUNK: 40}
+_COPY_BUDGETS = ((256, 64), (512, 128), (1024, 512))  # tokens before and after the hole
+_COPY_SEED = 100  # other tasks than those that are labelled
+
+Values = npt.NDArray[np.float32]
+Progress = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """The candidates of one task."""
+
+    task_id: str
+    repository: str
+    level: str
+    features: Matrix  # (candidates, features)
+    impacts: Values  # (candidates,): corrected nats per target token, or copy gains
+    cross_file_tokens: Values  # (candidates,): what each costs in a prompt; zeros where it was not measured
+    everything: float = 0.0  # impact of all candidates together, not corrected
+    floor: float = 0.0  # mean impact of unrelated chunks: what was taken off to correct
+
+
+def labelled_tasks(
+    folder: Path, roots: Mapping[str, Path], tokenizer: Tokenizer, progress: Progress = lambda name: None
+) -> Iterator[TrainingTask]:
+    """Every example of a dataset, repository by repository.
+
+    Args:
+        folder: of the dataset.
+        roots: where its repositories are (`find_roots`).
+        tokenizer: of the model that labelled them.
+        progress: told each repository's name.
+
+    Raises:
+        DatasetError: there is no dataset, or a text is not what was labelled.
+    """
+    recipe = require_description(folder).recipe
+    materializer = Materializer(roots, recipe.chunker)
+    records = sorted(read_examples(folder), key=lambda record: record.repository)
+    extractor: tuple[str, FeatureExtractor] | None = None
+    for record in records:
+        if extractor is None or extractor[0] != record.repository:
+            progress(record.repository)
+            index = RepositoryIndex.open(roots[record.repository], chunker=recipe.chunker)
+            extractor = (record.repository, FeatureExtractor(index))
+        if record.chunks:
+            yield _labelled_task(record, materializer, extractor[1], tokenizer, recipe)
+
+
+def _labelled_task(
+    record: ExampleRecord,
+    materializer: Materializer,
+    extractor: FeatureExtractor,
+    tokenizer: Tokenizer,
+    recipe: Recipe,
+) -> TrainingTask:
+    example = materializer.materialize(record)
+    request = example.task.request
+    in_file = cut_in_file(request, tokenizer, recipe.prefix_tokens, recipe.suffix_tokens)
+    candidates = [
+        RetrievedChunk(chunk, reference.score, reference.rank, recipe.retriever)
+        for chunk, reference in zip(example.chunks, record.chunks, strict=True)
+    ]
+    return TrainingTask(
+        record.example_id,
+        record.repository,
+        record.level,
+        extractor.extract(request, in_file, candidates).values,
+        np.array([chunk.impact_corrected for chunk in record.chunks], np.float32),
+        np.array([chunk.reading.cross_file_tokens for chunk in record.chunks], np.float32),
+        record.everything_impact,
+        record.control_mean,
+    )
+
+
+def copied_tasks(
+    source: RepositorySource,
+    tokenizer: Tokenizer,
+    settings: Settings,
+    kept_in: Path,
+    counts: Mapping[TaskLevel, int] = COPY_LEVELS,
+) -> list[TrainingTask]:
+    """Tasks of a repository with copy gains in the place of impacts; none where it is no good for tasks.
+
+    Args:
+        source: the repository.
+        tokenizer: cuts the in-file text.
+        settings: chunker, retriever, number of candidates.
+        kept_in: folder in which the result is kept, so that a second run does not compute it.
+        counts: tasks by level.
+    """
+    asked = {
+        "repository": [source.name, source.version],
+        "features": FEATURE_NAMES,
+        "settings": [settings.chunker, settings.retriever, settings.num_candidates],
+        "tasks": {level.value: count for level, count in counts.items()},
+    }
+    key = content_hash(json.dumps(asked))[:12]
+    kept = kept_in / f"{source.name}-{key}.npz"
+    if kept.is_file():
+        return _read_tasks(kept, source.name)
+    tasks = list(_copied_tasks(source, tokenizer, settings, counts))
+    _write_tasks(kept, tasks)
+    return tasks
+
+
+def _copied_tasks(
+    source: RepositorySource, tokenizer: Tokenizer, settings: Settings, counts: Mapping[TaskLevel, int]
+) -> Iterator[TrainingTask]:
+    repository = source.read()
+    if repository.problem is not None:
+        return
+    index = RepositoryIndex.open(source.root, chunker=settings.chunker)
+    extractor, retriever = FeatureExtractor(index), get_retriever(settings.retriever, index)
+    for level, count in counts.items():
+        for task in sample_tasks(repository, level, count, _COPY_SEED):
+            budget = _COPY_BUDGETS[int(content_hash(task.task_id)[:8], 16) % len(_COPY_BUDGETS)]
+            in_file = cut_in_file(task.request, tokenizer, *budget)
+            query = RetrievalQuery(task.request, in_file.start_line)
+            candidates = retriever.retrieve(query, settings.num_candidates)
+            if candidates:
+                features = extractor.extract(task.request, in_file, candidates).values
+                texts = [candidate.chunk.text for candidate in candidates]
+                gains = copy_gains(in_file.prefix + in_file.typed, in_file.suffix, task.target, texts)
+                impacts = np.array(gains, np.float32)
+                yield TrainingTask(task.task_id, source.name, level.value, features, impacts, 0 * impacts)
+
+
+def _write_tasks(path: Path, tasks: Sequence[TrainingTask]) -> None:
+    with atomic_file(path) as file:
+        np.savez_compressed(
+            file,
+            ids=np.array([task.task_id for task in tasks], str),
+            levels=np.array([task.level for task in tasks], str),
+            sizes=np.array([len(task.impacts) for task in tasks], np.int64),
+            features=np.concatenate([task.features for task in tasks] or [np.zeros((0, 1), np.float32)]),
+            impacts=np.concatenate([task.impacts for task in tasks] or [np.zeros(0, np.float32)]),
+        )
+
+
+def _read_tasks(path: Path, repository: str) -> list[TrainingTask]:
+    with np.load(path, allow_pickle=False) as kept:
+        ends = np.cumsum(kept["sizes"])[:-1]
+        rows = zip(
+            kept["ids"].tolist(),
+            kept["levels"].tolist(),
+            np.split(kept["features"], ends) if len(kept["sizes"]) else [],
+            np.split(kept["impacts"], ends) if len(kept["sizes"]) else [],
+            strict=True,
+        )
+        return [TrainingTask(i, repository, level, x, y, 0 * y) for i, level, x, y in rows]

@@ -1,0 +1,279 @@
+"""Training: figures against naive computations, what networks can learn, the command as a whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codefilter.cli import main
+from codefilter.errors import FilterError, IntegrityError
+from codefilter.filters.features import FEATURE_NAMES, network_inputs
+from codefilter.filters.trained import WEIGHTS_FILE, load_trained
+from codefilter.training.classifier import judge_out_of_fold, shuffled
+from codefilter.training.copying import copy_gains
+from codefilter.training.examples import TrainingTask
+from codefilter.training.fitting import FitOptions, copy_levels, fit
+from codefilter.training.judging import (
+    auc,
+    auc_within,
+    average_precision,
+    choose_threshold,
+    judge_filter,
+    probabilities,
+)
+from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
+
+QUICK = FitOptions(
+    num_networks=2, hidden=8, epochs=30, copy_epochs=10, batch_tasks=8, learning_rate=1e-2, dropout=0.1
+)
+TELLING = FEATURE_NAMES.index("names.near")
+
+
+def made_tasks(repositories: int, per_repository: int, seed: int = 0) -> list[TrainingTask]:
+    """Tasks whose impacts follow one feature, with some noise."""
+    random = np.random.default_rng(seed)
+    tasks = []
+    for number in range(repositories * per_repository):
+        features = random.normal(size=(6, len(FEATURE_NAMES))).astype(np.float32)
+        impacts = 0.3 * features[:, TELLING] + 0.05 * random.normal(size=6)
+        tasks.append(
+            TrainingTask(
+                task_id=f"task-{seed}-{number}",
+                repository=f"repository-{number % repositories}",
+                level="line",
+                features=features,
+                impacts=impacts.astype(np.float32),
+                cross_file_tokens=np.full(6, 100, np.float32),
+            )
+        )
+    return tasks
+
+
+scores_and_labels = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.booleans()), min_size=1, max_size=30
+)
+
+
+@given(scores_and_labels)
+def test_auc_counts_pairs(pairs: list[tuple[float, bool]]) -> None:
+    scores = np.array([score for score, _ in pairs], np.float32)
+    labels = np.array([label for _, label in pairs])
+    compared = [
+        1.0 if high > low else 0.5 if high == low else 0.0
+        for high in scores[labels]
+        for low in scores[~labels]
+    ]
+    assert auc(scores, labels) == pytest.approx(np.mean(compared) if compared else 0.5)
+
+
+def test_average_precision_and_auc_within_by_hand() -> None:
+    scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
+    labels = np.array([True, False, True, False])
+    assert average_precision(scores, labels) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(scores, np.zeros(4, bool)) == 0
+    one_sided = (np.array([0.1, 0.2], np.float32), np.array([True, True]))  # does not count
+    assert auc_within([scores, one_sided[0]], [labels, one_sided[1]]) == pytest.approx(3 / 4)
+
+
+def test_the_figures_of_a_filter_by_hand() -> None:
+    features = np.zeros((4, len(FEATURE_NAMES)), np.float32)
+    first = TrainingTask(
+        "a", "r", "line", features, np.array([0.5, 0.0, -0.5, 0.3], np.float32), np.full(4, 10, np.float32),
+        everything=0.4, floor=0.1,
+    )  # fmt: skip
+    second = TrainingTask(
+        "b", "r", "line", features[:1], np.array([0.1], np.float32), np.full(1, 60, np.float32)
+    )
+    levels = (-0.2, 0.2)
+    judged = [
+        np.array([[0.9, 0.8], [0.9, 0.6], [0.2, 0.1], [0.9, 0.3]], np.float32),
+        np.array([[0.9, 0.2]], np.float32),
+    ]
+    figures = judge_filter([first, second], judged, levels, 0.2, -0.2, keep_from=0.5)
+    assert (figures.tasks, figures.chunks) == (2, 5)
+    assert (figures.positive.precision, figures.positive.recall, figures.positive.share) == (0.5, 0.5, 0.4)
+    assert (figures.negative.precision, figures.negative.recall) == (1.0, 1.0)
+    assert figures.kept == pytest.approx(0.4)
+    assert figures.kept_tokens == pytest.approx(20 / 100)
+    assert figures.abstains == 0.5
+    assert figures.negatives_kept == 0.0
+    assert figures.gain == pytest.approx(0.25)
+    assert figures.gain_oracle == pytest.approx(0.25)
+    assert figures.gain_all == pytest.approx(0.15)
+    assert figures.auc == pytest.approx(5 / 6)
+
+
+def test_a_threshold_keeps_few_enough_tokens() -> None:
+    tasks = made_tasks(2, 20)
+    scores = [task.impacts for task in tasks]
+    for share in (0.1, 0.3):
+        threshold = choose_threshold(tasks, scores, share)
+        kept = np.concatenate(scores) >= threshold
+        assert 0 < kept.mean() <= share
+
+
+def test_a_chunk_with_the_truth_gains_and_an_unrelated_one_does_not() -> None:
+    before, after = "def total(order):\n    net = order.net\n", "    return net + costs\n"
+    target = "    costs = shipping_costs(order.weight(), country)"
+    helpful = "def quote(order):\n    costs = shipping_costs(order.weight(), country)\n    return costs"
+    unrelated = "class Wind:\n    def gusts(self, speed):\n        return speed * 3"
+    names_only = "country = weight\nshipping_costs = 3"
+    gains = copy_gains(before, after, target, [helpful, unrelated, names_only])
+    assert gains[0] > gains[2] > gains[1]
+    assert gains[0] > 1.0
+    assert abs(gains[1]) < 0.2
+    assert copy_gains("", "", "", ["x"]) == [0.0]
+
+
+def test_levels_of_copy_gains_have_the_shares_of_the_impacts() -> None:
+    labelled, copied = made_tasks(2, 50), made_tasks(2, 200, seed=1)
+    copied = [replace(task, impacts=task.impacts * 7 + 3) for task in copied]
+    impacts = np.concatenate([task.impacts for task in labelled])
+    gains = np.concatenate([task.impacts for task in copied])
+    for level, own in zip((-0.2, 0.2), copy_levels(copied, labelled, (-0.2, 0.2)), strict=True):
+        assert (gains > own).mean() == pytest.approx((impacts > level).mean(), abs=0.01)
+
+
+def test_networks_learn_what_can_be_learned_and_nothing_from_shuffled_labels() -> None:
+    tasks = made_tasks(5, 40)
+    positive = np.concatenate([task.impacts > 0.2 for task in tasks])
+    column = QUICK.levels.index(0.2)
+
+    def over_all(labelled: list[TrainingTask]) -> float:
+        judged = judge_out_of_fold([], labelled, QUICK)
+        return auc(np.concatenate([one[:, column] for one in judged]), positive)
+
+    assert over_all(tasks) > 0.85
+    assert 0.4 < over_all(shuffled(tasks, seed=1)) < 0.6
+
+
+def test_copy_gains_alone_teach_the_order() -> None:
+    copied, labelled = made_tasks(4, 60, seed=2), made_tasks(3, 10)
+    ensemble = fit(copied, [], labelled, QUICK)
+    column = QUICK.levels.index(0.2)
+    scores = [probabilities(ensemble, task)[:, column] for task in labelled]
+    assert auc_within(scores, [task.impacts > 0.2 for task in labelled]) > 0.85
+
+
+def test_probabilities_are_calibrated_and_ordered_by_level_on_average() -> None:
+    tasks = made_tasks(4, 60)
+    ensemble = fit([], tasks, tasks, QUICK)
+    judged = np.concatenate([probabilities(ensemble, task) for task in tasks])
+    impacts = np.concatenate([task.impacts for task in tasks])
+    for column, level in enumerate(QUICK.levels):
+        assert judged[:, column].mean() == pytest.approx((impacts > level).mean(), abs=0.02)
+
+
+def test_numpy_computes_what_torch_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    modules: list[torch.nn.Sequential] = []
+    from codefilter.training import fitting
+
+    made = fitting._module
+    monkeypatch.setattr(fitting, "_module", lambda *a: modules.append(made(*a)) or modules[-1])
+    tasks = made_tasks(2, 10)
+    ensemble = fit([], tasks, tasks, QUICK)
+    inputs = network_inputs(tasks[0].features)
+    for network, module in zip(ensemble.networks, modules, strict=True):
+        standardised = network.standardise(inputs)
+        with torch.no_grad():
+            expected = module(torch.from_numpy(standardised)).numpy()
+        np.testing.assert_allclose(network.logits(standardised), expected, rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 12))
+def test_a_judgement_does_not_depend_on_the_order_of_the_candidates(seed: int, count: int) -> None:
+    tasks = made_tasks(1, 4)
+    ensemble = fit([], tasks, [], replace(QUICK, epochs=1))
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(count, len(FEATURE_NAMES))).astype(np.float32)
+    order = random.permutation(count)
+    straight = ensemble.probabilities(network_inputs(features))
+    np.testing.assert_allclose(
+        ensemble.probabilities(network_inputs(features[order])), straight[order], atol=1e-5
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A filter trained by the commands on labels of the fake model; the folder beside the repositories."""
+    home = tmp_path_factory.mktemp("training")
+    shop = write_repository(home / "shop", SHOP_FILES)
+    weather = write_repository(home / "weather", WEATHER_FILES)
+    garden = {path.replace("weather", "garden"): text for path, text in WEATHER_FILES.items()}
+    folders = [str(shop), str(weather), str(write_repository(home / "garden", garden))]
+    labels, out = home / "labels", home / "filter"
+    build = ["dataset", "build", *folders, "--out", str(labels), "--levels", "line,chunk"]
+    small = ["--prefix-tokens", "120", "--suffix-tokens", "40", "--k", "3", "--model", "fake"]
+    assert main([*build, "--per-repo", "6", *small]) == 0
+    train = ["train", "classifier", "--data", str(labels), "--out", str(out), "--networks", "1"]
+    sources = [option for folder in folders for option in ("--source", folder)]
+    assert main([*train, *sources]) == 1  # not divided into parts
+    assert main(["dataset", "split", str(labels), "--validation", "0.34"]) == 0
+    assert main([*train, *sources, "--html", str(home / "page.html")]) == 0
+    return out
+
+
+def test_the_command_writes_weights_a_record_and_a_page(trained: Path) -> None:
+    record = json.loads((trained / "training.json").read_text())
+    assert record["out_of_fold"]["tasks"] == 18
+    assert [point["label_tasks"] for point in record["curve"]] == [0, 4, 9, 18]
+    assert record["manifest"]["labelled_by"] == "fake"
+    assert 0 <= record["manifest"]["keep_from"] <= 1
+    html = (trained.parent / "page.html").read_text()
+    assert html.count("<svg") == 5
+    assert not any(network in html for network in ("<script", "<link", "src="))
+    assert load_trained(trained).manifest.features == FEATURE_NAMES
+
+
+def test_completing_with_the_weights(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = trained.parent / "shop" / "shop" / "orders.py"
+    complete = ["complete", str(file), "--line", "22", "--model", "fake", "--json"]
+    weights = ["--filter-weights", str(trained)]
+    assert main([*complete, "--filter", "classifier:0", *weights]) == 0
+    kept_all = json.loads(capsys.readouterr().out)
+    assert main([*complete, "--filter", "classifier:1", *weights]) == 0
+    kept_none = json.loads(capsys.readouterr().out)
+    assert all(chunk["keep"] for chunk in kept_all["chunks"])
+    assert not any(chunk["keep"] for chunk in kept_none["chunks"])
+    assert all("asked for" in chunk["reason"] for chunk in kept_none["chunks"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--filter", "classifier:2"], "a probability from 0 to 1"),
+        (["--filter", "classifier", "--layout", "after-suffix"], "trained with layout"),
+        (["--filter", "classifier", "--retriever", "bm25"], "trained with retriever"),
+        (["--filter", "classifier", "--filter-weights", "nowhere"], "holds no trained filter"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(
+    trained: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = trained.parent / "shop" / "shop" / "orders.py"
+    complete = ["complete", str(file), "--line", "22", "--model", "fake", "--filter-weights", str(trained)]
+    assert main([*complete, *options]) in (1, 2)
+    assert said in capsys.readouterr().err
+
+
+def test_weights_that_changed_are_refused(trained: Path, tmp_path: Path) -> None:
+    for file in trained.glob("filter.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = bytearray((tmp_path / WEIGHTS_FILE).read_bytes())
+    weights[-1] ^= 1
+    (tmp_path / WEIGHTS_FILE).write_bytes(weights)
+    with pytest.raises(IntegrityError):
+        load_trained(tmp_path)
+    manifest = json.loads((tmp_path / "filter.json").read_text())
+    manifest["features"] = manifest["features"][1:]
+    (tmp_path / "filter.json").write_text(json.dumps(manifest))
+    with pytest.raises(FilterError, match="other features"):
+        load_trained(tmp_path)
