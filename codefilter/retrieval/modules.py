@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from codefilter.languages import LANGUAGES
@@ -91,6 +92,7 @@ def module_reference(module: str, importing_path: str, language: str) -> ModuleR
     return ModuleReference(language, parts, is_anchored=False) if parts else None
 
 
+@lru_cache(maxsize=1 << 14)  # a query asks for the same paths again and again
 def module_parts(path: str) -> Parts:
     """Folders and name of a file without its suffix; a package's main file stands for its folder."""
     parts = PurePosixPath(path).parts
