@@ -30,6 +30,7 @@ from codefilter.evaluation import (
     summarise,
 )
 from codefilter.evaluation.exporting import export_predictions
+from codefilter.evaluation.records import begin_run, read_plan
 from codefilter.evaluation.storage import (
     CHUNKS_FILE,
     RESULTS_FILE,
@@ -53,6 +54,7 @@ from codefilter.types import (
     content_hash,
 )
 from tests.killed_evaluations import TRIALS
+from tests.made_results import PLAN
 
 SETTINGS = Settings(model="fake")
 MODEL = FakeLanguageModel()
@@ -425,3 +427,13 @@ def test_records_name_model_data_and_settings() -> None:
     assert record["settings"]["layout"]
     assert record["tasks"] * len(record["arms"]) == len(record["results"])
     assert all("prediction" not in result for result in record["results"])  # other people's code stays out
+
+
+def test_a_folder_keeps_to_the_weights_that_its_arms_began_with(tmp_path: Path) -> None:
+    begin_run(PLAN, tmp_path)
+    first = replace(PLAN, arms=("classifier",), weights_sha256={"classifier": "a" * 64})
+    begin_run(first, tmp_path)  # an arm may be added
+    begin_run(PLAN, tmp_path)
+    assert read_plan(tmp_path).weights_sha256 == {"classifier": "a" * 64}
+    with pytest.raises(UsageError, match="weights of classifier"):
+        begin_run(replace(first, weights_sha256={"classifier": "b" * 64}), tmp_path)

@@ -146,6 +146,7 @@ def evaluate_command(
         settings=settings,
         commit=commit(),
         machine=machine(),
+        weights_sha256={arm.name: arm.weights_sha256 for arm in parsed if arm.weights_sha256},
     )
     begin_run(plan, folder)
     allowed = minutes if minutes is not None else 8.0 if repo is not None else None

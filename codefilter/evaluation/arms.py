@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from codefilter.config import Settings, check_setting
 from codefilter.errors import UsageError
+from codefilter.filters.classifier import ClassifierFilter
 from codefilter.filters.table import get_filter
 from codefilter.strategies import get_strategy
 
@@ -23,6 +24,7 @@ class Arm:
     settings: Settings
     strategy: str = "once"
     postprocess: bool = False
+    weights_sha256: str = ""  # of a trained filter
 
 
 def parse_arm(text: str, settings: Settings) -> Arm:
@@ -50,8 +52,9 @@ def parse_arm(text: str, settings: Settings) -> Arm:
             typed = int(value) if isinstance(current, int) and value.isdecimal() else value
             values[name] = check_setting(name, typed, f"the arm {text!r}")
     changed = replace(settings, **values)  # type: ignore[arg-type]  # checked above
-    get_filter(filter_name, changed)
-    return Arm(text, changed, strategy, postprocess)
+    chosen = get_filter(filter_name, changed)
+    weights = chosen.weights_sha256 if isinstance(chosen, ClassifierFilter) else ""
+    return Arm(text, changed, strategy, postprocess, weights)
 
 
 def is_postprocessed(name: str) -> bool:

@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,6 +49,7 @@ class RunPlan:
     codefilter: str = __version__
     commit: str = ""
     machine: str = ""
+    weights_sha256: dict[str, str] = field(default_factory=dict)  # of trained filters, by arm
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
@@ -62,7 +63,8 @@ class RunPlan:
 
     def same_run(self) -> dict[str, object]:
         """What results of one folder must have in common; arms and tasks may be added."""
-        settings = {name: value for name, value in asdict(self.settings).items() if name != "filter"}
+        of_arms = ("filter", "filter_weights")  # a filter is told by its arm, its weights by their sha256
+        settings = {name: value for name, value in asdict(self.settings).items() if name not in of_arms}
         return {
             "benchmark": self.benchmark,
             "data": self.data_sha256,
@@ -80,12 +82,18 @@ def begin_run(plan: RunPlan, folder: Path) -> None:
     """
     path = folder / PLAN_FILE
     if path.exists():
-        earlier = read_plan(folder).same_run()
-        changed = [name for name, value in plan.same_run().items() if earlier.get(name) != value]
+        earlier = read_plan(folder)
+        same = earlier.same_run()
+        changed = [name for name, value in plan.same_run().items() if same.get(name) != value]
+        known = earlier.weights_sha256
+        changed += [
+            f"weights of {arm}" for arm, own in plan.weights_sha256.items() if known.get(arm, own) != own
+        ]
         if changed:
             raise UsageError(
                 f"{folder} holds another run: {', '.join(changed)} differ", hint="Give another --out folder."
             )
+        plan = replace(plan, weights_sha256=known | plan.weights_sha256)
     write_atomically(path, json.dumps(asdict(plan), indent=1))
 
 

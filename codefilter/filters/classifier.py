@@ -37,6 +37,11 @@ class ClassifierFilter:
         self._extractor: tuple[RepositoryIndex, FeatureExtractor] | None = None
 
     @property
+    def weights_sha256(self) -> str:
+        """Of its weights."""
+        return self._trained.manifest.weights_sha256
+
+    @property
     def name(self) -> str:
         """As `--filter` takes it."""
         return "classifier" if self._given is None else f"classifier:{self._given:g}"
