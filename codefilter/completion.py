@@ -140,7 +140,7 @@ class Completer:
         with clock.stage("retrieve"):
             candidates = self.retrieve(look_for or request, in_file)
         with clock.stage("filter"):
-            context = self._filter_context(request, in_file, cancellation)
+            context = self.filter_context(request, in_file, cancellation)
             decisions = self._filter.decide(request, candidates, context)
         with clock.stage("prompt"):
             prompt = self.build_prompt(request, in_file, decisions)
@@ -186,9 +186,11 @@ class Completer:
         )
         return build_prompt(parts, settings.layout, tokenizer, dropped=dropped)
 
-    def _filter_context(
-        self, request: CompletionRequest, in_file: InFileContext, cancellation: Cancellation | None
+    def filter_context(
+        self, request: CompletionRequest, in_file: InFileContext, cancellation: Cancellation | None = None
     ) -> FilterContext:
+        """What the filter may use at a place."""
+
         def prompt_with(chunks: Sequence[RetrievedChunk]) -> Prompt:
             reason = "it is read by the filter"
             decisions = [FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, reason) for chunk in chunks]

@@ -11,16 +11,29 @@ from numpy.typing import NDArray
 
 from codefilter.completion import Completer
 from codefilter.config import Settings
+from codefilter.filters.base import FilterContext
+from codefilter.filters.simple import KeepAll
 from codefilter.lm.base import GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
+from codefilter.prompts.in_file import InFileContext
 from codefilter.speed.agreement import measure_agreement
+from codefilter.speed.deciding import DecisionPlace, measure_decisions
 from codefilter.speed.drafts import measure_drafts
 from codefilter.speed.drawing import draw_indexing, draw_requests
 from codefilter.speed.indexing import measure_indexing
 from codefilter.speed.requests import measure_cold
 from codefilter.speed.servers import LlamaServerBaseline
 from codefilter.speed.typing import measure_typing, pauses
-from codefilter.types import CompletionRequest, CompletionTask, Prompt, Provenance, TaskLevel
+from codefilter.types import (
+    Chunk,
+    CompletionRequest,
+    CompletionTask,
+    FilterDecision,
+    Prompt,
+    Provenance,
+    RetrievedChunk,
+    TaskLevel,
+)
 from tests.remote_servers import ScriptedServer
 
 
@@ -196,3 +209,32 @@ def test_pictures_of_requests_and_indexes(server: CountingServer, sample_reposit
     drawn = draw_indexing(measure_indexing(sample_repository, num_places=2, num_baseline_queries=1))
     assert drawn.startswith("<svg")
     assert "query, hybrid" in drawn
+
+
+class CountingFilter(KeepAll):
+    """Keeps everything, and remembers what it was asked."""
+
+    def __init__(self, asked: list[str]) -> None:
+        super().__init__()
+        object.__setattr__(self, "asked", asked)
+
+    def decide(
+        self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
+    ) -> list[FilterDecision]:
+        self.asked.append(request.prefix)
+        return super().decide(request, candidates, context)
+
+
+def test_decisions_are_timed_at_a_new_place_and_a_little_further_on() -> None:
+    asked: list[str] = []
+    chunk = RetrievedChunk(Chunk("lib.py", "x = 1", 0, 1, "python"), 1.0, 0, "bm25")
+    place = DecisionPlace(
+        CompletionRequest("app.py", "a\n", "", "python"),
+        (chunk,),
+        "    total = 1",
+        lambda request: FilterContext(InFileContext("", "", "", 0), 100, lambda chunk: 1),
+    )
+    rows = measure_decisions(lambda: CountingFilter(asked), KeepAll(), [place, place], compared=1)
+    assert asked == ["a\n", "a\n    tot"] * 2
+    assert [(row.state, row.places) for row in rows] == [("cold", 1), ("cold", 2), ("warm", 2)]
+    assert rows[0].ratio == 1.0

@@ -23,8 +23,10 @@ from codefilter.models import DEFAULT_MODEL, resolve
 from codefilter.paths import write_atomically
 
 if TYPE_CHECKING:
+    from codefilter.filters.base import FilterContext
     from codefilter.lm.base import LanguageModel
     from codefilter.speed.requests import RequestTiming
+    from codefilter.types import CompletionRequest
 
 app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -158,6 +160,48 @@ def drafts_command(
     rows = [asdict(row) for row in measure_drafts(loaded, prompts)]
     details = {"model": loaded.identity.name, "sha256": loaded.identity.sha256, "filter": settings.filter}
     _report("drafts", rows, out, as_json, **details, engine=loaded.description)
+
+
+@app.command("filter")
+def filter_command(
+    filter_name: Annotated[str, typer.Option("--filter", help="One that asks no model.")] = "classifier",
+    model: Annotated[str, typer.Option("--model", help="Of the baseline.")] = DEFAULT_MODEL,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Line and API tasks of Fresh.")] = 100,
+    compared: Annotated[int, typer.Option("--compared", min=1, help="Places of the baseline.")] = 5,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide on the candidates of Fresh: at new places, and a few characters later; against `perplexity`."""
+    from codefilter.completion import Completer
+    from codefilter.config import load_settings
+    from codefilter.evaluation import limit_tasks
+    from codefilter.evaluation.drawing import SAMPLED_LEVELS, draw_benchmark
+    from codefilter.filters.table import get_filter
+    from codefilter.index import RepositoryIndex
+    from codefilter.lm.loading import load_model
+    from codefilter.speed.deciding import DecisionPlace, measure_decisions
+
+    settings = load_settings(None, overrides={"model": model, "filter": filter_name})
+    loaded = load_model(model)
+
+    def places() -> Iterator[DecisionPlace]:
+        for group in limit_tasks(draw_benchmark("fresh", None, SAMPLED_LEVELS).groups, limit, 0):
+            if group.root is None:
+                continue
+            completer = Completer(RepositoryIndex.open(group.root), loaded, settings)
+
+            def context(request: CompletionRequest, completer: Completer = completer) -> FilterContext:
+                return completer.filter_context(request, completer.cut_in_file(request))
+
+            for task in group.tasks:
+                found = completer.retrieve(task.request, completer.cut_in_file(task.request))
+                yield DecisionPlace(task.request, tuple(found), task.target, context)
+
+    rows = measure_decisions(
+        lambda: get_filter(filter_name, settings), get_filter("perplexity"), places(), compared
+    )
+    details = {"model": loaded.identity.name, "sha256": loaded.identity.sha256, "engine": loaded.description}
+    _report("filter", [asdict(row) for row in rows], out, as_json, **details)
 
 
 @app.command("cancellation")
