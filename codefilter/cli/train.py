@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,14 +14,18 @@ from rich.table import Table
 from tqdm import tqdm
 
 from codefilter.errors import UsageError
-from codefilter.paths import exclusive, write_atomically
+from codefilter.paths import cache_path, exclusive, write_atomically
+from codefilter.types import content_hash
 
 if TYPE_CHECKING:
+    from codefilter.training.adapting import AdaptingRecord
     from codefilter.training.classifier import TrainingRecord
 
 app = typer.Typer(name="train", help="Train a filter on impact labels.", no_args_is_help=True)
 RECORD_FILE = "training.json"
 CARD_FILE = "README.md"
+_SECONDS_PER_TASK = (8, 25)  # of labelling on two cores, quiet and busy: data/results/LOG.md
+_CONTROL_PACKAGE = "amebo"  # gives control chunks where nobody names a repository
 
 
 @app.callback()
@@ -30,8 +35,13 @@ def train() -> None:
 
 @app.command("classifier")
 def classifier_command(
-    data: Annotated[Path, typer.Option("--data", help="Folder of the dataset; `dataset split` divides it.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the filter.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of a dataset; `dataset split` divides it.")
+    ] = None,
+    repo: Annotated[
+        Path | None, typer.Option("--repo", help="Or: label this repository, and adapt the filter to it.")
+    ] = None,
     sources: Annotated[
         list[Path] | None, typer.Option("--source", help="Folder that labels were made from, if no package.")
     ] = None,
@@ -41,13 +51,45 @@ def classifier_command(
     ] = 0.2,
     networks: Annotated[int, typer.Option("--networks", min=1, help="That judge together.")] = 8,
     seed: Annotated[int, typer.Option("--seed", help="Of weights and orders.")] = 0,
+    tasks: Annotated[int, typer.Option("--tasks", min=1, help="With --repo: places to label.")] = 60,
+    control_repos: Annotated[
+        list[str] | None,
+        typer.Option("--control-repo", help="With --repo: folder or package for control chunks; repeatable."),
+    ] = None,
+    filter_weights: Annotated[
+        str | None, typer.Option("--filter-weights", metavar="DIR", help="With --repo: what to adapt.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="With --repo: what labels.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Train the late form: what the texts have to do with each other, judged without a model.
 
-    Every figure is of repositories that the judging networks did not see. A killed run keeps the features
-    that it computed. Use the result with --filter classifier --filter-weights DIR.
+    With --data, every figure is of repositories that the judging networks did not see; a killed run keeps the
+    features that it computed. With --repo, the filter goes on learning from your own code, is compared with
+    what it was on files held back, and you are told whether to use it.
     """
+    if (data is None) == (repo is None):
+        raise UsageError("name a dataset with --data, or a repository with --repo", hint="One of them.")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file", hint="Name a folder after --out.")
+    with exclusive(f"train-{content_hash(str(out.resolve()))[:16]}"):
+        if data is not None:
+            trained = _train(data, out, sources or [], html, max_tokens_share, networks, seed)
+            print(json.dumps(asdict(trained), indent=1)) if as_json else _print(trained, out)
+        if repo is not None:
+            adapted = _adapt(repo, out, tasks, control_repos or [], filter_weights, model, seed)
+            print(json.dumps(asdict(adapted), indent=1)) if as_json else _print_adapted(adapted, out)
+
+
+def _train(
+    data: Path,
+    out: Path,
+    folders: Sequence[Path],
+    html: Path | None,
+    max_tokens_share: float,
+    networks: int,
+    seed: int,
+) -> TrainingRecord:
     from codefilter.dataset.description import require_description
     from codefilter.dataset.sources import find_roots, find_sources
     from codefilter.lm.loading import load_tokenizer
@@ -56,23 +98,18 @@ def classifier_command(
     from codefilter.training.fitting import FitOptions
     from codefilter.training.pages import training_page
 
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file", hint="Name a folder after --out.")
     description = require_description(data)
-    folders = [str(folder) for folder in sources or ()]
-    roots = find_roots(description, folders)
+    roots = find_roots(description, [str(folder) for folder in folders])
+    by_name = {folder.resolve().name: str(folder) for folder in folders}
     named = [source.name for source in description.sources if source.name in roots and not source.problem]
-    by_folder = {Path(folder).resolve().name: folder for folder in folders}
-    tokenizer = load_tokenizer(description.recipe.model.name)
-    options = replace(FitOptions(), num_networks=networks, seed=seed)
-    with exclusive(f"train-{out.resolve()}"), tqdm(bar_format="{desc} ({elapsed})") as bar:
+    with tqdm(bar_format="{desc} ({elapsed})") as bar:
         record, judged = train_classifier(
             data,
-            find_sources([by_folder.get(name, name) for name in named]),
+            find_sources([by_name.get(name, name) for name in named]),
             roots,
-            tokenizer,
+            load_tokenizer(description.recipe.model.name),
             out,
-            options,
+            replace(FitOptions(), num_networks=networks, seed=seed),
             max_tokens_share=max_tokens_share,
             progress=bar.set_description,
         )
@@ -80,14 +117,67 @@ def classifier_command(
     write_atomically(out / CARD_FILE, card(record))
     if html is not None:
         write_atomically(html, training_page(record, judged))
-    if as_json:
-        print(json.dumps(asdict(record), indent=1))
-    else:
-        _print(record)
-        print(f"{out}: --filter classifier --filter-weights {out}")
+    return record
 
 
-def _print(record: TrainingRecord) -> None:
+def _adapt(
+    repo: Path,
+    out: Path,
+    tasks: int,
+    control_repos: Sequence[str],
+    filter_weights: str | None,
+    model: str | None,
+    seed: int,
+) -> AdaptingRecord:
+    from codefilter.config import load_settings
+    from codefilter.dataset.build import ROUND, build_dataset
+    from codefilter.dataset.execution import LocalExecutor
+    from codefilter.dataset.sources import find_roots, find_sources
+    from codefilter.dataset.storage import DatasetFolder
+    from codefilter.filters.trained import filter_folder, load_trained
+    from codefilter.labeling import LabelOptions
+    from codefilter.lm.loading import load_model
+    from codefilter.training.adapting import OwnPlan, adapt_classifier
+    from codefilter.training.fitting import FitOptions
+
+    settings = load_settings(None, overrides={"model": model, "filter_weights": filter_weights})
+    trained = load_trained(filter_folder(settings.filter_weights))
+    manifest = trained.manifest
+    settings = replace(
+        settings,
+        layout=manifest.layout,
+        retriever=manifest.retriever,
+        chunker=manifest.chunker,
+        prefix_tokens=manifest.prefix_tokens,
+        suffix_tokens=manifest.suffix_tokens,
+    )
+    if not repo.is_dir():
+        raise UsageError(f"no folder {repo}", hint="Check the path after --repo.")
+    sources = find_sources([str(repo), *(control_repos or [_CONTROL_PACKAGE])])
+    name = sources[0].name
+    low, high = (tasks * seconds / 60 for seconds in _SECONDS_PER_TASK)
+    typer.echo(f"labelling {tasks} places of {name}: {low:.0f} to {high:.0f} minutes on two cores", err=True)
+    loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    options = LabelOptions(
+        positive_threshold=manifest.positive_level, negative_threshold=manifest.negative_level, seed=seed
+    )
+    recipe = (name, sources[0].version, loaded.identity.sha256, asdict(options), asdict(settings))
+    labels = cache_path() / "labels" / f"{name}-{content_hash(repr(recipe))[:12]}"
+    with tqdm(desc="label", unit="task", total=tasks) as bar:
+        description = build_dataset(
+            sources,
+            DatasetFolder(labels),
+            LocalExecutor(loaded, settings, options),
+            OwnPlan(per_repository=tasks, tasks_per_round=ROUND, own=name),
+            lambda progress: bar.update(progress.labelled - bar.n),
+        )
+    roots = find_roots(description, [str(source.folder) for source in sources if source.folder is not None])
+    return adapt_classifier(
+        labels, name, roots, loaded.tokenizer, trained, out, replace(FitOptions(), seed=seed)
+    )
+
+
+def _print(record: TrainingRecord, out: Path) -> None:
     manifest, figures = record.manifest, record.out_of_fold
     table = Table(title=f"{figures.tasks} tasks, {figures.chunks} chunks, judged out of fold")
     for heading in ("judged by", "AUC", "within a task"):
@@ -118,3 +208,26 @@ def _print(record: TrainingRecord) -> None:
         f"kept {figures.gain:+.3f}, exactly the positive ones {figures.gain_oracle:+.3f}; "
         f"all together, measured, {figures.gain_all:+.3f}"
     )
+    print(f"use it: --filter classifier --filter-weights {out}")
+
+
+def _print_adapted(record: AdaptingRecord, out: Path) -> None:
+    title = f"{record.held_tasks} places in files held back, {record.learned_tasks} learned from"
+    table = Table(title=title)
+    for heading in ("filter", "AUC", "within a task", "kept tokens", "gain"):
+        table.add_column(heading, justify="left" if heading == "filter" else "right")
+    for name, figures in (("as it was", record.shipped), ("adapted", record.adapted)):
+        table.add_row(
+            name,
+            f"{figures.auc:.3f}",
+            f"{figures.auc_within:.3f}",
+            f"{figures.kept_tokens:.0%}",
+            f"{figures.gain:+.3f}",
+        )
+    Console().print(table)
+    if record.better:
+        print(f"better on {record.repository}; use it: --filter classifier --filter-weights {out}")
+    elif record.enough:
+        print(f"not better on {record.repository}: keep the filter as it was")
+    else:
+        print("too few helpful chunks were held back to tell: keep the filter as it was, or use more --tasks")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from codefilter.filters.features import Matrix
 
+_MAX_LOGIT = 12.0  # nothing is certain
 _CLIP = 4.0  # standard deviations: nothing that was never seen pulls without limit
 
 
@@ -77,7 +78,8 @@ class Ensemble:
             if without:
                 standardised[:, list(without)] = 0.0
             total += network.logits(standardised)
-        return total / np.float32(len(self.networks)) * self.slopes + self.offsets
+        calibrated = total / np.float32(len(self.networks)) * self.slopes + self.offsets
+        return np.clip(calibrated, -_MAX_LOGIT, _MAX_LOGIT)
 
     def probabilities(self, inputs: Matrix) -> Matrix:
         """(rows, levels): that the impact is above each level."""

@@ -86,6 +86,24 @@ def fit(
     return _calibrate(Ensemble(tuple(networks), ones, 0 * ones), [*labelled, *validation], options.levels)
 
 
+def adapt(
+    ensemble: Ensemble,
+    labelled: Sequence[TrainingTask],
+    validation: Sequence[TrainingTask],
+    options: FitOptions,
+) -> Ensemble:
+    """Go on training an ensemble on a few more tasks; its inputs' scale and its calibration stay."""
+    networks = []
+    held = _batch(validation, ensemble.networks[0])
+    for number, network in enumerate(ensemble.networks):
+        torch.manual_seed(options.seed * 1000 + number)
+        frame = Network(network.mean, network.scale, (), ())
+        module = _to_module(network, options)
+        _train(module, labelled, held, frame, options.levels, options.epochs, options.tuning_rate, options)
+        networks.append(_to_network(module, network.mean, network.scale))
+    return Ensemble(tuple(networks), ensemble.slopes, ensemble.offsets)
+
+
 def copy_levels(
     copied: Sequence[TrainingTask], labelled: Sequence[TrainingTask], levels: Sequence[float]
 ) -> tuple[float, ...]:
@@ -169,6 +187,17 @@ def _loss(
     weights = lead.clamp(max=1.0)[ordered]  # who is far ahead counts more
     ranking = (nn.functional.softplus(-margins[ordered]) * weights).sum() / weights.sum()
     return classes + ranking_weight * ranking
+
+
+def _to_module(network: Network, options: FitOptions) -> nn.Sequential:
+    """The inverse of `_to_network`."""
+    layers: list[nn.Module] = []
+    for weight, bias in zip(network.weights, network.biases, strict=True):
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
+        linear.weight.data = torch.from_numpy(weight.copy())
+        linear.bias.data = torch.from_numpy(bias.copy())
+        layers += [linear, nn.SiLU(), nn.Dropout(options.dropout)]
+    return nn.Sequential(*layers[:-2])
 
 
 def _to_network(module: nn.Sequential, mean: Matrix, scale: Matrix) -> Network:
