@@ -79,7 +79,8 @@ class Ensemble:
                 standardised[:, list(without)] = 0.0
             total += network.logits(standardised)
         calibrated = total / np.float32(len(self.networks)) * self.slopes + self.offsets
-        return np.clip(calibrated, -_MAX_LOGIT, _MAX_LOGIT)
+        bounded: Matrix = np.clip(calibrated, -_MAX_LOGIT, _MAX_LOGIT)
+        return bounded
 
     def probabilities(self, inputs: Matrix) -> Matrix:
         """(rows, levels): that the impact is above each level."""
