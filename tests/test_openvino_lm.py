@@ -60,21 +60,23 @@ def test_equal_to_plain_transformers_on_the_rounded_weights(folder: Path, tmp_pa
         assert result.entropies == pytest.approx(entropies, abs=2e-3)
 
 
-def test_hidden_slots_are_never_attended_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Crop and grow at random, with the state cut always, never and sometimes: the same predictions."""
-    outputs = []
-    for limit in (0, 20, 10**6):
-        monkeypatch.setattr("codefilter.lm.openvino_lm._MAX_HIDDEN_SLOTS", limit)
-        session = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")._session
-        random = np.random.default_rng(0)
-        rows = []
-        for _ in range(30):
-            session.crop(int(random.integers(0, len(session.token_ids) + 1)))
-            count = int(random.integers(1, 12))
-            rows.append(session.forward(random.integers(0, 256, 12)[:count].tolist(), None)[0])
-        outputs.append(np.stack(rows))
-    assert outputs[0] == pytest.approx(outputs[1], abs=1e-4)
-    assert outputs[0] == pytest.approx(outputs[2], abs=1e-4)
+def test_going_back_to_a_prompt_reads_only_what_is_new(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codefilter.lm.keeping.MIN_TOKENS", 30)
+    model = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")
+    options = GenerationOptions(max_new_tokens=6)
+    first = [(7 * i) % 256 for i in range(100)]
+    other = [(5 * i + 1) % 256 for i in range(80)]
+    before = model.generate(first, options)[0]
+    model.log_likelihoods(other, [Continuation((1, 2, 3), 2)])  # a filter reads
+    assert model.generate(other, options)[0].num_reused_tokens == len(other) - 1
+    again = model.generate(first, options)[0]
+    assert again.num_reused_tokens == len(first) - 1
+    assert again.token_ids == before.token_ids
+    assert again.log_likelihood.per_token == pytest.approx(before.log_likelihood.per_token, abs=1e-3)
+    longer = model.generate([*first[:60], *other[:9]], options)[0]  # and from there on as usual
+    assert longer.num_reused_tokens == 60
 
 
 def test_a_cancelled_prompt_keeps_what_stood_before(folder: Path) -> None:

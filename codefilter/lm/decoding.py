@@ -44,6 +44,9 @@ class Session(Protocol):
     def crop(self, length: int) -> None:
         """Forget everything from position `length` on."""
 
+    def recall(self, token_ids: Sequence[int]) -> None:
+        """Go back to an earlier state where it spares much of reading these tokens; see `keeping`."""
+
 
 def generate(
     session: Session,
@@ -56,6 +59,7 @@ def generate(
     """Continue a prompt; see `LanguageModel.generate`."""
     started = time.perf_counter()
     check_prompt(prompt_ids, options, context_length)
+    session.recall(prompt_ids)
     reused, logits = read_prompt(session, prompt_ids, cancellation)
     prompt_seconds = time.perf_counter() - started
 

@@ -139,6 +139,9 @@ class _FakeSession:
     def crop(self, length: int) -> None:
         del self._token_ids[length:]
 
+    def recall(self, token_ids: Sequence[int]) -> None:
+        """Nothing is kept."""
+
 
 def _parse_delays(name: str) -> dict[str, float]:
     """``fake:prompt_ms=0.5,token_ms=20`` → delays in milliseconds per token."""

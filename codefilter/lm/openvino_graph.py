@@ -72,6 +72,11 @@ class Architecture:
             vocabulary=int(config["vocab_size"]),
         )
 
+    @property
+    def state_bytes(self) -> int:
+        """Of one token's keys and values."""
+        return 2 * self.num_layers * self.kv_heads * self.head_dim * 4
+
 
 def build_graphs(architecture: Architecture, weights: QuantizedWeights) -> tuple[ov.Model, ov.Model]:
     """The model as two graphs: the layers, and the head that predicts tokens.

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from codefilter.errors import CancelledError, UsageError
 from codefilter.lm import decoding
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
+from codefilter.lm.keeping import KeptStates
 from codefilter.lm.openvino_graph import Architecture, build_graphs
 from codefilter.lm.packing import MAX_PACKED_TOKENS, Pack, packs
 from codefilter.quantization import quantized_weights
@@ -29,6 +30,7 @@ from codefilter.types import LogLikelihood
 
 _CANCELLABLE_TOKENS = 64  # per pass: about 0.15 s for half a billion parameters on two cores
 _KERNELS = 128
+_KEPT_BYTES = 200 << 20  # of earlier prompts: 8,500 tokens of half a billion parameters
 _MAX_HIDDEN_SLOTS = 256  # attention reads them in vain; cutting them out copies all keys and values
 
 
@@ -57,6 +59,7 @@ class OpenVinoLanguageModel:
         self._session = _OpenVinoSession(
             core.compile_model(layers, "CPU", options | layer_options).create_infer_request(),
             core.compile_model(head, "CPU", options | head_options).create_infer_request(),
+            _KEPT_BYTES // architecture.state_bytes,
         )
         version = importlib.metadata.version("openvino")
         self.description = f"openvino {version}, cpu, int8 weights, {numbers.description}"
@@ -69,6 +72,7 @@ class OpenVinoLanguageModel:
     ) -> list[LogLikelihood]:
         """See `LanguageModel.log_likelihoods`."""
         shared, last = decoding.split_context(context, continuations, self.context_length)
+        self._session.set_aside(shared)
         if shared:
             decoding.read_prompt(self._session, shared, cancellation)
         self._session.crop(len(shared))
@@ -95,9 +99,11 @@ class OpenVinoLanguageModel:
 class _OpenVinoSession:
     """The keys and values of the last request, kept for the next: one slot of the state per token."""
 
-    def __init__(self, layers: ov.InferRequest, head: ov.InferRequest) -> None:
+    def __init__(self, layers: ov.InferRequest, head: ov.InferRequest, max_kept_tokens: int = 0) -> None:
         self._layers = layers
         self._head = head
+        self._kept: KeptStates[list[NDArray[np.float32]]] = KeptStates(max_kept_tokens)
+        self._is_for_writing = False
         self._token_ids: list[int] = []
         self._slots: list[int] = []  # where each token's keys and values are
         self._num_slots = 0  # in the state, hidden ones too
@@ -109,6 +115,19 @@ class _OpenVinoSession:
     def crop(self, length: int) -> None:
         del self._token_ids[length:]
         del self._slots[length:]
+
+    def set_aside(self, token_ids: Sequence[int]) -> None:
+        """Keep what was read to write from it, where reading these tokens would lose it."""
+        if self._is_for_writing:
+            self._kept.set_aside(self._token_ids, token_ids, self._visible)
+        self._is_for_writing = False
+
+    def recall(self, token_ids: Sequence[int]) -> None:
+        self._is_for_writing = True
+        found = self._kept.exchange(self._token_ids, token_ids, self._visible)
+        if found is not None:
+            self._token_ids = list(found.token_ids)
+            self._set_state(found.state)
 
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
@@ -181,11 +200,20 @@ class _OpenVinoSession:
     def _cut(self) -> None:
         """Cut hidden slots out of the state."""
         if self._slots:
-            for state in self._layers.query_state():
-                state.state = ov.Tensor(np.ascontiguousarray(state.state.data[:, :, self._slots]))
+            self._set_state(self._visible())
         else:
             self._layers.reset_state()
-        self._num_slots = len(self._slots)
+            self._num_slots = 0
+
+    def _visible(self) -> list[NDArray[np.float32]]:
+        """A copy of every key and value that is not hidden, (1, kv_heads, tokens, head_dim) each."""
+        states = self._layers.query_state()
+        return [np.ascontiguousarray(state.state.data[:, :, self._slots]) for state in states]
+
+    def _set_state(self, arrays: Sequence[NDArray[np.float32]]) -> None:
+        for state, array in zip(self._layers.query_state(), arrays, strict=True):
+            state.state = ov.Tensor(array)
+        self._num_slots = arrays[0].shape[2]
         self._slots = list(range(self._num_slots))
 
 

@@ -220,6 +220,9 @@ class _TorchSession:
     def token_ids(self) -> Sequence[int]:
         return self._token_ids
 
+    def recall(self, token_ids: Sequence[int]) -> None:
+        """Nothing is kept: memory of a GPU is for other things."""
+
     @torch.inference_mode()
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1

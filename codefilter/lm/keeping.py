@@ -1,0 +1,75 @@
+"""Keys and values of earlier prompts, for going back to one: another file, other chunks, what a filter read.
+
+In: what a session holds, and the prompt that comes. Out: an earlier state that serves the prompt better.
+Notable: taking a state away and bringing it back costs milliseconds, reading a prompt again costs seconds.
+What is kept is bounded by memory; the least recently used goes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from codefilter.lm.decoding import common_prefix_length
+
+MIN_TOKENS = 768  # a new line costs less: the suffix is read again, what stands before it stays
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kept(Generic[T]):
+    """An engine's state, and the tokens that it stands for."""
+
+    token_ids: tuple[int, ...]
+    state: T
+
+
+class KeptStates(Generic[T]):
+    """States of one session, most recently used last."""
+
+    def __init__(self, max_tokens: int) -> None:
+        """Keep at most so many tokens' keys and values altogether."""
+        self._max_tokens = max_tokens
+        self._kept: list[Kept[T]] = []
+
+    def exchange(self, held: Sequence[int], wanted: Sequence[int], take: Callable[[], T]) -> Kept[T] | None:
+        """Find the state to go on from, and keep the held one where going on would lose much of it.
+
+        Args:
+            held: tokens of the session's present state.
+            wanted: tokens that are to be read.
+            take: gives a copy of the present state.
+
+        Returns:
+            An earlier state, no longer kept here, that spares at least `MIN_TOKENS` tokens more than the
+            present one; None where there is none.
+        """
+        shared = common_prefix_length(held, wanted)
+        found = max(self._kept, key=lambda kept: common_prefix_length(kept.token_ids, wanted), default=None)
+        if found is not None and common_prefix_length(found.token_ids, wanted) < shared + MIN_TOKENS:
+            found = None
+        if found is not None:
+            self._kept.remove(found)
+        if found is not None and len(held) >= MIN_TOKENS:
+            self._keep(tuple(held), take)
+        else:
+            self.set_aside(held, wanted, take)
+        return found
+
+    def set_aside(self, held: Sequence[int], wanted: Sequence[int], take: Callable[[], T]) -> None:
+        """Keep the held state where reading the wanted tokens would lose much of it."""
+        if len(held) - common_prefix_length(held, wanted) >= MIN_TOKENS:
+            self._keep(tuple(held), take)
+
+    def _keep(self, token_ids: tuple[int, ...], take: Callable[[], T]) -> None:
+        if len(token_ids) > self._max_tokens:
+            return
+        # an older state of the same text is of no more use
+        self._kept = [
+            k for k in self._kept if common_prefix_length(k.token_ids, token_ids) < len(k.token_ids)
+        ]
+        while sum(len(k.token_ids) for k in self._kept) + len(token_ids) > self._max_tokens:
+            del self._kept[0]
+        self._kept.append(Kept(token_ids, take()))
