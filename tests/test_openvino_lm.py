@@ -60,6 +60,23 @@ def test_equal_to_plain_transformers_on_the_rounded_weights(folder: Path, tmp_pa
         assert result.entropies == pytest.approx(entropies, abs=2e-3)
 
 
+def test_hidden_slots_are_never_attended_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Crop and grow at random, with the state cut always, never and sometimes: the same predictions."""
+    outputs = []
+    for limit in (0, 20, 10**6):
+        monkeypatch.setattr("codefilter.lm.openvino_lm._MAX_HIDDEN_SLOTS", limit)
+        session = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")._session
+        random = np.random.default_rng(0)
+        rows = []
+        for _ in range(30):
+            session.crop(int(random.integers(0, len(session.token_ids) + 1)))
+            count = int(random.integers(1, 12))
+            rows.append(session.forward(random.integers(0, 256, 12)[:count].tolist(), None)[0])
+        outputs.append(np.stack(rows))
+    assert outputs[0] == pytest.approx(outputs[1], abs=1e-4)
+    assert outputs[0] == pytest.approx(outputs[2], abs=1e-4)
+
+
 def test_going_back_to_a_prompt_reads_only_what_is_new(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
