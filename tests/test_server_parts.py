@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codefilter.budget import ReadingCost, choose, still_good
 from codefilter.config import Settings, user_config_file
 from codefilter.types import (
     Chunk,
@@ -21,7 +22,6 @@ from codefilter.types import (
     Prompt,
     RetrievedChunk,
 )
-from codefilter_lsp.budget import ReadingCost, choose, still_good
 from codefilter_lsp.consent import Wish, grant, without_wishes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse

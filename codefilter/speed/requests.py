@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from codefilter.completion import Completer, PreparedPrompt, generation_options
-from codefilter.lm.base import GenerationOptions, LanguageModel
+from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
 from codefilter.speed.servers import LlamaServerBaseline
 from codefilter.speed.spread import Spread
 from codefilter.types import CompletionRequest, CompletionTask
@@ -168,7 +168,8 @@ def ask(
     reuse: bool,
 ) -> TimedRequest:
     """The same for token ids; the server writes as many tokens as the model did, at least one."""
-    generation = model.generate(prompt_ids, options)[0]
+    cancellation = Cancellation() if reuse else None  # who types may cancel
+    generation = model.generate(prompt_ids, options, cancellation)[0]
     new_tokens = len(generation.token_ids)
     baseline = (
         prepare_seconds + server.seconds(prompt_ids, max(1, new_tokens), reuse=reuse) if server else None

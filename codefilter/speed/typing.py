@@ -3,25 +3,27 @@
 In: a loaded model, function bodies to type, filters by name, a llama-server where there is one. Out: a
 `RequestTiming` per filter. Recorded typing: the true text key by key, with a request at every pause; requests
 between keys are superseded and reach no model. As in the server, a suggestion that is being typed along
-answers without the model and is not counted, and the last prompt's chunks stay while the best are among them.
+answers without the model and is not counted, the last prompt's chunks stay while the best are among them, and
+what cannot be read in time is left out.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from codefilter.budget import ReadingCost, choose, still_good
 from codefilter.completion import Completer, PreparedPrompt
 from codefilter.config import Settings
 from codefilter.lm.base import LanguageModel
 from codefilter.speed.requests import RequestTiming, TimedRequest, answer, forget, warm_up
 from codefilter.speed.servers import LlamaServerBaseline
-from codefilter.types import CompletionRequest, CompletionTask
+from codefilter.types import CompletionRequest, CompletionTask, FilterDecision
 
 TYPED_LINES = 3
 _LONG_WORD = 6  # characters; within such a word there is a pause after the third
-_STICKY_RANKS = 3  # codefilter_lsp.budget
+READING_BUDGET_SECONDS = 1.5  # the server's default
 
 _WORD = re.compile(r"\w+|\n[ \t]*")
 
@@ -76,6 +78,7 @@ class _Typist:
     server: LlamaServerBaseline | None
     hits: int = 0
     _last: PreparedPrompt | None = None
+    _cost: ReadingCost = field(default_factory=ReadingCost)
 
     def type(self, request: CompletionRequest, text: str) -> Iterator[TimedRequest]:
         """Type a text at a place; a request at every pause that no earlier suggestion answers."""
@@ -85,20 +88,32 @@ class _Typist:
                 self.hits += 1
                 continue
             here = replace(request, prefix=request.prefix + text[:offset])
-            timed = answer(self.model, here, self._prepare(here), self.server, reuse=True)
+            prepared = self._prepare(here)
+            timed = answer(self.model, here, prepared, self.server, reuse=True)
+            self._cost.was_read(prepared.prompt, timed.read_seconds, timed.reused_tokens)
             suggestions.append((offset, timed.text))
             yield timed
 
     def _prepare(self, request: CompletionRequest) -> PreparedPrompt:
-        prepared, last = self.completer.prepare(request), self._last
-        if last is not None and last.in_file.start_line == prepared.in_file.start_line:
-            kept = sorted((d.candidate for d in prepared.decisions if d.keep), key=lambda c: c.rank)
-            best = {candidate.chunk.chunk_id for candidate in kept[:_STICKY_RANKS]}
-            if kept and best <= set(last.prompt.chunk_ids):
-                prompt = self.completer.build_prompt(request, prepared.in_file, last.decisions)
-                prepared = replace(prepared, decisions=last.decisions, prompt=prompt)
-        self._last = prepared
-        return prepared
+        """As `codefilter_lsp.suggesting`: the last chunks, or those of now, or fewer, to read in time."""
+        full, last = self.completer.prepare(request), self._last
+        good = [full]
+        if last is not None and last.in_file.start_line == full.in_file.start_line:
+            again = self._with(request, full, last.decisions)
+            good = [again, full] if still_good(again.prompt.chunk_ids, full.decisions) else [full, again]
+        kept = sorted((d for d in full.decisions if d.keep), key=lambda d: d.candidate.rank)
+        fewer = [self._with(request, full, kept[:number]) for number in (len(kept) // 2, 0)]
+        options = [*good, *fewer]
+        number = choose([option.prompt for option in options], self._cost, READING_BUDGET_SECONDS)
+        if number < len(good):
+            self._last = options[number]
+        return options[number]
+
+    def _with(
+        self, request: CompletionRequest, full: PreparedPrompt, used: Sequence[FilterDecision]
+    ) -> PreparedPrompt:
+        prompt = self.completer.build_prompt(request, full.in_file, used)
+        return replace(full, decisions=tuple(used), prompt=prompt)
 
 
 def _is_typed_along(typed: str, shown: str) -> bool:

@@ -10,11 +10,11 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+from codefilter.budget import ReadingCost
 from codefilter.config import Settings
 from codefilter.errors import CodeFilterError
 from codefilter.lm.base import GenerationOptions, LanguageModel
 from codefilter.lm.loading import load_model
-from codefilter_lsp.budget import ReadingCost
 
 MODEL_RETRY_SECONDS = 10.0
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from codefilter.attribution import attribute
+from codefilter.budget import ReadingCost, choose, still_good
 from codefilter.completion import Completer, PreparedPrompt
 from codefilter.errors import CancelledError
 from codefilter.lm.base import Cancellation, LanguageModel
 from codefilter.postprocess import Cleaned, Extent, Place, clean, extent_of, parsing_first
 from codefilter.types import Completion, CompletionRequest, FilterDecision, FinishReason
-from codefilter_lsp.budget import ReadingCost, choose, still_good
 
 _TEMPERATURE = 0.8  # of the candidates after the first
 _CUT_OFF = (FinishReason.LENGTH, FinishReason.TIME)

@@ -1,7 +1,7 @@
 """A latency budget that drops chunks, never text.
 
 In: prompts that could be read, best first. Out: the one to read now. What reading costs is known from the
-last requests; what the model has read already costs nothing.
+last requests; what the model has read already costs nothing. The editor's server uses it, and `speed typing`.
 
 Notable: the order of the chunks alone does not keep a prompt's beginning from changing; another set of chunks
 does it too, with every key. So the chunks of the last prompt stay as long as the best candidates are among
