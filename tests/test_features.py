@@ -93,6 +93,19 @@ def test_the_typed_part_counts(root: Path) -> None:
     assert values["place.typed"][0] == pytest.approx(np.log1p(len("costs = ship")))
 
 
+def test_an_unfinished_word_finds_what_it_may_become(root: Path) -> None:
+    found = candidates(root, ["shop/quotes.py", "shop/refunds.py"])
+    values = features(root, request_at(typed="    costs = look"), found)
+    quote, refund = row_of(found, "quote_of"), row_of(found, "refund_of")
+    assert values["names.finishes"][quote] == 1.0  # lookup_discount
+    assert values["names.finishes"][refund] == 0.0
+    shown = features(root, request_at(typed="    costs = amou"), found)  # amounts stands in the file
+    assert shown["names.finishes"][quote] == 0.0
+    defined = features(root, request_at(typed="    costs = quote_"), found)
+    assert defined["names.defines_finished"][quote] == 1.0
+    assert not features(root, request_at(typed="    costs = l"), found)["names.finishes"].any()
+
+
 def test_the_truth_on_the_disk_does_not_leak(root: Path) -> None:
     """What stands in the hole's line of the saved file changes no feature of any candidate."""
     request = request_at()

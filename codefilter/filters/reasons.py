@@ -50,6 +50,8 @@ def reasons(
 
 
 def _of_names(evidence: NameEvidence) -> str:
+    if evidence.finished:
+        return f"it has {_listed(evidence.finished)}, which finishes the word being typed"
     if evidence.imported:
         return f"it defines {_listed(evidence.imported)}, imported here"
     if evidence.defined:

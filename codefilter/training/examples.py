@@ -2,16 +2,17 @@
 
 In: a dataset of impact labels and the repositories that it names, or tasks without labels. Out:
 `TrainingTask`s. Features are computed on the very texts that were labelled, and by the same code as in a
-request. Tasks without labels get copy gains, with in-file budgets of all sizes, so that the filter knows
-prompts that show more of the file than those that were labelled.
+request. Tasks without labels get copy gains, with in-file budgets of all sizes and lines that are begun, so
+that the filter knows prompts that show more of the file than those labelled, and places within a line.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +32,11 @@ from codefilter.retrieval.table import get_retriever
 from codefilter.tasks import sample_tasks
 from codefilter.tokenizer import Tokenizer
 from codefilter.training.copying import copy_gains
-from codefilter.types import RetrievedChunk, TaskLevel, content_hash
+from codefilter.types import CompletionTask, RetrievedChunk, TaskLevel, content_hash
 
 COPY_LEVELS: Mapping[TaskLevel, int] = {TaskLevel.LINE: 60, TaskLevel.API: 60, TaskLevel.CHUNK: 40}
 _COPY_BUDGETS = ((256, 64), (512, 128), (1024, 512))  # tokens before and after the hole
+_COPY_FORM = 2  # counts up when the tasks or their gains are made in another way
 _COPY_SEED = 100  # other tasks than those that are labelled
 
 Values = npt.NDArray[np.float32]
@@ -128,6 +130,7 @@ def copied_tasks(
         "repository": [source.name, source.version],
         "features": FEATURE_NAMES,
         "settings": [settings.chunker, settings.retriever, settings.num_candidates],
+        "form": _COPY_FORM,
         "tasks": {level.value: count for level, count in counts.items()},
     }
     key = content_hash(json.dumps(asked))[:12]
@@ -148,8 +151,10 @@ def _copied_tasks(
     index = RepositoryIndex.open(source.root, chunker=settings.chunker)
     extractor, retriever = FeatureExtractor(index), get_retriever(settings.retriever, index)
     for level, count in counts.items():
-        for task in sample_tasks(repository, level, count, _COPY_SEED):
-            budget = _COPY_BUDGETS[int(content_hash(task.task_id)[:8], 16) % len(_COPY_BUDGETS)]
+        for whole in sample_tasks(repository, level, count, _COPY_SEED):
+            random = Random(whole.task_id)
+            task = _begun(whole, random)
+            budget = random.choice(_COPY_BUDGETS)
             in_file = cut_in_file(task.request, tokenizer, *budget)
             query = RetrievalQuery(task.request, in_file.start_line)
             candidates = retriever.retrieve(query, settings.num_candidates)
@@ -159,6 +164,17 @@ def _copied_tasks(
                 gains = copy_gains(in_file.prefix + in_file.typed, in_file.suffix, task.target, texts)
                 impacts = np.array(gains, np.float32)
                 yield TrainingTask(task.task_id, source.name, level.value, features, impacts, 0 * impacts)
+
+
+def _begun(task: CompletionTask, random: Random) -> CompletionTask:
+    """The task, or in one of two cases with a part of its first line typed already."""
+    line = task.target.split("\n", 1)[0]
+    first = len(line) - len(line.lstrip()) + 1
+    if first >= len(line) or random.random() < 0.5:
+        return task
+    cut = random.randrange(first, len(line))
+    request = replace(task.request, prefix=task.request.prefix + task.target[:cut])
+    return replace(task, request=request, target=task.target[cut:])
 
 
 def _write_tasks(path: Path, tasks: Sequence[TrainingTask]) -> None:

@@ -54,6 +54,8 @@ class NameFeatures:
     calls_unused: float  # how many of those it calls without defining them: an example of their use
     calls_imported: float  # how many imported names it calls
     defines_enclosing: float  # it defines what has the name of the definition around the cursor
+    finishes: float  # how many of its names, which the prompt does not show, begin with the unfinished word
+    defines_finished: float  # how many of those it defines
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class NameEvidence:
     imported: tuple[str, ...]
     called: tuple[str, ...]
     missing: tuple[str, ...]
+    finished: tuple[str, ...]
 
 
 def name_features(
@@ -83,6 +86,7 @@ def name_features(
     defined = chunk.defined
     called = chunk.called - defined
     missing = place.missing_names & chunk.names
+    finished = frozenset(name for name in new if place.unfinished and name.startswith(place.unfinished))
     features = NameFeatures(
         last=_share(place, place.last_names & chunk.names, place.last_names),
         near=_share(place, near & chunk.names, near),
@@ -112,6 +116,8 @@ def name_features(
         calls_unused=_count(unused & called),
         calls_imported=_count(imported & called),
         defines_enclosing=_count(own & defined),
+        finishes=_count(finished),
+        defines_finished=_count(finished & defined),
     )
     evidence = NameEvidence(
         shared=place.rarest(shared),
@@ -119,6 +125,7 @@ def name_features(
         imported=place.rarest(imported & defined),
         called=place.rarest(unused & called),
         missing=place.rarest(missing),
+        finished=place.rarest(finished),
     )
     return features, evidence
 

@@ -24,6 +24,7 @@ FAR_LINES = 40  # on both sides of what the prompt shows
 FAMILIAR_LINES = 150  # of the in-file context that lines of chunks are compared with
 
 _NAME = re.compile(r"[^\W\d]\w+")
+_UNFINISHED = re.compile(r"[^\W\d]\w+$")
 _TOKEN = re.compile(r"[^\W\d]\w*|\d+|[^\w\s]")
 _CALLED = re.compile(r"([^\W\d]\w+)\s*\(")
 _MEMBER = re.compile(r"\.\s*([^\W\d]\w+)")
@@ -74,6 +75,12 @@ class PlaceView:
     def typed(self) -> str:
         """What stands in the current line before the cursor, without indentation."""
         return self.in_file.typed.strip()
+
+    @cached_property
+    def unfinished(self) -> str:
+        """The word that the cursor stands at the end of; empty for a single character."""
+        found = _UNFINISHED.search(self.in_file.typed)
+        return found.group() if found else ""
 
     @cached_property
     def before(self) -> Sequence[str]:
