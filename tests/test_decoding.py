@@ -47,3 +47,19 @@ def test_stop_strings_and_line_limits_cut_the_text() -> None:
     assert (by_line.text, by_line.finish_reason) == ("ft + right; done", FinishReason.LINES)
     by_stop = model.generate(prompt, GenerationOptions(stop=(";",)))[0]
     assert (by_stop.text, by_stop.finish_reason) == ("ft + right", FinishReason.STOP)
+
+
+def test_who_types_on_gets_the_rest_of_the_last_suggestion_in_fewer_passes() -> None:
+    """The model copies a line; its end, asked for again, is checked and not written anew."""
+    text = "total = left.first + right.second\n\n\n"
+    options = GenerationOptions(max_lines=1, max_new_tokens=64)
+    prompt = (text + "other = left.fir").encode()
+    alone, known = FakeLanguageModel(), FakeLanguageModel()
+    first = known.generate(list(prompt), options)[0]
+    known.generate(list((text + "other = lef").encode()), options)
+    again = known.generate(list(prompt), options)[0]
+    plain = alone.generate(list(prompt), GenerationOptions(max_lines=1, max_new_tokens=64, speculate=False))[
+        0
+    ]
+    assert again.text == first.text == plain.text == "st + right.second"
+    assert again.num_passes <= first.num_passes < plain.num_passes

@@ -21,6 +21,16 @@ def test_the_index_equals_a_search_from_the_end(prompt: list[int], written: list
     assert index.draft(5) == naive_draft(prompt + written, 5)
 
 
+def test_the_rest_of_an_earlier_output_is_a_draft() -> None:
+    outputs = [[7, 8, 9, 10], [1, 2, 3, 4, 5, 6]]
+    assert NgramIndex([1, 0, 2, 3], outputs).draft(8) == [4, 5, 6]
+    assert NgramIndex([1, 0, 9], outputs).draft(8) == [10]  # one token is enough there, not in the prompt
+    assert NgramIndex([2, 3, 1, 2, 3], outputs).draft(2) == [4, 5]  # rather than what the prompt says
+    assert NgramIndex([5, 5, 1, 5, 5], outputs).draft(1) == [1]
+    assert NgramIndex([6], outputs).draft(8) == []  # nothing followed
+    assert NgramIndex([2, 3], [*outputs, [2, 3, 0]]).draft(8) == [0]  # the last one
+
+
 def test_what_is_new_gives_no_draft() -> None:
     assert NgramIndex([1, 2, 3, 4, 5]).draft(8) == []
     assert NgramIndex([]).draft(8) == []

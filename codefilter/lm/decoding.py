@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 
 from codefilter.errors import ModelError
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions
-from codefilter.lm.lookup import FIRST_DRAFT_TOKENS, NgramIndex, next_draft_tokens
+from codefilter.lm.lookup import (
+    FIRST_DRAFT_TOKENS,
+    MAX_OUTPUTS,
+    NGRAM_LENGTHS,
+    NgramIndex,
+    next_draft_tokens,
+)
 from codefilter.lm.writing import Output, spelling_ids
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import FinishReason
@@ -28,6 +34,8 @@ PROMPT_SLICE_TOKENS = 512
 
 class Session(Protocol):
     """A token sequence and its keys and values."""
+
+    outputs: list[Sequence[int]]  # the last ones, with a few tokens before each
 
     @property
     def token_ids(self) -> Sequence[int]:
@@ -64,13 +72,16 @@ def generate(
     prompt_seconds = time.perf_counter() - started
 
     random = np.random.default_rng(options.seed)
-    ngrams = NgramIndex(prompt_ids) if options.speculate and options.temperature <= 0 else None
+    greedy = options.temperature <= 0
+    ngrams = NgramIndex(prompt_ids, session.outputs) if options.speculate and greedy else None
     generations = []
-    for _ in range(options.num_candidates if options.temperature > 0 else 1):
+    for _ in range(1 if greedy else options.num_candidates):
         session.crop(len(prompt_ids))
         output = Output(options, started)
         candidate = _Candidate(session, tokenizer, options, random, ngrams, output, cancellation)
         generations.append(output.result(reused, prompt_seconds, candidate.run(logits)))
+        session.outputs.append((*prompt_ids[-NGRAM_LENGTHS[0] :], *output.token_ids))
+        del session.outputs[:-MAX_OUTPUTS]
     return generations
 
 

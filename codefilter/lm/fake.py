@@ -120,6 +120,7 @@ class _FakeSession:
     def __init__(self, model: FakeLanguageModel) -> None:
         self._model = model
         self._token_ids: list[int] = []
+        self.outputs: list[Sequence[int]] = []
 
     @property
     def token_ids(self) -> Sequence[int]:

@@ -1,25 +1,33 @@
 """Drafts for free: code repeats what stands in the prompt (prompt-lookup decoding, a form of speculation).
 
-In: the prompt and what is written so far. Out: tokens that followed the last earlier occurrence of the last
-few tokens. The model checks a whole draft in one pass, which costs little more than one token, and what it
-would not have written itself is thrown away: greedy output is the same with and without drafts.
+In: the prompt, what is written so far, and the last outputs: who did not take a suggestion but typed on often
+wants the rest of it. Out: tokens that followed the last earlier occurrence of the last few tokens. The model
+checks a whole draft in one pass, which costs little more than one token, and what it would not have written
+itself is thrown away: greedy output is the same with and without drafts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 NGRAM_LENGTHS = (4, 3, 2)  # longest match first
 MAX_DRAFT_TOKENS = 8
+MAX_OUTPUTS = 4  # that are remembered
 FIRST_DRAFT_TOKENS = 2
 
 
 class NgramIndex:
     """Where every n-gram of a growing token sequence last ended."""
 
-    def __init__(self, token_ids: Sequence[int]) -> None:
+    def __init__(self, token_ids: Sequence[int], outputs: Iterable[Sequence[int]] = ()) -> None:
+        """Index a prompt; drafts are taken from earlier outputs, too, oldest first, and rather from those."""
         self._ids: list[int] = []
         self._end_of: dict[tuple[int, ...], int] = {}
+        self._rest_of: dict[tuple[int, ...], list[int]] = {}
+        for output in outputs:
+            for end in range(1, len(output)):
+                for length in range(1, min(end, NGRAM_LENGTHS[0]) + 1):
+                    self._rest_of[tuple(output[end - length : end])] = list(output[end:])
         self.extend(token_ids)
 
     def extend(self, token_ids: Sequence[int]) -> None:
@@ -34,10 +42,12 @@ class NgramIndex:
     def draft(self, limit: int) -> list[int]:
         """At most `limit` tokens that may follow; empty where the end of the sequence is new."""
         for length in NGRAM_LENGTHS:
-            end = self._end_of.get(tuple(self._ids[-length:]))
-            if end is not None:
+            last = tuple(self._ids[-length:])
+            if (rest := self._rest_of.get(last)) is not None:
+                return rest[:limit]
+            if (end := self._end_of.get(last)) is not None:
                 return self._ids[end : end + limit]
-        return []
+        return self._rest_of.get(tuple(self._ids[-1:]), [])[:limit]
 
 
 def next_draft_tokens(limit: int, drafted: int, confirmed: int) -> int:

@@ -100,6 +100,7 @@ class _OpenVinoSession:
     """The keys and values of the last request, kept for the next: one slot of the state per token."""
 
     def __init__(self, layers: ov.InferRequest, head: ov.InferRequest, max_kept_tokens: int = 0) -> None:
+        self.outputs: list[Sequence[int]] = []
         self._layers = layers
         self._head = head
         self._kept: KeptStates[list[NDArray[np.float32]]] = KeptStates(max_kept_tokens)

@@ -214,6 +214,7 @@ class _TorchSession:
     def __init__(self, model: TorchLanguageModel) -> None:
         self._model = model
         self.cache = DynamicCache()
+        self.outputs: list[Sequence[int]] = []
         self._token_ids: list[int] = []
 
     @property

@@ -8,6 +8,7 @@ same task, and llama-server behind the same retrieval, with the same token ids a
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -169,7 +170,9 @@ def ask(
 ) -> TimedRequest:
     """The same for token ids; the server writes as many tokens as the model did, at least one."""
     cancellation = Cancellation() if reuse else None  # who types may cancel
+    started = time.perf_counter()
     generation = model.generate(prompt_ids, options, cancellation)[0]
+    seconds = time.perf_counter() - started
     new_tokens = len(generation.token_ids)
     baseline = (
         prepare_seconds + server.seconds(prompt_ids, max(1, new_tokens), reuse=reuse) if server else None
@@ -180,7 +183,7 @@ def ask(
         new_tokens,
         prepare_seconds,
         generation.prompt_seconds,
-        generation.decode_seconds,
+        seconds - generation.prompt_seconds,
         generation.text,
         baseline,
     )
