@@ -35,7 +35,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         ModelError: transformers cannot read this file, or the machine has not enough memory.
         CodeFilterError: the disk is full.
     """
-    command = [sys.executable, "-m", "codefilter.conversion", str(gguf), str(folder)]
+    command = [sys.executable, "-P", "-m", "codefilter.conversion", str(gguf), str(folder)]
     environment = os.environ | {"TQDM_DISABLE": "1", "PYTHONIOENCODING": "utf-8"}
     finished = subprocess.run(
         command, env=environment, check=False, capture_output=True, encoding="utf-8", errors="replace"

@@ -202,6 +202,7 @@ def _pip_command(wheel: str, folder: Path) -> list[str]:
     name, version, *_, python, abi, platform = wheel.removesuffix(".whl").split("-")
     command = [
         sys.executable,
+        "-P",
         "-m",
         "pip",
         "download",

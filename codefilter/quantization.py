@@ -116,7 +116,7 @@ def _is_whole(cached: Path) -> bool:
 
 
 def _in_a_process(folder: Path, target: Path) -> None:
-    command = [sys.executable, "-m", "codefilter.quantization", str(folder), str(target)]
+    command = [sys.executable, "-P", "-m", "codefilter.quantization", str(folder), str(target)]
     finished = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace")
     if finished.returncode != 0:
         reason = (finished.stderr.strip().splitlines() or ["it was killed"])[-1]

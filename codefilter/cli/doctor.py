@@ -191,7 +191,7 @@ def _package_index(_: Path) -> Finding:
 def _editor(_: Path) -> Finding:
     importlib.import_module("codefilter_lsp.server")
     scripts = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = shutil.which("codefilter-lsp", path=scripts) or f"{sys.executable} -m codefilter_lsp"
+    command = shutil.which("codefilter-lsp", path=scripts) or f"{sys.executable} -P -m codefilter_lsp"
     return Finding(State.OK, f"pygls {importlib.metadata.version('pygls')}; your editor starts {command}")
 
 

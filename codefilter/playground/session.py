@@ -27,7 +27,7 @@ from codefilter.errors import CodeFilterError, UsageError
 from codefilter.languages import language_of
 from codefilter.source import Skipped, read_source, scan
 
-_SERVER = (sys.executable, "-m", "codefilter_lsp")
+_SERVER = (sys.executable, "-P", "-m", "codefilter_lsp")  # -P: no module of the repository in their place
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 

@@ -14,11 +14,13 @@ import logging
 import os
 import sys
 from json import JSONDecodeError
+from pathlib import Path
 from typing import BinaryIO
 
 from pygls.exceptions import JsonRpcException
 
 from codefilter import __version__
+from codefilter.paths import cache_path
 from codefilter_lsp import commands, completing
 from codefilter_lsp.server import CodeFilterServer
 
@@ -46,6 +48,7 @@ def main() -> int:
     for handler in logging.getLogger().handlers:
         handler.addFilter(_without_foreign_tracebacks)
 
+    _leave_the_folder()
     server = make_server()
     try:
         if arguments.tcp:
@@ -75,6 +78,19 @@ def make_server() -> CodeFilterServer:
     completing.register(server)
     commands.register(server)
     return server
+
+
+def _leave_the_folder() -> None:
+    """Editors start servers in the project's folder; there, a name of a model could mean a folder of it."""
+    for variable in ("CODEFILTER_CACHE", "CODEFILTER_MODELS_FROM"):
+        if value := os.environ.get(variable):
+            os.environ[variable] = str(Path(value).expanduser().absolute())
+    empty = cache_path() / "empty"
+    try:
+        empty.mkdir(parents=True, exist_ok=True)
+        os.chdir(empty)
+    except OSError:
+        os.chdir(Path.home().anchor)
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams, JsonRpcInvalidRequest
 from pygls.protocol import LanguageServerProtocol
 
 DID_SHOW = "textDocument/didShowCompletion"
@@ -45,3 +45,23 @@ class AnsweringProtocol(LanguageServerProtocol):
                 error = types.ResponseError(JsonRpcInvalidParams.CODE, what)
                 self._send_response(data["id"], None, error)
             raise
+
+    def handle_message(self, message: Any) -> None:
+        """Act on a message; one that is none, or comes after ``shutdown``, is an error to its sender."""
+        if getattr(message, "jsonrpc", None) != self.VERSION:
+            known = message.get("id") if isinstance(message, dict) else getattr(message, "id", None)
+            error = _invalid("this is no message of JSON-RPC 2.0")
+            self._send_response(known, None, error)  # type: ignore[arg-type]  # null, where it has no id
+            raise JsonRpcInvalidRequest
+        if (
+            self._shutdown
+            and isinstance(getattr(message, "id", None), str | int)
+            and hasattr(message, "method")
+        ):
+            self._send_response(message.id, None, _invalid("the server was shut down"))
+            return
+        super().handle_message(message)
+
+
+def _invalid(why: str) -> types.ResponseError:
+    return types.ResponseError(JsonRpcInvalidRequest.CODE, why)

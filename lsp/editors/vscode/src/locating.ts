@@ -73,14 +73,17 @@ export interface Step {
   program: Program;
 }
 
-/** What to run to install the server into the extension's own environment; torch comes in the build that fits. */
+/**
+ * What to run to install the server into the extension's own environment; torch comes in the build that fits.
+ * Isolated (-I), so that no module of the folder that is open is run in the place of Python's own.
+ */
 export function installSteps(python: string, wheel: string, around: Surroundings): Step[] {
   const environment = environmentIn(around.storage);
   const inside = programIn(environment, "python", around.platform);
-  const install = ["-m", "uv", "pip", "install", "--python", inside, "--torch-backend", "auto"];
+  const install = ["-I", "-m", "uv", "pip", "install", "--python", inside, "--torch-backend", "auto"];
   return [
-    { title: "Creating an environment", program: { command: python, args: ["-m", "venv", environment] } },
-    { title: "Fetching the installer", program: { command: inside, args: ["-m", "pip", "install", "uv"] } },
+    { title: "Creating an environment", program: { command: python, args: ["-I", "-m", "venv", environment] } },
+    { title: "Fetching the installer", program: { command: inside, args: ["-I", "-m", "pip", "install", "uv"] } },
     { title: "Installing CodeFilter", program: { command: inside, args: [...install, `${wheel}${ENGINE}`] } },
   ];
 }

@@ -60,7 +60,7 @@ test("installation makes an environment of its own and installs the wheel that c
   assert.equal(bundledWheel(extension), wheel);
   const around = surroundings();
   const steps = installSteps("/usr/bin/python3.11", wheel, around);
-  assert.deepEqual(steps[0]?.program.args, ["-m", "venv", environmentIn(around.storage)]);
+  assert.deepEqual(steps[0]?.program.args, ["-I", "-m", "venv", environmentIn(around.storage)]);
   assert.equal(steps.at(-1)?.program.args.at(-1), `${wheel}[openvino]`);
   assert.equal(modelStep(around), undefined);
   program(programIn(environmentIn(around.storage), "codefilter", "linux"));
