@@ -13,7 +13,7 @@ from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.filters.base import FilterContext
 from codefilter.filters.simple import KeepAll
-from codefilter.lm.base import GenerationOptions
+from codefilter.lm.base import Cancellation, Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.prompts.in_file import InFileContext
 from codefilter.speed.agreement import measure_agreement
@@ -153,7 +153,7 @@ def completers(model: FakeLanguageModel) -> Callable[[str], Completer]:
 
 
 def test_cold_requests_read_everything_and_the_server_gets_the_same(server: CountingServer) -> None:
-    model = FakeLanguageModel()
+    model = FakeLanguageModel()  # keeps no earlier prompts
     place = (task("total = left + right\ntotal = le", "ft + right", "\n"), completers(model))
     long_place = (task("value = other\n" * 80, "value = other", "\n"), completers(model))
     rows = measure_cold(
@@ -171,6 +171,27 @@ def test_cold_requests_read_everything_and_the_server_gets_the_same(server: Coun
     assert bodies[-1]["n_predict"] == 15
     assert bodies[-1]["prompt"] == model.tokenizer.encode("value = other\n" * 80)[-1000:]
     assert not any(body["cache_prompt"] for body in bodies)
+
+
+def test_prompts_that_were_read_before_are_not_cold() -> None:
+    class Remembering(FakeLanguageModel):
+        """Says that it kept every prompt."""
+
+        def generate(
+            self,
+            prompt_ids: Sequence[int],
+            options: GenerationOptions,
+            cancellation: Cancellation | None = None,
+        ) -> list[Generation]:
+            reused = len(prompt_ids) - 1 if tuple(prompt_ids) in seen else 0
+            seen.add(tuple(prompt_ids))
+            return [replace(g, num_reused_tokens=reused) for g in super().generate(prompt_ids, options)]
+
+    seen: set[tuple[int, ...]] = set()
+    model = Remembering()
+    places = [(task("total = left + right\ntotal = le", "ft + right", "\n"), completers(model))]
+    rows = measure_cold(model, places, ["all", "none"])
+    assert [row.filter for row in rows] == ["all"]  # without an index both keep nothing
 
 
 def test_who_types_pauses_behind_words_within_long_ones_and_on_new_lines() -> None:
