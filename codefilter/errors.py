@@ -9,6 +9,7 @@ The tree::
     ├── IndexStorageError      exit 1   an index that cannot be read or written
     ├── ModelError             exit 1   a model that cannot be used
     │   ├── ModelMissingError  exit 1   known or named, but not on this machine
+    │   ├── ServerError        exit 1   a server that does not answer now, whatever it is asked
     │   ├── DownloadError      exit 1   no source delivered the weights
     │   └── IntegrityError     exit 1   bytes that do not have the promised sha256
     ├── DatasetError           exit 1   a dataset that cannot be read, or does not fit its sources
@@ -57,6 +58,10 @@ class ModelError(CodeFilterError):
 
 class ModelMissingError(ModelError):
     """A model is known, or named, but its weights are not on this machine."""
+
+
+class ServerError(ModelError):
+    """A model's server cannot be reached, or does not answer now: the same request may work later."""
 
 
 class DownloadError(ModelError):

@@ -17,14 +17,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codefilter.completion import Completer
 from codefilter.controls import ControlChunk, ControlRepository, draw_controls
 from codefilter.likelihood import target_continuation
-from codefilter.lm.base import Continuation, GenerationOptions, LanguageModel
+from codefilter.lm.base import (
+    Continuation,
+    GenerationOptions,
+    HiddenStateModel,
+    LanguageModel,
+    no_hidden_states,
+)
 from codefilter.types import (
     CompletionTask,
     FilterDecision,
@@ -49,6 +56,14 @@ class LabelOptions:
 
 
 @dataclass(frozen=True)
+class PromptStates:
+    """Hidden states under one prompt, 16 bit: what the model's output matrix reads."""
+
+    prompt: NDArray[np.float16]  # (hidden,), at the prompt's last token, which predicts the first of the text
+    draft: NDArray[np.float16]  # (hidden,), mean over the tokens of the draft; zeros where that is empty
+
+
+@dataclass(frozen=True)
 class Reading:
     """What the model makes of target and draft under one prompt."""
 
@@ -56,6 +71,7 @@ class Reading:
     draft: LogLikelihood  # of the tokens that the model wrote without chunks
     prompt_tokens: int
     cross_file_tokens: int
+    states: PromptStates | None = field(default=None, compare=False)  # where they were asked for
 
 
 @dataclass(frozen=True)
@@ -115,8 +131,26 @@ class Labeler:
         model: LanguageModel,
         control_repositories: Mapping[str, ControlRepository],
         options: LabelOptions = LabelOptions(),
+        *,
+        keep_states: bool = False,
     ) -> None:
-        """`completer` retrieves and builds prompts; its filter must keep all candidates."""
+        """Make a labeler.
+
+        Args:
+            completer: retrieves and builds prompts; its filter must keep all candidates.
+            model: reads.
+            control_repositories: whose chunks are controls.
+            options: of labels.
+            keep_states: the model's hidden states too, which changes no number.
+
+        Raises:
+            ModelError: the model does not give hidden states.
+        """
+        self._state_model: HiddenStateModel | None = None
+        if keep_states:
+            if not isinstance(model, HiddenStateModel):
+                raise no_hidden_states(model.identity.name, model.description)
+            self._state_model = model
         self._completer = completer
         self._model = model
         self._control_repositories = control_repositories
@@ -194,7 +228,20 @@ class Labeler:
             Continuation(draft, len(draft)),
         ]
         target_likelihood, draft_likelihood = self._model.log_likelihoods(prompt.token_ids, continuations)
-        return Reading(target_likelihood, draft_likelihood, prompt.num_tokens, prompt.num_cross_file_tokens)
+        return Reading(
+            target_likelihood,
+            draft_likelihood,
+            prompt.num_tokens,
+            prompt.num_cross_file_tokens,
+            self._states(prompt, draft),
+        )
+
+    def _states(self, prompt: Prompt, draft: tuple[int, ...]) -> PromptStates | None:
+        if self._state_model is None:
+            return None
+        states = self._state_model.hidden_states([*prompt.token_ids, *draft], 1 + len(draft))
+        along = states[1:].mean(axis=0) if draft else np.zeros_like(states[0])
+        return PromptStates(_half(states[0]), _half(along))
 
     def _labeled(
         self,
@@ -233,6 +280,11 @@ def _mean_impact(baseline: Reading, reading: Reading) -> float:
 def keep_all(chunks: Sequence[RetrievedChunk]) -> list[FilterDecision]:
     """Decisions that put chunks into a prompt to be measured."""
     return [FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, "its impact is measured") for chunk in chunks]
+
+
+def _half(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    limit = float(np.finfo(np.float16).max)
+    return np.clip(values, -limit, limit).astype(np.float16)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -29,15 +29,15 @@ PLAN = BuildPlan(per_repository=6, tasks_per_round={TaskLevel.LINE: 2, TaskLevel
 SMALL = Settings(prefix_tokens=120, suffix_tokens=40, cross_file_tokens=4000, num_candidates=3)
 
 
-def build(root: Path, out: Path) -> None:
+def build(root: Path, out: Path, keep_states: bool) -> None:
     """Build from the two repositories below the root."""
     sources = find_sources([str(root / "shop"), str(root / "weather")])
     options = LabelOptions(draft_tokens=3)
-    executor = LocalExecutor(FakeLanguageModel(), SMALL, options)
-    build_dataset(sources, DatasetFolder(out), executor, PLAN)
+    executor = LocalExecutor(FakeLanguageModel(), SMALL, options, keep_states=keep_states)
+    build_dataset(sources, DatasetFolder(out, keep_states=keep_states), executor, PLAN)
 
 
-def run_child(root: Path, out: Path, kill_at: int | None) -> tuple[bool, int]:
+def run_child(root: Path, out: Path, kill_at: int | None, keep_states: bool) -> tuple[bool, int]:
     """Build in a child; (whether it was killed, operations that it did)."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -52,7 +52,7 @@ def run_child(root: Path, out: Path, kill_at: int | None) -> tuple[bool, int]:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(count)
-        build(root, out)
+        build(root, out, keep_states)
         os.write(writing, str(done).encode())
         os._exit(0)
     os.close(writing)
@@ -65,14 +65,17 @@ def run_child(root: Path, out: Path, kill_at: int | None) -> tuple[bool, int]:
 
 
 def main(root: Path, seed: int) -> None:
-    """Run all trials."""
-    _, operations = run_child(root, root / "whole", None)
-    points = random.Random(seed).sample(range(1, operations + 1), TRIALS)
+    """Run all trials, every other one with hidden states."""
+    operations = [
+        run_child(root, root / "whole", None, False)[1],
+        run_child(root, root / "whole-states", None, True)[1],
+    ]
+    points = [random.Random(seed + kind).sample(range(1, operations[kind] + 1), TRIALS) for kind in (0, 1)]
     kills = 0
-    for number, point in enumerate(points):
-        out = root / f"trial-{number}"
-        kills += run_child(root, out, point)[0]
-        run_child(root, out, None)
+    for number in range(TRIALS):
+        out, keep_states = root / f"trial-{number}", number % 2 == 1
+        kills += run_child(root, out, points[keep_states][number], keep_states)[0]
+        run_child(root, out, None, keep_states)
     print(kills)
 
 

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from codefilter.dataset.materialize import Materializer, write_text
 from codefilter.dataset.records import ExampleRecord, from_json, to_json
 from codefilter.dataset.sources import RepositorySource, find_sources
 from codefilter.dataset.split import read_splits, split_repositories, write_splits
+from codefilter.dataset.states import STATES_FOLDER, read_states, states_path, write_states
 from codefilter.dataset.storage import JOURNAL_FILE, DatasetFolder, read_examples, shards
 from codefilter.dataset.validate import validate
 from codefilter.errors import CodeFilterError, DatasetError, UsageError
@@ -55,6 +57,15 @@ def numbers(folder: Path) -> dict[str, ExampleRecord]:
     return {record.example_id: replace(record, seconds=records[0].seconds) for record in records}
 
 
+def same_states(first: Path, second: Path) -> bool:
+    names = numbers(first).keys()
+    return all(
+        np.array_equal(tensor, read_states(second, name).tensors[which])
+        for name in names
+        for which, tensor in read_states(first, name).tensors.items()
+    )
+
+
 def same_numbers(first: Path, second: Path) -> bool:
     left, right = numbers(first), numbers(second)
     seconds = next(iter(left.values())).seconds
@@ -72,8 +83,49 @@ def test_builds_killed_at_twenty_random_points_lose_nothing(tmp_path: Path) -> N
     for number in range(TRIALS):
         trial = tmp_path / f"trial-{number}"
         assert same_numbers(trial, tmp_path / "whole")
+        assert (trial / STATES_FOLDER).exists() == (number % 2 == 1)
+        if number % 2 == 1:
+            assert same_states(tmp_path / "whole-states", trial)
+            assert len(list((trial / STATES_FOLDER).iterdir())) == 12
         assert (trial / JOURNAL_FILE).read_bytes() == b""
         assert not list(trial.glob(".*.tmp"))
+
+
+def test_states_are_what_the_model_reads_and_can_be_added_later(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    out = tmp_path / "labels"
+    build(repositories, out, replace(PLAN, per_repository=3))
+    before = list(read_examples(out))
+    with pytest.raises(DatasetError, match="no hidden states"):
+        read_states(out, before[0].example_id)
+    model = FakeLanguageModel()
+    keeping = LocalExecutor(model, SMALL, OPTIONS, keep_states=True)
+    for _ in range(2):  # the second time there is nothing left to do
+        build_dataset(repositories, DatasetFolder(out, keep_states=True), keeping, PLAN)
+    after = list(read_examples(out))
+    assert after[: len(before)] == before  # labelled once, states or not
+    assert len(after) == 12
+    assert [run.examples for run in read_description(out).runs] == [6, 12]  # type: ignore[union-attr]
+    materializer = Materializer(roots(repositories))
+    for record in after:
+        states = read_states(out, record.example_id)
+        hidden = states.baseline.shape[1]
+        assert {tensor.dtype for tensor in states.tensors.values()} == {np.dtype(np.float16)}
+        assert states.everything.shape == (2, hidden)
+        assert states.chunks.shape == (len(record.chunks), 2, hidden)
+        assert states.controls.shape == (len(record.controls), 2, hidden)
+        # the fake's states are its last tokens: the prompt ends before the hole, then comes the draft
+        end = materializer.materialize(record).task.request.prefix.encode()[-1]
+        for prompt, along in (states.baseline, states.everything, *states.chunks, *states.controls):
+            assert prompt[-1] in (np.float16(end / 256), np.float16(258 / 256))  # or the middle token
+            draft = np.array(record.draft_token_ids, np.float32) / 256
+            assert along[-1] == pytest.approx(draft.mean() if len(draft) else 0, abs=1e-3)
+    assert list(validate(out)) == []
+    write_states(out, after[0].example_id, read_states(out, after[-1].example_id))
+    torn = states_path(out, after[1].example_id)
+    torn.write_bytes(torn.read_bytes()[:-5])
+    assert any("cannot be read" in problem for problem in validate(out))
 
 
 def test_a_torn_line_of_the_journal_is_made_again(

@@ -60,6 +60,19 @@ def test_equal_to_plain_transformers_on_the_rounded_weights(folder: Path, tmp_pa
         assert result.entropies == pytest.approx(entropies, abs=2e-3)
 
 
+def test_hidden_states_are_those_of_the_rounded_weights(folder: Path, tmp_path: Path) -> None:
+    rounded = dequantized(folder, tmp_path / "rounded")
+    reference = AutoModelForCausalLM.from_pretrained(
+        rounded, dtype=torch.float32, attn_implementation="eager"
+    )
+    ids = [(11 * i) % 250 for i in range(40)]
+    with torch.inference_mode():
+        expected = reference.eval().model(torch.tensor([ids])).last_hidden_state[0, -7:].numpy()
+    model = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")
+    assert model.hidden_states(ids, 7) == pytest.approx(expected, abs=5e-3)
+    assert model.hidden_states(ids, 7, Cancellation()) == pytest.approx(expected, abs=5e-3)  # in slices
+
+
 def test_hidden_slots_are_never_attended_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Crop and grow at random, with the state cut always, never and sometimes: the same predictions."""
     outputs = []

@@ -44,6 +44,15 @@ def test_equal_to_plain_transformers(folder: Path, dtype: str, tolerance: float)
         assert mean_difference < tolerance
 
 
+def test_hidden_states_are_those_of_plain_transformers(folder: Path) -> None:
+    reference = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    ids = [(11 * i) % 250 for i in range(40)]
+    with torch.inference_mode():
+        expected = reference.model(torch.tensor([ids])).last_hidden_state[0, -7:].numpy()
+    model = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32")
+    assert model.hidden_states(ids, 7) == pytest.approx(expected, abs=1e-4)
+
+
 def test_more_continuations_than_one_pass_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32")
     context = list(range(50))

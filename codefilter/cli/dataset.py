@@ -80,6 +80,12 @@ def build_command(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Of the executor ray; by default one per GPU.")
     ] = None,
+    states: Annotated[
+        bool,
+        typer.Option(
+            "--states", help="Keep the model's hidden states too: 55 kB per example, in the folder states."
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, or refuse.")
     ] = True,
@@ -121,9 +127,10 @@ def build_command(
     with exclusive(
         lock_name(out), on_wait=lambda: typer.echo(f"waiting for another build of {out}", err=True)
     ):
-        labelling = _executor(executor, settings, options, workers)
+        labelling = _executor(executor, settings, options, workers, keep_states=states)
+        folder = DatasetFolder(out, keep_states=states)
         with tqdm(desc="label", unit="task") as bar:
-            description = build_dataset(sources, DatasetFolder(out), labelling, plan, lambda p: _show(bar, p))
+            description = build_dataset(sources, folder, labelling, plan, lambda p: _show(bar, p))
     if as_json:
         print(json.dumps(asdict(description), ensure_ascii=False, indent=1))
         return
@@ -243,7 +250,9 @@ def _share(text: str, default: Mapping[TaskLevel, int]) -> tuple[TaskLevel, int]
     return level, int(count) if equals else default[level]
 
 
-def _executor(name: str, settings: Settings, options: LabelOptions, workers: int | None) -> Executor:
+def _executor(
+    name: str, settings: Settings, options: LabelOptions, workers: int | None, *, keep_states: bool
+) -> Executor:
     if name == "local":
         from codefilter.dataset.execution import LocalExecutor
         from codefilter.lm.loading import load_model
@@ -251,11 +260,11 @@ def _executor(name: str, settings: Settings, options: LabelOptions, workers: int
         model = load_model(
             settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
         )
-        return LocalExecutor(model, settings, options)
+        return LocalExecutor(model, settings, options, keep_states=keep_states)
     if name == "ray":
         from codefilter.dataset.ray_executor import RayExecutor
 
-        return RayExecutor(settings, options, workers=workers)
+        return RayExecutor(settings, options, workers=workers, keep_states=keep_states)
     raise UsageError(f"unknown executor {name!r}", hint="Executors: local, ray.")
 
 

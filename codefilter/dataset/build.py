@@ -9,6 +9,7 @@ does a task (one whose prompt is too long for the model, or for which nothing is
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -138,7 +139,7 @@ class _Build:
         for outcome in self._executor.run(self._items(usable), pool):
             self._remaining -= 1
             if outcome.record is not None:
-                self._dataset.append(outcome.record)
+                self._dataset.append(outcome.record, outcome.states)
                 self._labelled += 1
             else:
                 skipped = (*self.description.skipped, (outcome.item.task.task_id, outcome.problem))
@@ -151,7 +152,7 @@ class _Build:
             run = RunRecord(
                 __version__,
                 self._executor.description,
-                f"{platform.machine()}, {platform.system()}",
+                f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
                 self._labelled,
                 round(time.monotonic() - self._started, 1),
             )

@@ -15,10 +15,11 @@ from codefilter.config import Settings
 from codefilter.controls import ControlRepository
 from codefilter.dataset.records import ExampleRecord, to_record
 from codefilter.dataset.sources import RepositorySource
-from codefilter.errors import CancelledError, CodeFilterError
+from codefilter.dataset.states import ExampleStates, states_of
+from codefilter.errors import CancelledError, CodeFilterError, ServerError
 from codefilter.index import RepositoryIndex
 from codefilter.labeling import Labeler, LabelOptions
-from codefilter.lm.base import LanguageModel, ModelIdentity
+from codefilter.lm.base import Continuation, HiddenStateModel, LanguageModel, ModelIdentity, no_hidden_states
 from codefilter.types import CompletionTask
 
 
@@ -37,6 +38,7 @@ class Outcome:
     item: WorkItem
     record: ExampleRecord | None
     problem: str = ""  # why there is no record
+    states: ExampleStates | None = None  # where they are kept
 
 
 class Executor(Protocol):
@@ -71,37 +73,58 @@ class LabelWorker:
         settings: Settings,
         options: LabelOptions,
         pool: Mapping[str, ControlRepository],
+        *,
+        keep_states: bool = False,
     ) -> None:
         self._model = model
         self._settings = replace(settings, filter="all")
         self._options = options
         self._pool = pool
+        self._keep_states = keep_states
         self._labeler: tuple[str, Labeler] | None = None
 
     def label(self, item: WorkItem) -> Outcome:
-        """One item's outcome; a task that cannot be labelled does not stop the others."""
+        """One item's outcome; a task that cannot be labelled does not stop the others.
+
+        A server that is gone does: nothing is wrong with the task, and the next run goes on with it.
+        """
         try:
             example = self._labeler_of(item.source).label(item.task)
-        except CancelledError:
+        except (CancelledError, ServerError):
             raise
         except CodeFilterError as error:
             return Outcome(item, None, error.message)
         if not example.chunks:
             return Outcome(item, None, "nothing was retrieved")
-        return Outcome(item, to_record(example))
+        return Outcome(item, to_record(example), states=states_of(example))
 
     def _labeler_of(self, source: RepositorySource) -> Labeler:
         if self._labeler is None or self._labeler[0] != source.name:
             with RepositoryIndex.open(source.root, chunker=self._settings.chunker) as index:
                 completer = Completer(index, self._model, self._settings)
-            self._labeler = source.name, Labeler(completer, self._model, self._pool, self._options)
+            labeler = Labeler(
+                completer, self._model, self._pool, self._options, keep_states=self._keep_states
+            )
+            self._labeler = source.name, labeler
         return self._labeler[1]
 
 
 class LocalExecutor:
     """This process, with a loaded model."""
 
-    def __init__(self, model: LanguageModel, settings: Settings, options: LabelOptions) -> None:
+    def __init__(
+        self, model: LanguageModel, settings: Settings, options: LabelOptions, *, keep_states: bool = False
+    ) -> None:
+        """Make an executor.
+
+        Raises:
+            ModelError: the model cannot score a given text (some servers), or does not give the hidden
+                states that are to be kept.
+        """
+        model.log_likelihoods([1], [Continuation((1,), 1)])  # said once, and not of every task
+        if keep_states and not isinstance(model, HiddenStateModel):
+            raise no_hidden_states(model.identity.name, model.description)
+        self._keep_states = keep_states
         self.identity = model.identity
         self.description = model.description
         self.settings = settings
@@ -110,5 +133,5 @@ class LocalExecutor:
 
     def run(self, items: Iterator[WorkItem], pool: Mapping[str, ControlRepository]) -> Iterator[Outcome]:
         """See `Executor.run`; in the items' order."""
-        worker = LabelWorker(self._model, self.settings, self.options, pool)
+        worker = LabelWorker(self._model, self.settings, self.options, pool, keep_states=self._keep_states)
         return map(worker.label, items)

@@ -19,7 +19,7 @@ from codefilter.controls import ControlRepository
 from codefilter.dataset.execution import LabelWorker, Outcome, WorkItem
 from codefilter.errors import UsageError
 from codefilter.labeling import LabelOptions
-from codefilter.lm.base import ModelIdentity
+from codefilter.lm.base import HiddenStateModel, ModelIdentity, no_hidden_states
 
 _ITEMS_PER_WORKER = 2  # one at work and one that waits, so that no worker is idle
 
@@ -27,18 +27,18 @@ _ITEMS_PER_WORKER = 2  # one at work and one that waits, so that no worker is id
 class _RemoteWorker:
     """What runs in a worker process."""
 
-    def __init__(self, settings: Settings, options: LabelOptions) -> None:
+    def __init__(self, settings: Settings, options: LabelOptions, keep_states: bool) -> None:
         from codefilter.lm.loading import load_model
 
         self._model = load_model(
             settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
         )
-        self._settings, self._options = settings, options
+        self._settings, self._options, self._keep_states = settings, options, keep_states
         self._worker: LabelWorker | None = None
 
-    def about(self) -> tuple[ModelIdentity, str]:
-        """The model's identity and description."""
-        return self._model.identity, self._model.description
+    def about(self) -> tuple[ModelIdentity, str, bool]:
+        """The model's identity and description, and whether it gives hidden states."""
+        return self._model.identity, self._model.description, isinstance(self._model, HiddenStateModel)
 
     def pid(self) -> int:
         """The worker's process."""
@@ -47,7 +47,9 @@ class _RemoteWorker:
     def label(self, item: WorkItem, pool: Mapping[str, ControlRepository]) -> Outcome:
         """One item; the pool is the same every time."""
         if self._worker is None:
-            self._worker = LabelWorker(self._model, self._settings, self._options, pool)
+            self._worker = LabelWorker(
+                self._model, self._settings, self._options, pool, keep_states=self._keep_states
+            )
         return self._worker.label(item)
 
 
@@ -61,11 +63,13 @@ class RayExecutor:
         *,
         workers: int | None = None,
         address: str | None = None,
+        keep_states: bool = False,
     ) -> None:
         """Start the workers; by default as many as the cluster has GPUs, without GPUs one per node.
 
         Raises:
             UsageError: Ray is not installed.
+            ModelError: the model does not give the hidden states that are to be kept.
         """
         try:
             import ray
@@ -81,8 +85,10 @@ class RayExecutor:
         )
         self.settings = settings
         self.options = options
-        self._workers = [actor.remote(settings, options) for _ in range(count)]
-        identity, description = ray.get(self._workers[0].about.remote())
+        self._workers = [actor.remote(settings, options, keep_states) for _ in range(count)]
+        identity, description, gives_states = ray.get(self._workers[0].about.remote())
+        if keep_states and not gives_states:
+            raise no_hidden_states(identity.name, description)
         self.identity: ModelIdentity = identity
         self.description = f"{description}, {count} Ray workers"
 

@@ -1,7 +1,8 @@
 """A dataset's folder: a journal in which nothing is lost, and the Parquet shards it is emptied into.
 
 In: `ExampleRecord`s, one by one. Out: ``labels-NNNNN.parquet`` of `SHARD_EXAMPLES` examples each, in the
-order in which they were made, ``journal.jsonl`` and ``dataset.json`` (what the labels were made with).
+order in which they were made, ``journal.jsonl`` and ``dataset.json`` (what the labels were made with); on
+request the hidden states of each (`states`).
 Notable: an example counts from the moment its line is on the disk (fsync). `seal` writes the journal's lines
 into shards, atomically, and only then empties it; killed in between, an example stands in both and counts
 once. A full shard is never written again, so a version control keeps it once.
@@ -25,6 +26,7 @@ from codefilter.dataset.description import (
 from codefilter.dataset.exclusions import read_exclusions
 from codefilter.dataset.parquet import example_ids, read_shard, write_shard
 from codefilter.dataset.records import ExampleRecord, from_json, to_json
+from codefilter.dataset.states import ExampleStates, remove_torn_states, states_path, write_states
 from codefilter.errors import DatasetError, UsageError
 from codefilter.paths import remove_leftovers, write_atomically
 from codefilter.types import content_hash
@@ -37,9 +39,12 @@ JOURNAL_FILE = "journal.jsonl"
 class DatasetFolder:
     """The examples of one folder. One writer at a time (the caller holds a lock)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keep_states: bool = False) -> None:
+        """With `keep_states` an example counts only with its hidden states; without them it is made again."""
         self.folder = folder
         self._journal = folder / JOURNAL_FILE
+        self._keep_states = keep_states
+        self._labelled: set[str] = set()
         self._done: set[str] = set()
 
     def open(self, recipe: Recipe) -> Description:
@@ -51,6 +56,7 @@ class DatasetFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in (DESCRIPTION_FILE, JOURNAL_FILE, SHARDS):
             remove_leftovers(self.folder / name)
+        remove_torn_states(self.folder)
         description = read_description(self.folder)
         if description is None:
             description = Description(recipe)
@@ -65,9 +71,10 @@ class DatasetFolder:
                 f"{self.folder} was labelled with {'; '.join(changed)}",
                 hint="Give the same settings, or another --out folder.",
             )
-        self._done = {example_id for shard in shards(self.folder) for example_id in example_ids(shard)}
-        self._done |= {record.example_id for record in self._read_journal()}
-        self._done |= {example_id for example_id, _ in description.skipped}
+        self._labelled = {example_id for shard in shards(self.folder) for example_id in example_ids(shard)}
+        self._labelled |= {record.example_id for record in self._read_journal()}
+        self._done = {example_id for example_id, _ in description.skipped}
+        self._done |= {name for name in self._labelled if self._has_what_is_kept(name)}
         return description
 
     def __contains__(self, example_id: str) -> bool:
@@ -77,14 +84,28 @@ class DatasetFolder:
         """Replace ``dataset.json``."""
         write_description(self.folder, description)
 
-    def append(self, record: ExampleRecord) -> None:
-        """Keep one example; when this returns it is on the disk."""
+    def append(self, record: ExampleRecord, states: ExampleStates | None = None) -> None:
+        """Keep one example; when this returns it is on the disk.
+
+        States come first, so that what is in the journal has them. An example that was labelled before and
+        had no states only gets those: its numbers are what they were.
+        """
+        if states is not None:
+            write_states(self.folder, record.example_id, states)
+        if record.example_id not in self._labelled:
+            self._append_to_journal(record)
+            self._labelled.add(record.example_id)
+        self._done.add(record.example_id)
+
+    def _has_what_is_kept(self, example_id: str) -> bool:
+        return not self._keep_states or states_path(self.folder, example_id).exists()
+
+    def _append_to_journal(self, record: ExampleRecord) -> None:
         line = json.dumps(to_json(record), ensure_ascii=False, separators=(",", ":")) + "\n"
         with self._journal.open("ab") as file:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
-        self._done.add(record.example_id)
 
     def seal(self) -> None:
         """Move what the journal holds into shards."""

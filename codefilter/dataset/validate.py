@@ -7,13 +7,16 @@ well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from codefilter.dataset.description import Description, read_description
 from codefilter.dataset.materialize import Materializer
 from codefilter.dataset.records import DIGITS, PER_TOKEN_DIGITS, ChunkRecord, ExampleRecord
 from codefilter.dataset.split import read_splits
+from codefilter.dataset.states import read_states, states_path
 from codefilter.dataset.storage import read_examples
 from codefilter.errors import DatasetError
 from codefilter.labeling import CONTROL_RETRIEVER, LabelOptions, polarity_of
@@ -41,6 +44,7 @@ def validate(folder: Path, roots: Mapping[str, Path] | None = None) -> Iterator[
     for record in records:
         yield from (f"{record.example_id}: {problem}" for problem in _problems(record, description, known))
     yield from _split_problems(folder, {record.repository for record in records})
+    yield from _state_problems(folder, records)
     if roots is not None:
         materializer = Materializer(roots, description.recipe.chunker)
         for record in records:
@@ -91,6 +95,22 @@ def _chunk_problems(chunk: ChunkRecord, record: ExampleRecord, options: LabelOpt
     )
     if near > _EXACT and polarity_of(chunk.impact_corrected, options) != chunk.polarity:
         yield f"{what}: polarity {chunk.polarity} with {chunk.impact_corrected:.4f}"
+
+
+def _state_problems(folder: Path, records: Sequence[ExampleRecord]) -> Iterator[str]:
+    """Of the examples that have hidden states: those whose states cannot be theirs."""
+    for record in records:
+        if states_path(folder, record.example_id).exists():
+            try:
+                states = read_states(folder, record.example_id)
+            except DatasetError as error:
+                yield error.message
+                continue
+            counts = (len(states.chunks), len(states.controls))
+            if counts != (len(record.chunks), len(record.controls)):
+                yield f"{record.example_id}: hidden states of {counts[0]} chunks and {counts[1]} controls"
+            if not all(np.isfinite(tensor).all() for tensor in states.tensors.values()):
+                yield f"{record.example_id}: hidden states that are no numbers"
 
 
 def _split_problems(folder: Path, repositories: set[str]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What a language model must do here: score continuations of a context, and generate.
 
-In: token ids. Out: `LogLikelihood`s and `Generation`s. One file per engine beside this one (`torch_lm`,
-`fake`); `loading` picks one by name.
+In: token ids. Out: `LogLikelihood`s and `Generation`s; of some engines hidden states too. One file per engine
+beside this one (`torch_lm`, `fake`); `loading` picks one by name.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from codefilter.errors import CancelledError
+import numpy as np
+from numpy.typing import NDArray
+
+from codefilter.errors import CancelledError, ModelError
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import FinishReason, LogLikelihood
 
@@ -141,3 +144,25 @@ class LanguageModel(Protocol):
         cancellation: Cancellation | None = None,
     ) -> list[Generation]:
         """Continue a prompt; `CancelledError` within 150 ms of a cancellation, during the prompt too."""
+
+
+@runtime_checkable
+class HiddenStateModel(LanguageModel, Protocol):
+    """A model whose engine shows what it makes of a text, before it predicts from it."""
+
+    def hidden_states(
+        self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
+    ) -> NDArray[np.float32]:
+        """What the output matrix reads at the last `num_states` tokens, (num_states, hidden).
+
+        That is the last layer's output after the final norm: transformers' ``last_hidden_state``. Equal
+        whatever was read before; what the last request shares with these tokens is not computed again.
+        """
+
+
+def no_hidden_states(name: str, description: str) -> ModelError:
+    """The error of a model without `HiddenStateModel`."""
+    return ModelError(
+        f"{name} ({description}) does not give hidden states",
+        hint="A server does not tell them: load the model on this machine, --engine torch or openvino.",
+    )

@@ -118,6 +118,29 @@ def split_context(
     return list(context[:-1]), context[-1]
 
 
+def read_before_states(
+    session: Session,
+    token_ids: Sequence[int],
+    num_states: int,
+    context_length: int,
+    cancellation: Cancellation | None,
+) -> list[int]:
+    """Bring a session to where hidden states are wanted from, and say what is still to be read.
+
+    Raises:
+        ValueError: not that many tokens, or no state is wanted.
+        ModelError: the text is too long for the model.
+    """
+    if not 0 < num_states <= len(token_ids):
+        raise ValueError(f"{num_states} states of {len(token_ids)} tokens")
+    check_length(len(token_ids), context_length)
+    before, last = list(token_ids[:-num_states]), list(token_ids[-num_states:])
+    if before:
+        read_prompt(session, before, cancellation)
+    session.crop(len(before))
+    return last
+
+
 def check_prompt(prompt_ids: Sequence[int], options: GenerationOptions, context_length: int) -> None:
     """`ModelError` where a prompt is empty, or too long with the output."""
     if not prompt_ids:

@@ -34,6 +34,7 @@ _CONTROL_TOKENS = (
 )
 _LONGEST_MATCH = 24
 _SHORTEST_MATCH = 3
+_STATE_TOKENS = 8
 
 
 def byte_tokenizer_spec() -> dict[str, Any]:
@@ -87,6 +88,18 @@ class FakeLanguageModel:
             entropies = tuple(float(-(np.exp(row) * row).sum()) for row in rows)
             results.append(LogLikelihood(sum(values), values, entropies))
         return results
+
+    def hidden_states(
+        self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
+    ) -> NDArray[np.float32]:
+        """See `HiddenStateModel.hidden_states`: the last tokens themselves, scaled."""
+        last = decoding.read_before_states(
+            self._session, token_ids, num_states, self.context_length, cancellation
+        )
+        self._session.forward(last, cancellation, rows=num_states)
+        padded = np.array([0] * _STATE_TOKENS + list(token_ids), dtype=np.float32) / 256
+        ends = range(len(padded) - num_states + 1, len(padded) + 1)
+        return np.stack([padded[end - _STATE_TOKENS : end] for end in ends])
 
     def generate(
         self,

@@ -44,7 +44,9 @@ class OpenVinoLanguageModel:
         self.context_length = architecture.context_length
         core = ov.Core()
         numbers = choose_numbers(dtype)
-        layers, head = build_graphs(architecture, quantized_weights(folder))
+        weights = quantized_weights(folder)
+        layers, head = build_graphs(architecture, weights)
+        self._norm = weights.vector("model.norm.weight"), architecture.epsilon
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
@@ -83,6 +85,19 @@ class OpenVinoLanguageModel:
                 cancellation.raise_if_cancelled()
             results += pack.log_likelihoods(*self._session.score(pack))
         return results
+
+    def hidden_states(
+        self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
+    ) -> NDArray[np.float32]:
+        """See `HiddenStateModel.hidden_states`. The norm is a part of the head, so it is done again here."""
+        last = decoding.read_before_states(
+            self._session, token_ids, num_states, self.context_length, cancellation
+        )
+        self._session.forward(last, cancellation, rows=num_states)
+        hidden = self._session.hidden()
+        scale, epsilon = self._norm
+        size = np.sqrt(np.mean(hidden**2, axis=1, keepdims=True) + epsilon)
+        return np.asarray(hidden / size * scale, dtype=np.float32)
 
     def generate(
         self,
@@ -157,6 +172,10 @@ class _OpenVinoSession:
         self._infer(pack.token_ids, pack.positions, visible, pack.rows)
         log_probabilities, entropies = self._predictions()
         return log_probabilities[np.arange(pack.targets.size), pack.targets].tolist(), entropies.tolist()
+
+    def hidden(self) -> NDArray[np.float32]:
+        """The last layer's output at the rows of the last pass, (rows, hidden), before the final norm."""
+        return np.array(self._layers.get_tensor("hidden").data)
 
     def _append(self, token_ids: Sequence[int], rows: int) -> None:
         start, length = len(self._token_ids), len(token_ids)

@@ -196,6 +196,22 @@ class TorchLanguageModel:
         logits: Tensor = output.logits[0].float()
         return logits
 
+    def hidden_states(
+        self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
+    ) -> NDArray[np.float32]:
+        """See `HiddenStateModel.hidden_states`."""
+        last = decoding.read_before_states(
+            self._session, token_ids, num_states, self.context_length, cancellation
+        )
+        seen: list[Tensor] = []
+        head: torch.nn.Module = self._model.get_output_embeddings()
+        hook = head.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+        try:
+            self._session.forward(last, cancellation, rows=num_states)
+        finally:
+            hook.remove()
+        return np.asarray(seen[-1][0].float().cpu().numpy(), dtype=np.float32)  # (1, states, hidden) before
+
     def generate(
         self,
         prompt_ids: Sequence[int],

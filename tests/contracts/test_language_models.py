@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codefilter.errors import CancelledError, ModelError
-from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, LanguageModel, ModelIdentity
+from codefilter.lm.base import (
+    Cancellation,
+    Continuation,
+    GenerationOptions,
+    HiddenStateModel,
+    LanguageModel,
+    ModelIdentity,
+)
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.types import FinishReason
 
@@ -130,6 +137,36 @@ def test_a_cancelled_request_stops_and_the_next_is_right(model: LanguageModel) -
     with pytest.raises(CancelledError):
         model.log_likelihoods(prompt, [Continuation((1, 2), 1)], cancelled)
     assert model.generate(prompt, options)[0].token_ids == expected
+
+
+@settings(max_examples=15, deadline=None)
+@given(first=ids, second=ids, data=st.data())
+def test_hidden_states_are_the_texts_whatever_was_read_before(
+    model: LanguageModel, first: list[int], second: list[int], data: st.DataObject
+) -> None:
+    assert isinstance(model, HiddenStateModel)
+    shared = data.draw(st.integers(0, len(first)))
+    text = first[:shared] + second
+    count = data.draw(st.integers(1, len(text)))
+    model.generate([7], GenerationOptions(max_new_tokens=1))
+    fresh = model.hidden_states(text, count)
+    assert len(fresh) == count
+    model.log_likelihoods(first, [Continuation((1, 2, 3), 2)])
+    assert model.hidden_states(text, count) == pytest.approx(fresh, abs=1e-4)
+    assert model.hidden_states(text, 1) == pytest.approx(fresh[-1:], abs=1e-4)
+    scores = [model.log_likelihoods(text, [Continuation((token,), 1)])[0].total_nats for token in (5, 9)]
+    model.hidden_states(text, count)  # and they leave nothing behind
+    again = [model.log_likelihoods(text, [Continuation((token,), 1)])[0].total_nats for token in (5, 9)]
+    assert again == pytest.approx(scores, abs=1e-4)
+
+
+def test_hidden_states_of_no_token_are_refused(model: LanguageModel) -> None:
+    assert isinstance(model, HiddenStateModel)
+    for count in (0, 4):
+        with pytest.raises(ValueError, match="states of 3 tokens"):
+            model.hidden_states([1, 2, 3], count)
+    with pytest.raises(ModelError, match="model's context"):
+        model.hidden_states([1] * (model.context_length + 1), 1)
 
 
 def test_too_long_a_prompt_is_a_clear_error(model: LanguageModel) -> None:

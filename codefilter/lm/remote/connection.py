@@ -24,11 +24,12 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 
-from codefilter.errors import ModelError
+from codefilter.errors import ModelError, ServerError
 from codefilter.lm.base import Cancellation
 from codefilter.lm.remote.endpoint import KEY_VARIABLE, Endpoint
 
 POLL_SECONDS = 0.02  # how often a cancellation is looked for
+_UNAVAILABLE = frozenset({401, 403, 404, 429, 502, 503, 504})
 _DETAIL_LENGTH = 200  # characters of a server's own words
 
 T = TypeVar("T")
@@ -51,6 +52,10 @@ class RefusedError(ModelError):
     def __init__(self, message: str, *, status: int, hint: str) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+
+
+class UnavailableError(RefusedError, ServerError):
+    """The status says that the server would refuse any request now: another key, later, elsewhere."""
 
 
 class Connection:
@@ -163,7 +168,8 @@ class Connection:
             said, hint = f"it is elsewhere: {location[:_DETAIL_LENGTH]}", "Give that address after remote:."
         else:
             hint = "Check the address, the name of the model, and the length of the prompt."
-        return RefusedError(f"{self._url} answered {status}: {said}", status=status, hint=hint)
+        kind = UnavailableError if status in _UNAVAILABLE else RefusedError
+        return kind(f"{self._url} answered {status}: {said}", status=status, hint=hint)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -171,12 +177,12 @@ class Connection:
         try:
             yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise ModelError(
+            raise ServerError(
                 f"cannot reach {self._url}: {str(error) or 'no answer'}",
                 hint="Is the server running there, and the address right?",
             ) from error
         except httpx2.TimeoutException as error:
-            raise ModelError(
+            raise ServerError(
                 f"{self._url} was silent for {self._patience.silence_seconds:g} s",
                 hint="It may be overloaded, or the prompt too long for it: lower cross_file_tokens.",
             ) from error
@@ -207,9 +213,9 @@ class Connection:
         return " ".join(text.split())[:_DETAIL_LENGTH] or "nothing more"
 
 
-def broke_off(url: str) -> ModelError:
+def broke_off(url: str) -> ServerError:
     """The connection ended before the answer did."""
-    return ModelError(f"{url} broke off in the middle of its answer", hint="See the server's log.")
+    return ServerError(f"{url} broke off in the middle of its answer", hint="See the server's log.")
 
 
 def malformed(what: str) -> ModelError:
