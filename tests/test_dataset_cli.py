@@ -1,18 +1,29 @@
 """The commands that look at labels, on a small dataset made with the fake model."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from codefilter.cli import main
+from codefilter.dataset.coalitions import coalition_figures, read_coalitions
+from codefilter.dataset.comparisons import read_agreements
+from codefilter.dataset.cost import corpus_cost
+from codefilter.dataset.description import RunRecord
 from codefilter.dataset.duplicates import Reference, find_exclusions
 from codefilter.dataset.exclusions import Exclusion, read_exclusions, write_exclusions
+from codefilter.dataset.figures import label_figures
 from codefilter.dataset.materialize import Materializer
+from codefilter.dataset.states import read_states
 from codefilter.dataset.storage import num_examples, read_examples
+from codefilter.labeling import LabelOptions
+from codefilter.lm.fake import byte_tokenizer_spec
 from codefilter.types import SourceFile
 from tests.labelled_repositories import ORDERS, SHOP_FILES, WEATHER_FILES, write_repository
+from tests.remote_servers import Handler, ScriptedServer, TextDouble, VllmDouble, status
 
 SMALL = ["--prefix-tokens", "120", "--suffix-tokens", "40", "--k", "3", "--model", "fake"]
 
@@ -52,6 +63,67 @@ def test_stats_say_what_the_labels_are_and_write_the_card(
     assert stats["whole"]["examples"] == 12
     assert sum(row["chunks"] for row in stats["by_rank"]) == stats["whole"]["chunks"]
     assert (labels / "README.md").read_text() == card
+
+
+def test_stats_tell_what_other_labels_and_sets_of_chunks_say(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["dataset", "stats", str(labels)]) == 0
+    printed = capsys.readouterr().out
+    assert "Sets of chunks were not tried yet" in printed
+    assert "Not compared yet" in printed
+    other = tmp_path / "other"
+    again = ["dataset", "build", *repos(labels), "--out", str(other), "--levels", "line,chunk", "--per-repo"]
+    assert main([*again, "6", *SMALL, "--layout", "after-suffix"]) == 0
+    for _ in range(2):  # the second time it is replaced
+        assert main(["dataset", "compare", str(labels), str(other), "--keep"]) == 0
+    assert main(["dataset", "coalitions", str(labels), *repos(labels), "--limit", "2"]) == 0
+    capsys.readouterr()
+    assert main(["dataset", "stats", str(labels)]) == 0
+    printed = capsys.readouterr().out
+    (found,) = read_agreements(labels)
+    assert (found.second, found.examples) == ("layout after-suffix", 12)
+    assert f"Labelled again with layout after-suffix, 12 tasks and {found.chunks} chunks" in printed
+    figures = coalition_figures(read_coalitions(labels))
+    assert f"best set {figures.nats_best_set:.2f}" in printed
+    assert "No GPU was measured" in printed
+    card = (labels / "README.md").read_text()
+    for part in ("agreements.json", "coalitions.jsonl", "Labelled again", "290,000 Python repositories"):
+        assert part in card
+    assert main(["dataset", "stats", str(labels), "--json"]) == 0
+    stats = json.loads(capsys.readouterr().out)
+    assert stats["agreements"][0]["kappa"] == found.kappa
+    assert stats["coalitions"]["examples"] == figures.examples == 2
+
+
+def test_labels_that_share_no_task_are_not_kept_as_compared(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    build = ["dataset", "build", *repos(labels), "--out", str(other), "--levels", "function", *SMALL]
+    assert main([*build, "--per-repo", "1"]) == 0
+    assert main(["dataset", "compare", str(labels), str(other), "--keep"]) == 2
+    assert "share no example" in capsys.readouterr().err
+    assert read_agreements(labels) == ()
+
+
+def test_a_corpus_costs_what_the_runs_took() -> None:
+    whole = replace(
+        label_figures("all", [], LabelOptions()),
+        prompt_tokens_none=100.0,
+        prompt_tokens_all=1000.0,
+        prompt_tokens_one_chunk=200.0,
+        seconds_per_task=7.0,
+    )
+    cost = corpus_cost(whole, [], single_prompts=13)
+    assert cost.tasks == 2_900_000
+    assert cost.machine_hours == pytest.approx(2_900_000 * 7 / 3600)
+    assert cost.prompt_tokens == 2_900_000 * (100 + 1000 + 13 * 200)
+    runs = [RunRecord("1", "torch", "x, 2 cores", 10, 100.0), RunRecord("1", "torch", "x, 2 cores", 5, 200.0)]
+    told = corpus_cost(whole, runs, single_prompts=13)
+    assert told.seconds_per_task == 20.0  # all their seconds, waiting too
+    assert "(x, 2 cores)" in told.sentence
+    assert f"{2_900_000 * 20 / 3600:,.0f} hours" in told.sentence
 
 
 def test_show_prints_and_renders_one_task(
@@ -124,6 +196,113 @@ def test_an_exclusion_is_not_labelled_again(labels: Path, capsys: pytest.Capture
     arguments = ["dataset", "build", *repos(labels), "--out", str(labels), "--levels", "line,chunk"]
     assert main([*arguments, "--per-repo", "6", *SMALL]) == 0
     assert num_examples(labels) == 11
+
+
+@pytest.fixture
+def server() -> Iterator[VllmDouble]:
+    server = VllmDouble()
+    yield server
+    server.close()
+
+
+def served(server: ScriptedServer, folder: Path) -> str:
+    """A server's name for ``--model``."""
+    (folder / "tokenizer.json").write_text(json.dumps(byte_tokenizer_spec()))
+    return f"remote:{server.url}?tokenizer={folder}"
+
+
+FEW = ["--levels", "line", "--per-repo", "3", *SMALL[:-2]]
+
+
+def test_a_server_labels_and_its_labels_are_shown_and_tried_in_sets(
+    labels: Path, server: VllmDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = served(server, tmp_path)
+    out, local = tmp_path / "served", tmp_path / "local"
+    build = ["dataset", "build", *repos(labels), *FEW]
+    assert main([*build, "--out", str(out), "--model", name]) == 0
+    assert main([*build, "--out", str(local), "--model", "fake"]) == 0
+    found = {record.example_id: record for record in read_examples(out)}
+    expected = {record.example_id: record for record in read_examples(local)}
+    assert found.keys() == expected.keys()
+    for example_id, record in found.items():
+        impacts = [chunk.impact for chunk in record.chunks]
+        assert impacts == pytest.approx([c.impact for c in expected[example_id].chunks], abs=1e-3)
+        assert record.baseline.target_entropies == ()  # no server tells them
+    assert main(["dataset", "validate", str(out), *repos(labels)]) == 0
+    capsys.readouterr()
+
+    record = next(record for record in found.values() if record.path == "shop/orders.py")
+    show = ["dataset", "show", str(out), record.example_id, *repos(labels)]
+    assert main(show) == 2
+    assert "--model remote:URL" in capsys.readouterr().err  # a server's address is not kept in labels
+    assert main([*show, "--model", name]) == 0
+    assert ORDERS.split("\n")[record.start_line].strip() in capsys.readouterr().out
+    page = tmp_path / "served.html"
+    assert main([*show, "--model", name, "--html", str(page)]) == 0
+    assert "rgba(" in page.read_text()
+
+    coalitions = ["dataset", "coalitions", str(out), *repos(labels), "--limit", "2"]
+    assert main(coalitions) == 2
+    assert main([*coalitions, "--model", "fake"]) == 2
+    assert "other weights" in capsys.readouterr().err
+    assert main([*coalitions, "--model", name]) == 0
+    assert main(["dataset", "coalitions", str(local), *repos(labels), "--limit", "2"]) == 0
+    sets, alone = read_coalitions(out), read_coalitions(local)
+    assert [label.example_id for label in sets] == [label.example_id for label in alone]
+    assert sets
+    for one, other in zip(sets, alone, strict=True):
+        assert [s.ranks for s in one.sets] == [s.ranks for s in other.sets]
+        assert [s.nats for s in one.sets] == pytest.approx([s.nats for s in other.sets], abs=1e-2)
+
+
+def test_a_server_that_goes_away_takes_no_task_with_it(
+    labels: Path, server: VllmDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "served"
+    build = ["dataset", "build", *repos(labels), *FEW, "--out", str(out), "--model", served(server, tmp_path)]
+    assert main([*build, "--limit", "1"]) == 0
+    server.faults = [refuse_prompts] * 200
+    assert main(build) == 1
+    assert "answered 401" in capsys.readouterr().err
+    description = json.loads((out / "dataset.json").read_text())
+    assert description["skipped"] == []
+    server.faults = []
+    assert main(build) == 0
+    assert num_examples(out) == 6
+
+
+def refuse_prompts(handler: Handler) -> bool:
+    """Whatever is longer than what a server is tried with when it is met."""
+    _, body, _ = handler.server.requests[-1]
+    return body is not None and len(body.get("prompt", "")) > 50 and status(401)(handler)
+
+
+def test_a_server_that_cannot_score_is_refused_at_once(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text_only = TextDouble()
+    try:
+        arguments = [*FEW, "--out", str(tmp_path / "served"), "--model", served(text_only, tmp_path)]
+        assert main(["dataset", "build", *repos(labels), *arguments]) == 1
+    finally:
+        text_only.close()
+    assert "cannot score text" in capsys.readouterr().err
+    assert not (tmp_path / "served" / "dataset.json").exists()
+
+
+def test_states_are_asked_for_on_the_command_line_and_no_server_gives_them(
+    labels: Path, server: VllmDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["dataset", "build", *repos(labels), *FEW, "--states", "--out"]
+    assert main([*arguments, str(tmp_path / "kept"), "--model", "fake"]) == 0
+    for record in read_examples(tmp_path / "kept"):
+        assert read_states(tmp_path / "kept", record.example_id).chunks.shape[0] == len(record.chunks)
+    capsys.readouterr()
+    assert main([*arguments, str(tmp_path / "served"), "--model", served(server, tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert "does not give hidden states" in captured.err
+    assert "hint: " in captured.err
 
 
 def test_levels_take_a_number_of_tasks(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,13 +183,17 @@ def duplicates_command(
 def compare_command(
     first: _Folder,
     second: Annotated[Path, typer.Argument(metavar="DIR2", help="Folder of another dataset.")],
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Write it down beside the first, for `dataset stats` and its card.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Say how far two datasets agree where they label the same chunks (two models, layouts, number types)."""
-    from codefilter.dataset.figures import agreement
-    from codefilter.dataset.storage import read_examples
+    from codefilter.dataset.comparisons import compare, keep_agreement
 
-    found = agreement(str(first), read_examples(first), str(second), read_examples(second))
+    found = compare(first, second)
+    if keep:
+        keep_agreement(first, found)
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return

@@ -9,6 +9,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from codefilter.dataset.coalitions import COALITIONS_FILE
+from codefilter.dataset.comparisons import AGREEMENTS_FILE
 from codefilter.dataset.description import DESCRIPTION_FILE
 from codefilter.dataset.exclusions import EXCLUSIONS_FILE, read_comparisons
 from codefilter.dataset.split import PARTS, SPLITS_FILE, read_splits
@@ -81,7 +83,8 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
         "## Files",
         "",
     ]
-    others = (folder / name for name in (DESCRIPTION_FILE, SPLITS_FILE, EXCLUSIONS_FILE))
+    named = (DESCRIPTION_FILE, SPLITS_FILE, EXCLUSIONS_FILE, COALITIONS_FILE, AGREEMENTS_FILE)
+    others = (folder / name for name in named)
     for path in [*shards(folder), *(path for path in others if path.exists())]:
         lines.append(f"- `{path.name}` `{sha256_of_file(path)}`")
     if parts:

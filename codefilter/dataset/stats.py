@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from codefilter.dataset.coalitions import CoalitionFigures, coalition_figures, read_coalitions
+from codefilter.dataset.comparisons import read_agreements
+from codefilter.dataset.cost import CorpusCost, corpus_cost
 from codefilter.dataset.description import Description, require_description
 from codefilter.dataset.exclusions import read_exclusions
-from codefilter.dataset.figures import LabelFigures, array, label_figures, mean, median
+from codefilter.dataset.figures import Agreement, LabelFigures, array, label_figures, mean, median
 from codefilter.dataset.records import ExampleRecord, StageSeconds
 from codefilter.dataset.split import read_splits
 from codefilter.dataset.storage import read_examples
@@ -42,6 +45,9 @@ class DatasetStats:
     minutes: float  # of all runs
     tasks_without_positive: float  # share
     excluded: int  # near-duplicates of benchmarks, not among the examples
+    coalitions: CoalitionFigures | None  # of sets of chunks; None before they are tried
+    agreements: tuple[Agreement, ...]  # with other labels of the same chunks
+    cost: CorpusCost
 
 
 def dataset_stats(folder: Path) -> tuple[DatasetStats, list[ExampleRecord]]:
@@ -65,9 +71,13 @@ def dataset_stats(folder: Path) -> tuple[DatasetStats, list[ExampleRecord]]:
         f.name: median(array(getattr(record.seconds, f.name) for record in records))
         for f in fields(StageSeconds)
     }
+    whole = label_figures("all", records, description.recipe.options)
+    tried = {record.example_id for record in records}
+    sets = [label for label in read_coalitions(folder) if label.example_id in tried]
+    prompts = description.recipe.num_candidates + description.recipe.options.num_controls
     stats = DatasetStats(
         description=description,
-        whole=label_figures("all", records, description.recipe.options),
+        whole=whole,
         by_level=grouped(lambda record: record.level),
         by_repository=grouped(lambda record: record.repository),
         by_part=grouped(lambda record: parts.get(record.repository, "no part")) if parts else (),
@@ -78,6 +88,9 @@ def dataset_stats(folder: Path) -> tuple[DatasetStats, list[ExampleRecord]]:
             array(not any(chunk.polarity == "positive" for chunk in record.chunks) for record in records)
         ),
         excluded=len(read_exclusions(folder)),
+        coalitions=coalition_figures(sets) if sets else None,
+        agreements=read_agreements(folder),
+        cost=corpus_cost(whole, description.runs, prompts),
     )
     return stats, records
 
@@ -115,13 +128,48 @@ def sentences(stats: DatasetStats) -> list[str]:
         f"{whole.control_mean:+.3f} on average.",
         f"The whole target, nats: none {whole.nats_none:.2f}, all {whole.nats_all:.2f}, best chunk "
         f"{whole.nats_best_chunk:.2f}, best or none {whole.nats_best_or_none:.2f}, best if positive "
-        f"{whole.nats_best_if_positive:.2f}.",
+        f"{whole.nats_best_if_positive:.2f}; the best chunk alone over all together "
+        f"{whole.best_over_all:+.2f}.",
         f"All chunks together make the truth less likely in {percent(whole.all_worse_than_none)} of the "
         f"tasks; {percent(stats.tasks_without_positive)} have no positive chunk.",
+        _of_sets(stats.coalitions),
+        *(map(_of_agreement, stats.agreements) if stats.agreements else [_NOT_COMPARED]),
         f"{whole.seconds_per_task:.1f} s per task, the median ("
         + ", ".join(f"{name} {seconds:.1f}" for name, seconds in stats.stage_seconds.items())
         + f"), {stats.minutes:.0f} minutes in all.",
+        stats.cost.sentence,
+        "Against a plain pass per chunk: `codefilter speed likelihood` (data/results/speed-likelihood.json).",
     ]
+
+
+_NOT_COMPARED = (
+    "Not compared yet with labels of another model, order, number type or layout (compare --keep)."
+)
+
+
+def _of_sets(figures: CoalitionFigures | None) -> str:
+    if figures is None:
+        return "Sets of chunks were not tried yet (dataset coalitions)."
+    return (
+        f"Sets of chunks, {figures.examples} tasks that a single one helps, nats: none "
+        f"{figures.nats_none:.2f}, all {figures.nats_all:.2f}, best chunk or none "
+        f"{figures.nats_best_single:.2f}, best set {figures.nats_best_set:.2f} "
+        f"({figures.chunks_in_best_set:.1f} chunks; over all together "
+        f"{figures.nats_best_set - figures.nats_all:+.2f}), which beats the single chunk in "
+        f"{percent(figures.set_beats_single)} of them. Edit similarity of what is then written: "
+        f"{figures.edit_similarity_none:.1f}, {figures.edit_similarity_all:.1f}, "
+        f"{figures.edit_similarity_best_single:.1f}, {figures.edit_similarity_best_set:.1f}."
+    )
+
+
+def _of_agreement(found: Agreement) -> str:
+    return (
+        f"Labelled again with {found.second}, {found.examples} tasks and {found.chunks} chunks: impacts "
+        f"correlate {found.correlation:.2f} (above the controls), {found.correlation_within_task:.2f} within "
+        f"tasks (raw); the polarity is the same for {percent(found.same_polarity)} (kappa "
+        f"{found.kappa:.2f}), opposite for {percent(found.opposite)}; {percent(found.positives_in_both)} of "
+        "the positives are positive again."
+    )
 
 
 def percent(share: float) -> str:

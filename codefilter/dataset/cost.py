@@ -1,0 +1,62 @@
+"""What labels of a whole corpus would cost, by what those of a dataset took.
+
+In: a dataset's figures and the records of its runs. Out: hours of such a machine, tokens of prompt.
+Notable: only what was measured is told as measured. For a GPU, which none was, there are the tokens that it
+has to read, and an example of a rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codefilter.dataset.build import ROUND
+from codefilter.dataset.description import RunRecord
+from codefilter.dataset.figures import LabelFigures
+
+CORPUS_REPOSITORIES = 290_000  # of Python, about as many as a large public corpus has
+_GPU_TOKENS_PER_SECOND = 20_000  # for an example; no GPU was measured
+
+
+@dataclass(frozen=True)
+class CorpusCost:
+    """What a corpus of `CORPUS_REPOSITORIES` would cost, a round of tasks of each."""
+
+    tasks: int
+    seconds_per_task: float  # of one machine, as the dataset took
+    machine: str  # "" where no run is written down yet
+    machine_hours: float
+    prompt_tokens_per_task: float  # of all prompts together, as if each was read from its beginning
+    prompt_tokens: float
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        gpu_hours = self.prompt_tokens / _GPU_TOKENS_PER_SECOND / 3600
+        machine = f" ({self.machine})" if self.machine else ""
+        return (
+            f"At this rate {CORPUS_REPOSITORIES:,} Python repositories, {sum(ROUND.values())} tasks of each, "
+            f"take {self.machine_hours:,.0f} hours of one such machine{machine}, without a GPU: "
+            f"{self.seconds_per_task:.1f} s and {self.prompt_tokens_per_task:,.0f} tokens of prompt per "
+            f"task, {self.prompt_tokens / 1e9:.1f} billion tokens in all. No GPU was measured; one that "
+            f"reads {_GPU_TOKENS_PER_SECOND:,} tokens per second, for an example, would take "
+            f"{gpu_hours:,.0f} hours."
+        )
+
+
+def corpus_cost(whole: LabelFigures, runs: Sequence[RunRecord], single_prompts: int) -> CorpusCost:
+    """The cost by what a dataset took.
+
+    Args:
+        whole: of the dataset.
+        runs: their seconds count, waiting included; without any the median task's do.
+        single_prompts: of a task, with one chunk or control each.
+    """
+    labelled = sum(run.examples for run in runs)
+    seconds = sum(run.seconds for run in runs) / labelled if labelled else whole.seconds_per_task
+    tokens = (
+        whole.prompt_tokens_none + whole.prompt_tokens_all + single_prompts * whole.prompt_tokens_one_chunk
+    )
+    tasks = CORPUS_REPOSITORIES * sum(ROUND.values())
+    machines = sorted({run.machine for run in runs})
+    return CorpusCost(tasks, seconds, "; ".join(machines), tasks * seconds / 3600, tokens, tasks * tokens)
