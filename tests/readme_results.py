@@ -62,6 +62,14 @@ def choice() -> str:
     )
 
 
+def cost_of_a_corpus(record: Any) -> str:
+    description = record["description"]
+    recipe = description["recipe"]
+    prompts = recipe["num_candidates"] + recipe["options"]["num_controls"]
+    runs = [RunRecord(**run) for run in description["runs"]]
+    return corpus_cost(LabelFigures(**record["whole"]), runs, prompts).sentence
+
+
 def labels() -> str:
     record = read("labels.json")
     whole = record["whole"]
@@ -77,6 +85,7 @@ def labels() -> str:
             f"- The truth has {whole['nats_none']:.1f} nats without chunks, {whole['nats_all']:.1f} with all ten, "
             f"{whole['nats_best_chunk']:.1f} with the best one alone; all ten make it less likely in "
             f"{100 * whole['all_worse_than_none']:.0f} % of the places.",
+            f"- Labelled on two cores, which other work shared. {cost_of_a_corpus(record)}",
         ]
     )
 
@@ -112,14 +121,6 @@ def speed() -> str:
         f"{row['context_tokens']} tokens of context: {row['shared_seconds']:.1f} s, plain {row['naive_seconds']:.1f} s, "
         f"{row['ratio']:.1f} times as fast"
         for row in read("speed-likelihood.json")["rows"]
-def cost_of_a_corpus(record: Any) -> str:
-    description = record["description"]
-    recipe = description["recipe"]
-    prompts = recipe["num_candidates"] + recipe["options"]["num_controls"]
-    runs = [RunRecord(**run) for run in description["runs"]]
-    return corpus_cost(LabelFigures(**record["whole"]), runs, prompts).sentence
-
-
     )
     queries = ", ".join(
         f"{name} {1000 * spread['median_seconds']:.0f} ms ({1000 * spread['p95_seconds']:.0f} ms)"
@@ -135,7 +136,6 @@ def cost_of_a_corpus(record: Any) -> str:
             f"peak memory {index['build_peak_megabytes']:.0f} MB while building, "
             f"{index['use_peak_megabytes']:.0f} MB in use.",
             f"- A query there, median (95th percentile): {queries}; BM25 is {index['bm25_speedup']:.0f} times as "
-            f"- Labelled on two cores, which other work shared. {cost_of_a_corpus(record)}",
             "fast as rank-bm25, with the same scores.",
             f"- Ten chunks scored behind one context, against one plain pass for each "
             f"(`speed-likelihood.json`): {likelihood}.",
