@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from codefilter.lm.base import GenerationOptions
 from codefilter.lm.decoding import common_prefix_length, log_softmax
 from codefilter.lm.fake import FakeLanguageModel
-from codefilter.lm.writing import cut_after_lines
+from codefilter.lm.writing import Output, cut_after_lines
 from codefilter.types import FinishReason
 
 
@@ -47,6 +47,19 @@ def test_stop_strings_and_line_limits_cut_the_text() -> None:
     assert (by_line.text, by_line.finish_reason) == ("ft + right; done", FinishReason.LINES)
     by_stop = model.generate(prompt, GenerationOptions(stop=(";",)))[0]
     assert (by_stop.text, by_stop.finish_reason) == ("ft + right", FinishReason.STOP)
+
+
+@pytest.mark.parametrize("pieces", [["a", ";", "\n", "b"], ["a;\n", "b"], ["a", ";\nb"], ["a;\nb"]])
+def test_output_does_not_depend_on_how_many_tokens_come_at_a_time(pieces: list[str]) -> None:
+    for stop, expected, reason in (
+        ((";",), "a", FinishReason.STOP),
+        (("b",), "a;", FinishReason.LINES),
+        ((";\n",), "a;", FinishReason.LINES),
+    ):
+        output = Output(GenerationOptions(max_lines=1, stop=stop), 0.0)
+        assert any(output.append(piece.encode(), [ord(c) for c in piece], []) for piece in pieces)
+        result = output.result(0, 0.0)
+        assert (result.text, result.finish_reason) == (expected, reason)
 
 
 def test_who_types_on_gets_the_rest_of_the_last_suggestion_in_fewer_passes() -> None:

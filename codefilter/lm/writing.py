@@ -53,12 +53,13 @@ class Output:
         if len(self._bytes) >= len(self._required):
             text = self._written_text()
             cut = cut_after_lines(text, options.max_lines)
-            if cut is not None:
-                self._text, self._finish = cut, FinishReason.LINES
-                return True
-            positions = [p for p in (text.find(stop) for stop in options.stop) if p >= 0]
+            lines = text if cut is None else cut  # a server's tokens come several at a time
+            positions = [p for p in (lines.find(stop) for stop in options.stop) if p >= 0]
             if positions:
                 self._text, self._finish = text[: min(positions)], FinishReason.STOP
+                return True
+            if cut is not None:
+                self._text, self._finish = cut, FinishReason.LINES
                 return True
         if len(self._ids) >= options.max_new_tokens:
             self._finish = FinishReason.LENGTH
