@@ -133,6 +133,13 @@ def test_a_chunk_with_the_truth_gains_and_an_unrelated_one_does_not() -> None:
     assert copy_gains("", "", "", ["x"]) == [0.0]
 
 
+def test_a_word_that_is_begun_is_gained_as_a_whole() -> None:
+    chunk = "def quote():\n    return lookup_discount(customer)"
+    whole = copy_gains("total = ", "", "lookup_discount(customer)", [chunk])
+    assert copy_gains("total = look", "", "up_discount(customer)", [chunk]) == whole
+    assert whole[0] > 1.0
+
+
 def test_levels_of_copy_gains_have_the_shares_of_the_impacts() -> None:
     labelled, copied = made_tasks(2, 50), made_tasks(2, 200, seed=1)
     copied = [replace(task, impacts=task.impacts * 7 + 3) for task in copied]

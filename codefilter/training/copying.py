@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 _TOKEN = re.compile(r"[^\W\d]\w*|\d+|[^\w\s]")
 _NAME = re.compile(r"[^\W\d]\w+")
+_BEGUN = re.compile(r"[^\W\d]\w*$")
 _ORDER = 4  # words of context
 _VOCABULARY = 5000  # words that could stand anywhere: what an unknown one costs
 _NAME_NATS = 0.3  # of a name of the truth that only the chunk has, over the truth's length: see `copy_gains`
@@ -69,6 +70,9 @@ def copy_gains(before: str, after: str, target: str, chunks: Sequence[str]) -> l
     To the copy model's gain comes a fixed one for every name of the target that the chunk has and the file
     does not: a language model uses a name wherever it saw it, an n-gram only in the same words.
     """
+    begun = _BEGUN.search(before)
+    if begun and target[:1].isidentifier():  # the word counts as a whole, as it stands in chunks
+        before, target = before[: begun.start()], begun.group() + target
     in_file = CopyModel(before, after)
     alone = log_likelihood([in_file], before, target)
     new_names = set(_NAME.findall(target)) - set(_NAME.findall(f"{before}\n{after}"))

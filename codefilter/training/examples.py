@@ -36,7 +36,7 @@ from codefilter.types import CompletionTask, RetrievedChunk, TaskLevel, content_
 
 COPY_LEVELS: Mapping[TaskLevel, int] = {TaskLevel.LINE: 60, TaskLevel.API: 60, TaskLevel.CHUNK: 40}
 _COPY_BUDGETS = ((256, 64), (512, 128), (1024, 512))  # tokens before and after the hole
-_COPY_FORM = 2  # counts up when the tasks or their gains are made in another way
+_COPY_FORM = 3  # counts up when the tasks or their gains are made in another way
 _COPY_SEED = 100  # other tasks than those that are labelled
 
 Values = npt.NDArray[np.float32]
