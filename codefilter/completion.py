@@ -20,7 +20,7 @@ from codefilter.likelihood import PromptReader, TargetReader
 from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
 from codefilter.prompts.formats import get_format
 from codefilter.prompts.in_file import InFileContext, cut_in_file
-from codefilter.prompts.layouts import PromptParts, build_prompt
+from codefilter.prompts.layouts import PromptParts, build_prompt, check_layout
 from codefilter.prompts.selection import chunk_cost_tokens, select_chunks
 from codefilter.retrieval.base import RetrievalQuery
 from codefilter.retrieval.table import get_retriever
@@ -70,6 +70,8 @@ class Completer:
         self._index = index
         self._model = model
         self._settings = settings
+        check_layout(settings.layout)
+        self._retriever = get_retriever(settings.retriever, index) if index is not None else None
         self._filter = get_filter(settings.filter, settings)
         self._truth_of = truth_of
         met = {Need.READER, Need.INDEX} | ({Need.TRUTH} if truth_of is not None else set())
@@ -80,7 +82,6 @@ class Completer:
                 hint="Choose another --filter.",
             )
         self._format = get_format(model.identity.family, model.tokenizer)
-        self._retriever = get_retriever(settings.retriever, index) if index is not None else None
 
     def complete(self, request: CompletionRequest, cancellation: Cancellation | None = None) -> Completion:
         """Complete one place; `CancelledError` soon after a cancellation."""

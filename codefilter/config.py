@@ -66,8 +66,8 @@ class Settings:
     engine: str = _setting("auto", trusted_only=True)
     device: str = _setting("auto")  # auto, cpu, cuda, cuda:1, mps
     dtype: str = _setting("auto", choices=("auto", "float32", "bfloat16", "float16"))
-    filter: str = _setting("all")
-    filter_weights: str = _setting("shipped", trusted_only=True)  # folder of a trained filter
+    filter: str = _setting("classifier")
+    filter_weights: str = _setting("shipped", trusted_only=True)  # of the filter classifier: a folder
     layout: str = _setting("repository")
     retriever: str = _setting("hybrid")
     chunker: str = _setting("syntax")

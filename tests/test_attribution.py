@@ -19,7 +19,7 @@ from codefilter.types import CompletionRequest, FilterDecision
 from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
 from tests.remote_servers import TextDouble
 
-SETTINGS = Settings(model="fake")
+SETTINGS = Settings(model="fake", filter="all")
 
 
 def explained(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def by_path(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_the_chunk_that_was_copied_is_what_helped(capsys: pytest.CaptureFixture[str], new_file: Path) -> None:
-    result = explained(capsys, new_file, "--line", 1, "--model", "fake")
+    result = explained(capsys, new_file, "--line", 1, "--model", "fake", "--filter", "all")
     assert result["text"].startswith("iscount(")
     assert not result["given"]
     assert result["place"] == "shop/new.py:1:21"
@@ -111,7 +111,7 @@ def test_a_chunk_over_the_whole_budget_is_not_measured(
     capsys: pytest.CaptureFixture[str], new_file: Path
 ) -> None:
     (new_file.parents[1] / "codefilter.toml").write_text("cross_file_tokens = 20\n")
-    result = explained(capsys, new_file, "--line", 1, "--model", "fake")
+    result = explained(capsys, new_file, "--line", 1, "--model", "fake", "--filter", "all")
     assert {(c["gains"], c["reason"]) for c in result["chunks"]} == {
         (None, "kept, but over the token budget")
     }

@@ -36,7 +36,7 @@ def test_a_hole_is_completed_and_compared_with_the_truth(
         "        print(order.customer, price_with_tax(order.total_amount()))"
     )
     place = ("--line", line, "--column", 37, "--hole-end", f"{line}:45")
-    result = complete_json(capsys, file, *place)
+    result = complete_json(capsys, file, *place, "--filter", "all")
     assert result["truth"] == "with_tax"
     assert result["text"].startswith("with_tax")
     assert set(result["seconds"]) >= {"load model", "open index", "retrieve", "filter", "read", "write"}
@@ -55,7 +55,8 @@ def test_people_get_the_completion_the_chunks_and_the_times(
     capsys: pytest.CaptureFixture[str], sample_repository: Path
 ) -> None:
     file = sample_repository / "shop" / "report.py"
-    code, out, _ = run(capsys, "complete", file, "--line", 3, "--model", "fake", "--show-context")
+    options = ("--line", 3, "--model", "fake", "--filter", "all", "--show-context")
+    code, out, _ = run(capsys, "complete", file, *options)
     assert code == 0
     for part in ("completion", "shop/orders.py", "kept", "tokens", "time", "class Order"):
         assert part in out
@@ -66,7 +67,7 @@ def test_the_index_says_when_a_chunk_is_over_the_budget(
 ) -> None:
     (sample_repository / "codefilter.toml").write_text("cross_file_tokens = 20\n")
     file = sample_repository / "shop" / "report.py"
-    result = complete_json(capsys, file, "--line", 3)
+    result = complete_json(capsys, file, "--line", 3, "--filter", "all")
     assert any("did not fit" in notice for notice in result["notices"])
     assert not any(chunk["in_prompt"] for chunk in result["chunks"])
 

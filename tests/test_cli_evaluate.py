@@ -39,7 +39,7 @@ def test_shards_and_a_limit_are_parts_of_the_same_run(tmp_path: Path) -> None:
     data = write_repoeval(tmp_path / "data")
     for number in (1, 2):
         assert evaluate("repoeval", "--data", data, "--shard", f"{number}/2", "--out", tmp_path / "run") == 0
-    assert len(list(read_results(tmp_path / "run"))) == 10
+    assert len(list(read_results(tmp_path / "run"))) == 15
     assert evaluate("repoeval", "--data", data, "--limit", "2", "--out", tmp_path / "few") == 0
     assert len({result.task_id for result in read_results(tmp_path / "few")}) == 2
 

@@ -65,7 +65,9 @@ def playground(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     (folder / STYLE).write_text("/* no style */")
     (folder / FILES[WORKER]).parent.mkdir()
     (folder / FILES[WORKER]).write_text("// no worker")
-    with running(Session(repository, {"model": "fake"}, {"debounceMs": 0}), folder) as server:
+    with running(
+        Session(repository, {"model": "fake", "filter": "all"}, {"debounceMs": 0}), folder
+    ) as server:
         yield server
 
 

@@ -22,7 +22,7 @@ from codefilter.types import TaskLevel
 if TYPE_CHECKING:
     from codefilter.evaluation import ArmSummary, TaskError, TaskResult
 
-DEFAULT_ARMS = "none,all"
+DEFAULT_ARMS = "none,all,classifier"
 _SHOWN = 10  # errors and mismatches; their files have them all
 
 

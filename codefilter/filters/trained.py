@@ -74,7 +74,8 @@ class TrainedFilter:
             if wanted != given:
                 raise FilterError(
                     f"the filter's weights were trained with {name} {wanted}, not {given}",
-                    hint=f"Use --{name} {wanted}, or weights trained for {given} (--filter-weights DIR).",
+                    hint=f"Use {name} {wanted}, another --filter (all, for example), or weights trained for "
+                    f"{given} (--filter-weights DIR).",
                 )
 
 

@@ -149,6 +149,12 @@ LAYOUTS: dict[str, Callable[[PromptParts], list[Segment]]] = {
 }
 
 
+def check_layout(name: str) -> None:
+    """`UsageError` for an unknown layout."""
+    if name not in LAYOUTS:
+        raise UsageError(f"unknown layout {name!r}", hint=f"Layouts: {', '.join(LAYOUTS)}.")
+
+
 def build_prompt(
     parts: PromptParts,
     layout: str,
@@ -157,8 +163,7 @@ def build_prompt(
     dropped: Sequence[Chunk] = (),
 ) -> Prompt:
     """Arrange, tokenize and heal a prompt. `UsageError` for an unknown layout."""
-    if layout not in LAYOUTS:
-        raise UsageError(f"unknown layout {layout!r}", hint=f"Layouts: {', '.join(LAYOUTS)}.")
+    check_layout(layout)
     segments = LAYOUTS[layout](parts)
     begin = parts.format.begin_token
     segments = merge_text([*_control(begin), *segments])

@@ -18,7 +18,7 @@ from codefilter.lm.fake import FakeLanguageModel
 from codefilter.types import FinishReason, LogLikelihood
 from tests.e2e.editor import Editor, connected_editor, within
 
-FAKE = {"model": "fake"}
+FAKE = {"model": "fake", "filter": "all"}  # what a filter drops is no matter here
 ONE_LINE = "width = compute_width(box)\nother = compute_w"
 AT_END = (1, 17)
 
@@ -183,6 +183,18 @@ async def test_what_each_chunk_did_for_a_completion(sample_repository: Path) -> 
         assert best["path"] == "shop/pricing.py"  # the fake model copied it from there
         assert impacts[best["id"]] > 1
         assert sum(abs(impact) < 0.5 for impact in impacts.values()) >= len(impacts) - 2
+
+
+async def test_the_trained_filter_is_on_by_default(sample_repository: Path) -> None:
+    uri = (sample_repository / "shop" / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={"model": "fake"})
+        await editor.until_indexed()
+        editor.open(uri, "from shop.pricing import price_with_discount\n\nprice = price_with_d")
+        await editor.inline_text(uri, 2, 20)
+        chunks = (await editor.command("codefilter.explain", {"show": False}))["chunks"]
+        assert chunks
+        assert all(chunk["reason"].startswith("helps with") for chunk in chunks)
 
 
 async def test_menu_items_are_resolved(sample_repository: Path) -> None:
@@ -375,7 +387,7 @@ async def test_chunks_that_take_too_long_are_left_out_and_read_in_the_next_pause
     sample_repository: Path, tmp_path: Path
 ) -> None:
     uri, outside = (sample_repository / "new.py").as_uri(), (tmp_path / "outside.py").as_uri()
-    options = {"model": "fake:prompt_ms=0.5", "latency_budget_ms": 200, "debounce_ms": 0}
+    options = {**FAKE, "model": "fake:prompt_ms=0.5", "latency_budget_ms": 200, "debounce_ms": 0}
     async with connected_editor() as (editor, server):
         await editor.initialize(sample_repository, options=options)
         await editor.until_indexed()

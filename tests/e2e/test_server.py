@@ -25,7 +25,7 @@ from codefilter.errors import CodeFilterError
 from codefilter_lsp.folders import MANY_FILES
 from tests.e2e.editor import SERVER, Editor, connected_editor, started_editor, within
 
-FAKE = {"model": "fake"}
+FAKE = {"model": "fake", "filter": "all"}  # what a filter drops is no matter here
 ONE_LINE = "width = compute_width(box)\nother = compute_w"  # the end of a copy of its first line
 AT_END = (1, 17)
 

@@ -17,7 +17,9 @@ async def test_a_completion_is_an_item_of_the_menu(sample_repository: Path) -> N
     uri = (sample_repository / "shop" / "new.py").as_uri()
     async with connected_editor() as (editor, _):
         editor.settings = lambda scope: None  # Helix answers so
-        result = await editor.initialize(sample_repository, options={"model": "fake"}, inline=False)
+        result = await editor.initialize(
+            sample_repository, options={"model": "fake", "filter": "all"}, inline=False
+        )
         provider = result.capabilities.completion_provider
         assert provider is not None
         assert list(provider.trigger_characters or ()) == [".", "("]
@@ -34,7 +36,7 @@ async def test_a_completion_is_an_item_of_the_menu(sample_repository: Path) -> N
 
 async def test_all_settings_at_once_and_of_another_section(sample_repository: Path) -> None:
     async with connected_editor() as (editor, server):
-        await editor.initialize(sample_repository, options={"model": "fake"}, inline=False)
+        await editor.initialize(sample_repository, options={"model": "fake", "filter": "all"}, inline=False)
         for settings in ({"codefilter": {"max_lines": 3}, "gopls": {}}, {"codefilter": {"maxLines": 3}}):
             editor.workspace_did_change_configuration(types.DidChangeConfigurationParams(settings))
             await editor.command("codefilter.status")

@@ -95,7 +95,7 @@ class Neovim:
 
 @pytest.fixture
 def neovim(sample_repository: Path, request: pytest.FixtureRequest) -> Iterator[Neovim]:
-    settings = getattr(request, "param", {"model": "fake", "debounceMs": 0})
+    settings = getattr(request, "param", {"model": "fake", "filter": "all", "debounceMs": 0})
     editor = Neovim(tools.neovim(), sample_repository, settings)
     try:
         yield editor
