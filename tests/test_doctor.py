@@ -90,3 +90,13 @@ def test_torch_and_the_device_are_described(tmp_path: Path) -> None:
     assert doctor._torch(tmp_path).detail.startswith("torch 2.")
     device = doctor._device(tmp_path)
     assert any(dtype in device.detail for dtype in ("bfloat16", "float16", "float32"))
+
+
+def test_a_filter_whose_weights_do_not_fit_is_found(
+    few_checks: dict[str, object], sample_repository: Path
+) -> None:
+    assert "weights shipped" in run_checks(sample_repository)["filter"].detail
+    (sample_repository / "codefilter.toml").write_text("retriever = 'bm25'\n")
+    found = run_checks(sample_repository)["filter"]
+    assert found.state is State.MISSING
+    assert "another --filter" in found.action

@@ -144,6 +144,17 @@ def _configuration(folder: Path) -> Finding:
     return Finding(State.OK, ", ".join(files) or f"defaults; your file would be {user_config_file()}")
 
 
+def _filter(folder: Path) -> Finding:
+    from codefilter.filters.classifier import ClassifierFilter
+    from codefilter.filters.table import get_filter
+
+    settings = _settings(folder)
+    chosen = get_filter(settings.filter, settings)
+    if not isinstance(chosen, ClassifierFilter):
+        return Finding(State.OK, chosen.name)
+    return Finding(State.OK, f"{chosen.name}, weights {settings.filter_weights} {chosen.weights_sha256[:12]}")
+
+
 def _model(folder: Path) -> Finding:
     from codefilter.lm.remote.endpoint import endpoint_tokenizer, is_remote, parse_endpoint
     from codefilter.models import resolve
@@ -210,6 +221,7 @@ _CHECKS: dict[str, Callable[[Path], Finding]] = {
     "memory": _memory,
     "cache": _cache,
     "model": _model,
+    "filter": _filter,
     "models": _other_models,
     "languages": _languages,
     "package index": _package_index,
