@@ -125,7 +125,7 @@ def test_people_get_a_table_and_a_page(
     assert main(place) == 0
     printed = capsys.readouterr().out
     assert "price = price_with_discount(" in printed  # what was typed is not said twice
-    for part in ("nats per token", "shop/pricing.py", "kept", "dropped", "filter top-k:2"):
+    for part in ("nats/token", "shop/pricing.py", "kept", "dropped", "filter top-k:2"):
         assert part in printed
     page = tmp_path / "page.html"
     assert main([*place, "--html", str(page)]) == 0

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from codefilter.lm.base import LanguageModel
 
 _SHOWN_TOKENS = 6
+_PLACE_WIDTH = 36
 
 
 @dataclass(frozen=True)
@@ -276,8 +277,10 @@ def _print(explanation: Explanation) -> None:
     console.print(Text.assemble(("likelihood ", "bold"), explanation.summary))
     if attribution.effects:
         table = Table(title="chunks", title_justify="left", title_style="bold", box=None, pad_edge=False)
-        table.add_column("nats per token", justify="right")
-        for heading in ("", "place", "symbol", "tokens helped (and harmed)", "why"):
+        table.add_column("nats/token", justify="right", no_wrap=True)
+        table.add_column("")
+        table.add_column("place", min_width=_PLACE_WIDTH, overflow="fold")
+        for heading in ("symbol", "tokens helped, − harmed", "why"):
             table.add_column(heading, overflow="fold")
         for effect in by_impact(attribution.effects):
             chunk = effect.decision.candidate.chunk
@@ -306,12 +309,12 @@ def _print(explanation: Explanation) -> None:
 
 
 def _shown_tokens(effect: ChunkEffect, tokens: tuple[str, ...]) -> Text:
-    """The first tokens that it helped, and in brackets those that it harmed."""
+    """The first tokens that it helped, and after a minus those that it harmed."""
     helped = _tokens_beyond(effect, tokens, STRONG_NATS)
     harmed = _tokens_beyond(effect, tokens, -STRONG_NATS)
     text = Text(_listed(helped), "green")
     if harmed:
-        text.append(f"{' ' if helped else ''}({_listed(harmed)})", "red")
+        text.append(f"{' ' if helped else ''}− {_listed(harmed)}", "red")
     return text
 
 
