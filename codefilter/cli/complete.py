@@ -18,7 +18,7 @@ from codefilter.config import Settings, load_settings
 from codefilter.request import Hole, PlacedRequest, find_repository, parse_place, read_request
 from codefilter.types import Completion, FilterDecision, Prompt
 
-FILE_WIDTH = 120  # of lines that go to a file or a pipe
+FILE_WIDTH = 140  # of lines that go to a file or a pipe
 
 
 def complete_command(
@@ -192,8 +192,9 @@ def _print_chunks(console: Console, completion: Completion, lexer: str, show_con
         console.print(Text("no chunks from other files", style="dim"))
         return
     table = Table(title="chunks", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for heading in ("", "place", "symbol", "score", "why"):
-        table.add_column(heading, justify="right" if heading == "score" else "left", overflow="fold")
+    for heading in ("", "place", "symbol"):
+        table.add_column(heading, overflow="fold", no_wrap=console.width >= FILE_WIDTH)
+    table.add_column("why")
     for decision in completion.decisions:
         chunk = decision.candidate.chunk
         used = chunk.chunk_id in completion.prompt.chunk_ids
@@ -202,7 +203,6 @@ def _print_chunks(console: Console, completion: Completion, lexer: str, show_con
             Text("kept" if used else "dropped", style="green" if used else "dim"),
             Text(f"{chunk.path}:{chunk.start_line + 1}-{chunk.end_line}"),
             Text(chunk.symbol or ""),
-            f"{decision.candidate.score:.3g}",
             Text(reason, style="dim"),
         )
     console.print(table)
