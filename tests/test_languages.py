@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -214,3 +215,19 @@ def test_deep_nesting_is_no_recursion(language: str) -> None:
     for text in ("(" * 3_000, "(" * 20_000 + ")" * 20_000, "{\n" * 3_000):
         definitions(text, language)
         identifiers(text, language)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_parsing_keeps_no_text() -> None:
+    """tree-sitter's binding forgets to free what a callback returned; an editor parses all day."""
+
+    def resident_pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    text = "value = 1\n" * 5_000  # 50 kB
+    before = 0
+    for number in range(250):
+        if number == 50:
+            before = resident_pages()
+        assert parse(f"{text}last = {number}\n", "python") is not None
+    assert (resident_pages() - before) * os.sysconf("SC_PAGE_SIZE") < 200 * len(text) / 2

@@ -92,7 +92,7 @@ async def measure(
             if number == 0:
                 await _answered(_ask(wire, document, len(task.request.prefix)))
                 measured.start_seconds = time.perf_counter() - started
-                await asyncio.sleep(2)  # until the indexes are there
+                await asyncio.sleep(5)  # until the indexes are there
             await _type(wire, document, task, measured, random.Random(number))
             wire.notify("textDocument/didClose", {"textDocument": {"uri": document.uri}})
             measured.counts["places"] += 1
