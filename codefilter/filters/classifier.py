@@ -65,10 +65,11 @@ class ClassifierFilter:
         positive = sigmoid(logits[:, self._trained.level_column(manifest.positive_level)])
         not_negative = sigmoid(logits[:, self._trained.level_column(manifest.negative_level)])
         negative = np.minimum(1 - not_negative, 1 - positive)
-        why = reasons(self._trained, inputs, features, candidates)
+        kept = np.flatnonzero(positive >= self._keep_from).tolist()
+        why = dict(zip(kept, reasons(self._trained, inputs, features, candidates, kept), strict=True))
         return [
-            self._decision(*one)
-            for one in zip(candidates, positive.tolist(), negative.tolist(), why, strict=True)
+            self._decision(candidate, float(positive[i]), float(negative[i]), why.get(i))
+            for i, candidate in enumerate(candidates)
         ]
 
     def _extract(
@@ -83,9 +84,9 @@ class ClassifierFilter:
         return self._extractor[1].extract(request, context.in_file, candidates)
 
     def _decision(
-        self, candidate: RetrievedChunk, positive: float, negative: float, why: str
+        self, candidate: RetrievedChunk, positive: float, negative: float, why: str | None
     ) -> FilterDecision:
-        if positive >= self._keep_from:
+        if why is not None:
             return FilterDecision(
                 candidate, True, Polarity.POSITIVE, positive, f"helps with {positive:.0%}: {why}"
             )

@@ -27,25 +27,30 @@ _ALIKE = 0.5  # similarity from which a line is called alike
 
 
 def reasons(
-    trained: TrainedFilter, inputs: Matrix, features: ChunkFeatures, candidates: Sequence[RetrievedChunk]
+    trained: TrainedFilter,
+    inputs: Matrix,
+    features: ChunkFeatures,
+    candidates: Sequence[RetrievedChunk],
+    chosen: Sequence[int],
 ) -> list[str]:
-    """What speaks most for each candidate."""
+    """What speaks most for each of the chosen candidates, which are given by their positions."""
     column = trained.level_column(trained.manifest.positive_level)
-    whole = trained.ensemble.logits(inputs)[:, column]
+    rows = inputs[list(chosen)]
+    whole = trained.ensemble.logits(rows)[:, column]
     falls = np.array(
-        [whole - trained.ensemble.logits(inputs, group_columns(group))[:, column] for group in _GROUPS]
-    )  # (groups, candidates)
+        [whole - trained.ensemble.logits(rows, group_columns(group))[:, column] for group in _GROUPS]
+    )  # (groups, chosen)
     found = []
-    for position, candidate in enumerate(candidates):
+    for row, position in enumerate(chosen):
         values = dict(zip(FEATURE_NAMES, features.values[position].tolist(), strict=True))
         said = {
             "names": _of_names(features.names[position]),
             "copy": _of_copying(features.copies[position], values["copy.aligned"]),
             "relation": _of_relation(values),
         }
-        ordered = sorted(zip(falls[:, position].tolist(), _GROUPS, strict=True), reverse=True)
+        ordered = sorted(zip(falls[:, row].tolist(), _GROUPS, strict=True), reverse=True)
         sentences = [said[group] for _, group in ordered if said[group]]
-        found.append(sentences[0] if sentences else f"{candidate.retriever} found it")
+        found.append(sentences[0] if sentences else f"{candidates[position].retriever} found it")
     return found
 
 
