@@ -14,6 +14,7 @@ from codefilter.dataset.cost import corpus_cost
 from codefilter.dataset.description import RunRecord
 from codefilter.dataset.figures import LabelFigures
 from codefilter.evaluation.results import TaskResult
+from tests import readme_speed
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
 
@@ -165,30 +166,14 @@ def engines() -> str:
 
 
 def speed() -> str:
-    index = read("speed-index.json")["rows"][0]
     cancellation = read("speed-cancellation.json")["rows"][0]
-    likelihood = "; ".join(
-        f"{row['context_tokens']} tokens of context: {row['shared_seconds']:.1f} s, plain {row['naive_seconds']:.1f} s, "
-        f"{row['ratio']:.1f} times as fast"
-        for row in read("speed-likelihood.json")["rows"]
-    )
-    queries = ", ".join(
-        f"{name} {1000 * spread['median_seconds']:.0f} ms ({1000 * spread['p95_seconds']:.0f} ms)"
-        for name, spread in index["queries"].items()
-    )
     return "\n".join(
         [
             "**Speed** on two cores (AMD EPYC, AVX-512):",
             "",
-            f"- The train packages, {index['num_lines']:,} lines in {index['num_chunks']:,} chunks "
-            f"(`speed-index.json`): indexed in {index['build_seconds']:.1f} s, opened again in "
-            f"{index['open_seconds']:.1f} s, a changed file in {1000 * index['change']['median_seconds']:.0f} ms; "
-            f"peak memory {index['build_peak_megabytes']:.0f} MB while building, "
-            f"{index['use_peak_megabytes']:.0f} MB in use.",
-            f"- A query there, median (95th percentile): {queries}; BM25 is {index['bm25_speedup']:.0f} times as "
-            "fast as rank-bm25, with the same scores.",
-            f"- Ten chunks scored behind one context, against one plain pass for each "
-            f"(`speed-likelihood.json`): {likelihood}.",
+            readme_speed.indexes(),
+            readme_speed.likelihoods(),
+            readme_speed.agreement(),
             f"- A cancelled request stops after {1000 * cancellation['median_seconds']:.0f} ms, at worst "
             f"{1000 * cancellation['worst_seconds']:.0f} ms, in the middle of a prompt that takes "
             f"{cancellation['whole_prompt_seconds']:.1f} s (`speed-cancellation.json`).",
@@ -197,7 +182,7 @@ def speed() -> str:
 
 
 def render() -> str:
-    return f"{labels()}\n\n{trained_filter()}\n\n{evaluation()}\n\n{choice()}\n\n{engines()}\n\n{speed()}\n"
+    return f"{labels()}\n\n{trained_filter()}\n\n{evaluation()}\n\n{choice()}\n\n{engines()}\n\n{readme_speed.requests()}\n\n{speed()}\n"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""The README's figures of speed; see `readme_results`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "data" / "results"
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((RESULTS / name).read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+def _request_row(row: dict[str, Any]) -> str:
+    name = row["kind"] if row["filter"] == "-" else f"{row['kind']}, `{row['filter']}`"
+    points = row["points"]
+    total = sum(point[2] for point in points) / sum(point[1] for point in points)
+    seconds, other = row["seconds"], row["baseline"]
+    filtered = "" if row["first_filter_ratio"] is None else f"{row['first_filter_ratio']:.2f}"
+    return (
+        f"| {name} | {row['requests']} | {row['prompt_tokens']:.0f} / {row['new_tokens']:.0f} "
+        f"| {seconds['median_seconds']:.2f} ({seconds['p95_seconds']:.2f}) "
+        f"| {other['median_seconds']:.2f} ({other['p95_seconds']:.2f}) "
+        f"| {row['baseline_ratio']:.2f} | {total:.2f} | {filtered} |"
+    )
+
+
+def requests() -> str:
+    """Whole requests, from nothing and while somebody types, against llama-server."""
+    cold, typing = _rows("speed-requests.json"), _rows("speed-typing.json")
+    return "\n".join(
+        [
+            "**Requests** from place to text on two cores, seconds as median (95th percentile), against "
+            "llama-server with the same token ids and as many tokens written (`speed-requests.json`, "
+            "`speed-typing.json`, each with a picture beside it). From nothing, and on recorded typing with a "
+            "request at every pause, where nothing counts that an earlier suggestion answers:",
+            "",
+            "| request, filter | number | tokens in / out | seconds | llama-server | times as fast, median "
+            "| in sum | as `all` |",
+            "|---|---|---|---|---|---|---|---|",
+            *(_request_row(row) for row in [*cold, *typing]),
+        ]
+    )
+
+
+def agreement() -> str:
+    """Whether engines write the same."""
+    rows = _rows("speed-agreement.json")
+    first, last = rows[0], rows[-1]
+    return (
+        f"- The same {first['tasks']} line tasks written by {first['engine']} and by {last['engine']} "
+        f"(`speed-agreement.json`): edit similarity {first['edit_similarity']:.1f} and "
+        f"{last['edit_similarity']:.1f}, {last['same_text']} texts the same to the letter, "
+        f"{last['mean_difference_nats']:.3f} nats per token of the truth apart."
+    )
+
+
+def likelihoods() -> str:
+    """Ten chunks behind one context, by engine."""
+    parts = []
+    for row in _rows("speed-likelihood.json"):
+        engine = row["engine"].split(",")[0].split(" ")[0]
+        parts.append(
+            f"{engine}, {row['context_tokens']} tokens of context: {row['shared_seconds']:.1f} s, plain "
+            f"{row['naive_seconds']:.1f} s, {row['ratio']:.1f} times as fast"
+        )
+    return (
+        "- Ten chunks scored behind one context, against one plain pass for each "
+        f"(`speed-likelihood.json`): {'; '.join(parts)}."
+    )
+
+
+def indexes() -> str:
+    """Indexing and searching, by size."""
+    lines = []
+    for row in _rows("speed-index.json"):
+        queries = ", ".join(
+            f"{name} {1000 * spread['median_seconds']:.0f} ms ({1000 * spread['p95_seconds']:.0f} ms)"
+            for name, spread in row["queries"].items()
+        )
+        saved = row["save_to_searchable"]
+        lines.append(
+            f"- {row['num_lines']:,} lines in {row['num_chunks']:,} chunks (`speed-index.json`): indexed in "
+            f"{row['build_seconds']:.1f} s, opened again in {row['open_seconds']:.1f} s, a saved file found "
+            f"after {1000 * saved['median_seconds']:.0f} ms ({1000 * saved['p95_seconds']:.0f} ms); peak "
+            f"memory {row['build_peak_megabytes']:.0f} MB while building, {row['use_peak_megabytes']:.0f} MB "
+            f"in use. A query, median (95th percentile): {queries}; BM25 is {row['bm25_speedup']:.0f} times "
+            "as fast as rank-bm25, with the same scores."
+        )
+    return "\n".join(lines)
