@@ -152,7 +152,7 @@ def engines() -> str:
     return "\n".join(
         [
             "**Engines** on two cores, 1,024 tokens of prompt, the same token ids, tokens per second "
-            "(`speed-engines.json`; llama-server runs the GGUF that the others' weights were converted from):",
+            "(`speed-engines.json`):",
             "",
             "| engine | prompt | written | with drafts | nats per token from the first |",
             "|---|---|---|---|---|",
