@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -22,6 +22,7 @@ from codefilter.types import (
     Prompt,
     RetrievedChunk,
 )
+from codefilter_lsp.__main__ import make_server
 from codefilter_lsp.consent import Wish, grant, without_wishes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
@@ -213,3 +214,15 @@ async def test_idle_work_waits_for_nobody_and_makes_way(executor_requests: Newes
 def executor_requests() -> Iterator[NewestWins]:
     with ThreadPoolExecutor(1) as executor:
         yield NewestWins(executor)
+
+
+def test_requests_whose_ends_take_them_out_can_all_be_cancelled() -> None:
+    requests = make_server().protocol._request_futures
+    futures = [Future[None]() for _ in range(5)]
+    for number, future in enumerate(futures):
+        requests[number] = future
+        future.add_done_callback(lambda _, number=number: requests.pop(number))  # type: ignore[misc]
+    for _, future in requests.items():  # as pygls does at shutdown
+        future.cancel()
+    assert all(future.cancelled() for future in futures)
+    assert not requests

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from codefilter.config import Settings
+from codefilter.errors import CancelledError
 from codefilter.lm.base import Cancellation
 from codefilter_lsp.answers import Answer, Answers, Source
 from codefilter_lsp.background import Background, Editor
@@ -38,7 +39,7 @@ class Answering:
         self._editor = editor
         self._files = files
         self._background = background
-        self._models = Models()
+        self._models = Models(background.stopping)
         self._model_thread = ThreadPoolExecutor(1, "codefilter-model")
         self._requests = NewestWins(self._model_thread)
         self._reuse: Reuse[Answer] = Reuse()
@@ -140,6 +141,8 @@ class Answering:
             suggestions = await self._requests.run(
                 answer.kind, partial(self._suggest, folder, wanted), delay_seconds
             )
+        except CancelledError as error:  # the model was stopped, as at the end of the server
+            raise asyncio.CancelledError from error
         except Exception as error:
             return replace(answer, source=Source.NOBODY, reason=self._background.report(error, answer.place))
         return replace(answer, suggestions=suggestions, texts=suggestions.texts, reason=suggestions.reason)

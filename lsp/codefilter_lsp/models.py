@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from codefilter.budget import ReadingCost
 from codefilter.config import Settings
 from codefilter.errors import CodeFilterError
-from codefilter.lm.base import GenerationOptions, LanguageModel
+from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
 from codefilter.lm.loading import load_model
 
 MODEL_RETRY_SECONDS = 10.0
@@ -21,10 +21,10 @@ MODEL_RETRY_SECONDS = 10.0
 Key = tuple[str, ...]
 
 
-def warm_up(model: LanguageModel) -> None:
+def warm_up(model: LanguageModel, stopping: Cancellation) -> None:
     """Let a model write one token: what it and its tokenizer prepare on the first call is done then."""
     ids, healed = model.tokenizer.heal("warm_up")
-    model.generate(model.tokenizer.encode("# ") + ids, GenerationOptions(1, required_text=healed))
+    model.generate(model.tokenizer.encode("# ") + ids, GenerationOptions(1, required_text=healed), stopping)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class LoadedModel:
 class Models:
     """Loaded models by what the settings ask for."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopping: Cancellation) -> None:
+        """`stopping` ends what a model that has just been loaded still does."""
+        self._stopping = stopping
         self._loaded: dict[Key, LoadedModel] = {}
         self._failed: dict[Key, tuple[float, CodeFilterError]] = {}
 
@@ -53,7 +55,7 @@ class Models:
                 model = load_model(
                     settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
                 )
-                warm_up(model)
+                warm_up(model, self._stopping)
             except CodeFilterError as error:
                 self._failed[key] = (time.monotonic(), error)
                 raise

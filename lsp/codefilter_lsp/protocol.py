@@ -26,8 +26,20 @@ class ItemNotification:
     jsonrpc: str = "2.0"
 
 
+class _Requests(dict[Any, Any]):
+    """Requests under way; at ``shutdown`` pygls goes through them while their ends take them out."""
+
+    def items(self) -> Any:
+        """All of them at this moment."""
+        return list(super().items())
+
+
 class AnsweringProtocol(LanguageServerProtocol):
     """A protocol that owes no answer."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._request_futures = _Requests()
 
     def get_message_type(self, method: str) -> type[Any] | None:  # type: ignore[override]  # theirs is cached
         """How a message is read."""

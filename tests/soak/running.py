@@ -241,7 +241,7 @@ class _Run:
             f"exit code {code}": code != 0,
             f"another text than the editor's after change {wrong} of {len(texts)}": wrong is not None,
             f"{len(self._texts)} changes sent, {len(texts)} taken": len(self._texts) != len(texts),
-            f"tracebacks on stderr:\n{stderr[-3000:]}": "Traceback" in stderr,
+            f"tracebacks on stderr:\n{_first_traceback(stderr)}": "Traceback" in stderr,
         }
         figures.problems += [what for what, is_so in bad.items() if is_so]
         return figures
@@ -536,6 +536,11 @@ class _Run:
     def _run_command(self, name: str, *arguments: object) -> None:
         params = {"command": name, "arguments": list(arguments)}
         self._others.append(self.wire.request("workspace/executeCommand", params))
+
+
+def _first_traceback(stderr: str) -> str:
+    start = stderr.find("Traceback")
+    return stderr[max(0, start - 500) : start + 3000]
 
 
 def resident_megabytes(pid: int) -> float:
