@@ -257,6 +257,9 @@ def test_the_command_writes_weights_a_record_and_a_page(trained: Path) -> None:
     assert html.count("<svg") == 5
     assert not any(network in html for network in ("<script", "<link", "src="))
     assert load_trained(trained).manifest.features == FEATURE_NAMES
+    card = (trained / "README.md").read_text()
+    assert "keep at most\n  20% of the tokens" in card
+    assert card.rstrip().endswith("--max-tokens-share 0.2\n```")
 
 
 def test_completing_with_the_weights(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,10 @@ def classifier_command(
     max_tokens_share: Annotated[
         float, typer.Option("--max-tokens-share", min=0.0, max=1.0, help="Of all candidates' tokens, kept.")
     ] = 0.2,
+    keep_from: Annotated[
+        float | None,
+        typer.Option("--keep-from", min=0.0, max=1.0, help="A threshold that was chosen otherwise."),
+    ] = None,
     networks: Annotated[int, typer.Option("--networks", min=1, help="That judge together.")] = 8,
     seed: Annotated[int, typer.Option("--seed", help="Of weights and orders.")] = 0,
     tasks: Annotated[int, typer.Option("--tasks", min=1, help="With --repo: places to label.")] = 60,
@@ -74,7 +78,7 @@ def classifier_command(
         raise UsageError(f"{out} is a file", hint="Name a folder after --out.")
     with exclusive(f"train-{content_hash(str(out.resolve()))[:16]}"):
         if data is not None:
-            trained = _train(data, out, sources or [], html, max_tokens_share, networks, seed)
+            trained = _train(data, out, sources or [], html, max_tokens_share, keep_from, networks, seed)
             print(json.dumps(asdict(trained), indent=1)) if as_json else _print(trained, out)
         if repo is not None:
             adapted = _adapt(repo, out, tasks, control_repos or [], filter_weights, model, seed)
@@ -87,6 +91,7 @@ def _train(
     folders: Sequence[Path],
     html: Path | None,
     max_tokens_share: float,
+    keep_from: float | None,
     networks: int,
     seed: int,
 ) -> TrainingRecord:
@@ -111,6 +116,7 @@ def _train(
             out,
             replace(FitOptions(), num_networks=networks, seed=seed),
             max_tokens_share=max_tokens_share,
+            keep_from=keep_from,
             progress=bar.set_description,
         )
     write_atomically(out / RECORD_FILE, json.dumps(asdict(record), indent=1) + "\n")

@@ -64,7 +64,7 @@ class TrainingRecord:
 
     manifest: FilterManifest
     options: FitOptions
-    max_tokens_share: float
+    max_tokens_share: float | None  # None: the threshold was given
     out_of_fold: FilterFigures  # of every labelled repository
     validation: FilterFigures  # of the kept weights; stopped and calibrated there, so a little too kind
     retriever_auc: float  # of the retriever's score
@@ -92,6 +92,7 @@ def train_classifier(
     options: FitOptions,
     *,
     max_tokens_share: float = 0.2,
+    keep_from: float | None = None,
     progress: Progress = lambda what: None,
 ) -> tuple[TrainingRecord, Judged]:
     """Train a late filter and write its folder.
@@ -104,12 +105,14 @@ def train_classifier(
         out: where to; computed features are kept there too, so that a killed run goes on.
         options: of the fit.
         max_tokens_share: the threshold keeps at most this share of the candidates' tokens.
+        keep_from: a threshold that was chosen otherwise, and is then not chosen here.
         progress: told what is being done.
 
     Raises:
         DatasetError: no dataset, no parts, or too few repositories.
     """
     started = time.monotonic()
+    given = keep_from is not None
     description = require_description(labels)
     thresholds = description.recipe.options
     for level in (thresholds.positive_threshold, thresholds.negative_threshold):
@@ -144,7 +147,8 @@ def train_classifier(
 
     progress("folds, with all labels")
     judged = judge_out_of_fold(copied, labelled, options)
-    keep_from = choose_threshold(labelled, [one[:, column] for one in judged], max_tokens_share)
+    if keep_from is None:
+        keep_from = choose_threshold(labelled, [one[:, column] for one in judged], max_tokens_share)
     whole = figures(labelled, judged, keep_from)
     curve = [CurvePoint(len(labelled), whole.auc, whole.auc_within, whole.gain)]
     for share in sorted((0.0, *_CURVE), reverse=True):
@@ -168,7 +172,7 @@ def train_classifier(
     record = TrainingRecord(
         manifest=manifest,
         options=options,
-        max_tokens_share=max_tokens_share,
+        max_tokens_share=None if given else max_tokens_share,
         out_of_fold=whole,
         validation=figures(validation, [probabilities(ensemble, task) for task in validation], keep_from),
         retriever_auc=auc(np.concatenate(scores), np.concatenate(positives)),
