@@ -228,11 +228,14 @@ def test_the_real_model_names_the_file_that_it_needs(
     text = (sample_repository / "shop" / "report.py").read_text()
     at = text.index("price_with_tax(order.") + len("price_with_tax(order.")
     request = CompletionRequest("shop/report.py", text[:at], "\n", "python")
-    completer = Completer(RepositoryIndex.open(sample_repository), default_model, Settings())
+    completer = Completer(RepositoryIndex.open(sample_repository), default_model, Settings(filter="all"))
     decisions = completer.prepare(request).decisions
     found = attribute(completer, default_model, request, "total_amount()))", decisions)
     best = max(found.effects, key=lambda effect: effect.impact_nats)
     assert best.decision.candidate.chunk.path == "shop/orders.py"
+    assert best.decision.candidate.chunk.symbol == "Order"
+    assert best.impact_nats > 1
     assert best.gains is not None
-    assert best.gains[0] > 0.5
+    gains = dict(zip(found.tokens, best.gains, strict=True))
+    assert gains["_amount"] > 1  # only that file tells how the name goes on after "total"
     assert "".join(found.tokens).endswith("total_amount()))")
