@@ -90,9 +90,7 @@ def test_hidden_slots_are_never_attended_to(folder: Path, monkeypatch: pytest.Mo
     assert outputs[0] == pytest.approx(outputs[2], abs=1e-4)
 
 
-def test_going_back_to_a_prompt_reads_only_what_is_new(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_going_back_to_a_prompt_reads_only_what_is_new(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codefilter.lm.keeping.MIN_TOKENS", 30)
     model = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")
     options = GenerationOptions(max_new_tokens=6)
