@@ -214,7 +214,10 @@ def needs_trust(name: str, value: object) -> bool:
     """Whether a setting decides what this machine loads or contacts, so that only its user may make it."""
     rule = _RULES[name]
     pattern = rule.untrusted_pattern
-    return rule.trusted_only or (pattern is not None and not re.fullmatch(pattern, str(value)))
+    if rule.trusted_only or pattern is None:
+        return rule.trusted_only
+    # a name that is also a folder here would be loaded from there, and the folder may be the repository's
+    return not re.fullmatch(pattern, str(value)) or Path(str(value)).is_dir()
 
 
 def _check_trust(name: str, value: Value, path: Path) -> None:

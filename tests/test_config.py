@@ -137,6 +137,16 @@ def test_a_repository_may_choose_a_model_by_name(tmp_path: Path, model: str) -> 
     assert load_settings(tmp_path).model == model
 
 
+def test_a_repository_may_not_choose_a_folder_that_has_a_models_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "codefilter.toml", 'model = "weights"\n')
+    (tmp_path / "weights").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="may not set model"):
+        load_settings(tmp_path)
+
+
 @pytest.mark.parametrize(
     "line",
     [
