@@ -125,7 +125,7 @@ def test_the_real_model_uses_another_file(default_model: LanguageModel, sample_r
     at = text.index("price_with_tax(order.") + len("price_with_t")
     request = CompletionRequest("shop/report.py", text[:at], "\n", "python")
     index = RepositoryIndex.open(sample_repository)
-    completion = Completer(index, default_model, Settings()).complete(request)
+    completion = Completer(index, default_model, Settings(filter="all")).complete(request)
     assert completion.text.startswith("ax(order.total_amount())")
     assert completion.prompt.healed_text == "_t"
     assert not completion.notices

@@ -20,7 +20,7 @@ from codefilter.tasks import LineSpan, make_task
 from codefilter.types import CompletionTask, FilterDecision, LogLikelihood, Polarity, TaskLevel
 from tests.labelled_repositories import ORDERS, SHOP_FILES, WEATHER_FILES, sources, write_repository
 
-SMALL = Settings(prefix_tokens=300, suffix_tokens=80, cross_file_tokens=8000, num_candidates=6)
+SMALL = Settings(filter="all", prefix_tokens=300, suffix_tokens=80, cross_file_tokens=8000, num_candidates=6)
 OPTIONS = LabelOptions()
 POOL = {
     "shop": ControlRepository("shop", "1", sources(SHOP_FILES)),

@@ -307,6 +307,9 @@ def test_with_the_default_model_on_a_real_package(monaco: Path) -> None:
             show(page, "playground.png")
             page.click(".monaco-editor .view-line >> text=return iface.rend")
             page.keyboard.press("End")
+            page.keyboard.press("Backspace")
+            page.keyboard.type("d")
+            page.wait_for_selector(GHOST, timeout=PATIENCE_MS)
             page.keyboard.press("Tab")
             page.wait_for_function(
                 "() => monaco.editor.getModels()[0].getValue().includes('return iface.render_interface_')"

@@ -27,6 +27,7 @@ from codefilter.dataset.storage import read_examples
 from codefilter.errors import DatasetError
 from codefilter.filters.features import FEATURE_NAMES
 from codefilter.filters.trained import FilterManifest, save_trained
+from codefilter.labeling import LabelOptions
 from codefilter.tokenizer import Tokenizer
 from codefilter.training.examples import TrainingTask, Values, copied_tasks, labelled_tasks
 from codefilter.training.fitting import FitOptions, fit
@@ -40,7 +41,7 @@ from codefilter.training.judging import (
 )
 
 NUM_FOLDS = 5
-_CURVE = (0.25, 0.5)  # shares of the labels, besides none and all
+_CURVE = (0.0, 0.25, 0.5)  # shares of the labels, besides all of them
 _FOLD_NETWORKS = 4  # figures need fewer than the filter itself
 _MIN_REPOSITORIES = 3
 _COPIED = "copied"  # folder of features and copy gains, in the filter's own
@@ -55,7 +56,6 @@ class CurvePoint:
     label_tasks: int
     auc: float
     auc_within: float
-    gain: float
 
 
 @dataclass(frozen=True)
@@ -112,77 +112,97 @@ def train_classifier(
         DatasetError: no dataset, no parts, or too few repositories.
     """
     started = time.monotonic()
-    given = keep_from is not None
     description = require_description(labels)
-    thresholds = description.recipe.options
-    for level in (thresholds.positive_threshold, thresholds.negative_threshold):
-        if level not in options.levels:
-            options = replace(options, levels=tuple(sorted({*options.levels, level})))
     parts = _parts(labels)
     progress("features of the labelled tasks")
     labelled = [task for task in labelled_tasks(labels, roots, tokenizer) if task.repository in parts]
-    repositories = {task.repository for task in labelled}
-    if len(repositories) < _MIN_REPOSITORIES:
-        raise DatasetError(
-            f"{labels} has labels of {len(repositories)} repositories; {_MIN_REPOSITORIES} are needed: "
-            "to learn from, to stop by, to judge",
-            hint="Label more: codefilter dataset build REPO... --out DIR",
-        )
+    _require_repositories(labels, labelled)
     copied = []
     for source in sources:
         if parts.get(source.name, "train") == "train":
             progress(f"copy gains of {source.name}")
             copied += copied_tasks(source, tokenizer, _settings_of(description), out / _COPIED)
-    column = options.levels.index(thresholds.positive_threshold)
-
-    def figures(tasks: Sequence[TrainingTask], judged: Sequence[Values], threshold: float) -> FilterFigures:
-        return judge_filter(
-            tasks,
-            judged,
-            options.levels,
-            thresholds.positive_threshold,
-            thresholds.negative_threshold,
-            threshold,
-        )
+    study = _Study(copied, labelled, options, description.recipe.options)
 
     progress("folds, with all labels")
-    judged = judge_out_of_fold(copied, labelled, options)
-    if keep_from is None:
-        keep_from = choose_threshold(labelled, [one[:, column] for one in judged], max_tokens_share)
-    whole = figures(labelled, judged, keep_from)
-    curve = [CurvePoint(len(labelled), whole.auc, whole.auc_within, whole.gain)]
-    for share in sorted((0.0, *_CURVE), reverse=True):
-        progress(f"folds, with {share:.0%} of the labels")
-        partial = judge_out_of_fold(copied, labelled, options, share=share)
-        chosen = choose_threshold(labelled, [one[:, column] for one in partial], max_tokens_share)
-        point = figures(labelled, partial, chosen)
-        curve.append(CurvePoint(round(share * len(labelled)), point.auc, point.auc_within, point.gain))
+    judged = judge_out_of_fold(copied, labelled, study.options)
+    threshold = keep_from
+    if threshold is None:
+        threshold = choose_threshold(labelled, study.scores(judged), max_tokens_share)
+    curve = study.curve(judged, progress)
     progress("folds, with shuffled labels")
-    chance = figures(labelled, judge_out_of_fold([], shuffled(labelled, options.seed), options), keep_from)
+    dealt = shuffled(labelled, options.seed)
+    chance = study.figures(labelled, judge_out_of_fold([], dealt, study.options), threshold)
 
     progress("the filter")
     train = [task for task in labelled if parts[task.repository] == "train"]
     validation = [task for task in labelled if parts[task.repository] == "validation"]
-    ensemble = fit(copied, train, validation, options)
+    ensemble = fit(copied, train, validation, study.options)
     manifest = save_trained(
-        out, _manifest(description, labels, options, keep_from, len(train), copied, labelled), ensemble
+        out, _manifest(description, labels, study, threshold, label_tasks=len(train)), ensemble
     )
-    positives = [task.impacts > thresholds.positive_threshold for task in labelled]
-    scores = [task.features[:, FEATURE_NAMES.index("retrieval.score")] for task in labelled]
+    found = [task.features[:, FEATURE_NAMES.index("retrieval.score")] for task in labelled]
     record = TrainingRecord(
         manifest=manifest,
-        options=options,
-        max_tokens_share=None if given else max_tokens_share,
-        out_of_fold=whole,
-        validation=figures(validation, [probabilities(ensemble, task) for task in validation], keep_from),
-        retriever_auc=auc(np.concatenate(scores), np.concatenate(positives)),
-        retriever_auc_within=auc_within(scores, positives),
+        options=study.options,
+        max_tokens_share=max_tokens_share if keep_from is None else None,
+        out_of_fold=study.figures(labelled, judged, threshold),
+        validation=study.figures(
+            validation, [probabilities(ensemble, task) for task in validation], threshold
+        ),
+        retriever_auc=auc(np.concatenate(found), np.concatenate(study.positives)),
+        retriever_auc_within=auc_within(found, study.positives),
         shuffled_auc=chance.auc,
         shuffled_auc_within=chance.auc_within,
-        curve=tuple(reversed(curve)),
+        curve=curve,
         seconds=round(time.monotonic() - started, 1),
     )
     return record, Judged(tuple(labelled), tuple(judged))
+
+
+class _Study:
+    """What is trained on, and what a positive chunk is."""
+
+    def __init__(
+        self,
+        copied: Sequence[TrainingTask],
+        labelled: Sequence[TrainingTask],
+        options: FitOptions,
+        thresholds: LabelOptions,
+    ) -> None:
+        self.copied = copied
+        self.labelled = labelled
+        self.positive_level = thresholds.positive_threshold
+        self.negative_level = thresholds.negative_threshold
+        levels = sorted({*options.levels, self.positive_level, self.negative_level})
+        self.options = replace(options, levels=tuple(levels))
+        self.positives = [task.impacts > self.positive_level for task in labelled]
+
+    def scores(self, judged: Sequence[Values]) -> list[Values]:
+        """For every task (candidates,): the probability of being positive."""
+        column = self.options.levels.index(self.positive_level)
+        return [one[:, column] for one in judged]
+
+    def figures(
+        self, tasks: Sequence[TrainingTask], judged: Sequence[Values], threshold: float
+    ) -> FilterFigures:
+        """Of judgements of some tasks."""
+        levels = self.options.levels
+        return judge_filter(tasks, judged, levels, self.positive_level, self.negative_level, threshold)
+
+    def curve(self, judged: Sequence[Values], progress: Progress) -> tuple[CurvePoint, ...]:
+        """Out-of-fold figures with fewer labels, up to those with all."""
+        points = []
+        for share in _CURVE:
+            progress(f"folds, with {share:.0%} of the labels")
+            partial = judge_out_of_fold(self.copied, self.labelled, self.options, share=share)
+            points.append(self._point(round(share * len(self.labelled)), partial))
+        return (*points, self._point(len(self.labelled), judged))
+
+    def _point(self, label_tasks: int, judged: Sequence[Values]) -> CurvePoint:
+        scores = self.scores(judged)
+        over_all = auc(np.concatenate(scores), np.concatenate(self.positives))
+        return CurvePoint(label_tasks, over_all, auc_within(scores, self.positives))
 
 
 def judge_out_of_fold(
@@ -239,6 +259,16 @@ def _first_part(tasks: Sequence[TrainingTask], share: float) -> list[TrainingTas
     return [task for own in by_repository.values() for task in own[: round(share * len(own))]]
 
 
+def _require_repositories(labels: Path, labelled: Sequence[TrainingTask]) -> None:
+    repositories = {task.repository for task in labelled}
+    if len(repositories) < _MIN_REPOSITORIES:
+        raise DatasetError(
+            f"{labels} has labels of {len(repositories)} repositories; {_MIN_REPOSITORIES} are needed: "
+            "to learn from, to stop by, to judge",
+            hint="Label more: codefilter dataset build REPO... --out DIR",
+        )
+
+
 def _parts(labels: Path) -> dict[str, str]:
     """Repository → part; those that were set aside for tests are not there."""
     parts = {name: part for name, part in read_splits(labels).items() if part != "test"}
@@ -261,19 +291,13 @@ def _settings_of(description: Description) -> Settings:
 
 
 def _manifest(
-    description: Description,
-    labels: Path,
-    options: FitOptions,
-    keep_from: float,
-    label_tasks: int,
-    copied: Sequence[TrainingTask],
-    labelled: Sequence[TrainingTask],
+    description: Description, labels: Path, study: _Study, keep_from: float, *, label_tasks: int
 ) -> FilterManifest:
     recipe = description.recipe
     return FilterManifest(
         form="late",
         features=FEATURE_NAMES,
-        levels=options.levels,
+        levels=study.options.levels,
         positive_level=recipe.options.positive_threshold,
         negative_level=recipe.options.negative_threshold,
         keep_from=keep_from,
@@ -286,9 +310,9 @@ def _manifest(
         labelled_by_sha256=recipe.model.sha256,
         labels_sha256=labels_sha256(labels),
         label_tasks=label_tasks,
-        copy_tasks=len(copied),
-        repositories=len({task.repository for task in (*copied, *labelled)}),
-        seed=options.seed,
+        copy_tasks=len(study.copied),
+        repositories=len({task.repository for task in (*study.copied, *study.labelled)}),
+        seed=study.options.seed,
         codefilter=__version__,
         weights_sha256="",  # known when they are written
     )
