@@ -275,7 +275,7 @@ def test_in_a_browser(playground: Playground, monaco: Path, monkeypatch: pytest.
 @pytest.mark.slow
 @pytest.mark.usefixtures("user_cache")
 def test_with_the_default_model_on_a_real_package(monaco: Path) -> None:
-    """What the demo completes, in the browser; its picture is in the README."""
+    """What the demo completes, in the browser."""
     package = next(pin for pin in load_corpora() if pin.name == DEMO_PACKAGE)
     if not package_folder(package).is_dir():
         pytest.skip(f"{package.name} is not in the cache; python3.11 bootstrap.py demo fetches it")
@@ -304,7 +304,6 @@ def test_with_the_default_model_on_a_real_package(monaco: Path) -> None:
             page.click("#measure")
             page.wait_for_selector(".impact", timeout=PATIENCE_MS)
             assert "render_interface_description" in page.inner_text("#chunks li >> nth=0")
-            show(page, "playground.png")
             page.click(".monaco-editor .view-line >> text=return iface.rend")
             page.keyboard.press("End")
             page.keyboard.press("Backspace")
@@ -314,3 +313,40 @@ def test_with_the_default_model_on_a_real_package(monaco: Path) -> None:
             page.wait_for_function(
                 "() => monaco.editor.getModels()[0].getValue().includes('return iface.render_interface_')"
             )
+
+
+QUOTES = '''"""Quotes."""
+
+from shop.orders import Order, find_order
+from shop import pricing
+
+
+def quote(orders: list[Order], customer: str) -> float:
+    """What a customer has to pay, with ten percent off."""
+    order = find_order(orders, customer)
+    if order is None:
+        return 0.0
+    return pricing.'''
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("user_cache", "default_model")
+def test_the_picture_of_the_readme(monaco: Path, tmp_path: Path) -> None:
+    """Ghost text, verdicts, impacts: ``PICTURES=data/results pytest tests/test_playground.py -k picture``."""
+    from tests.conftest import SAMPLE_FILES
+    from tests.labelled_repositories import SHOP_FILES, write_repository
+
+    samples = {path: text for path, text in SAMPLE_FILES.items() if path.startswith(("shop/", "web/"))}
+    root = write_repository(tmp_path / "shop", SHOP_FILES | samples | {"shop/quotes.py": QUOTES})
+    with running(Session(root, {}, {"latencyBudgetMs": 0}), monaco) as server:  # noqa: SIM117
+        with browser_at(server, "shop/quotes.py") as page:
+            page.wait_for_selector("#status >> text=ready", timeout=PATIENCE_MS)
+            page.keyboard.press("Control+End")
+            page.keyboard.type("price_with_d", delay=30)
+            ghost = page.wait_for_selector(GHOST, timeout=PATIENCE_MS)
+            assert ghost.inner_text().startswith("iscount(order.")
+            page.click("#measure")
+            page.wait_for_selector(".impact", timeout=PATIENCE_MS)
+            used = page.inner_text("#chunks li.used >> nth=0") + page.inner_text("#chunks li.used >> nth=1")
+            assert "which finishes the word being typed" in used
+            show(page, "playground.png")
