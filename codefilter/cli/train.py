@@ -55,7 +55,9 @@ def classifier_command(
     ] = None,
     networks: Annotated[int, typer.Option("--networks", min=1, help="That judge together.")] = 8,
     seed: Annotated[int, typer.Option("--seed", help="Of weights and orders.")] = 0,
-    tasks: Annotated[int, typer.Option("--tasks", min=1, help="With --repo: places to label.")] = 60,
+    tasks: Annotated[
+        int, typer.Option("--tasks", min=1, help="With --repo: places to label, rounded up to tens.")
+    ] = 60,
     control_repos: Annotated[
         list[str] | None,
         typer.Option("--control-repo", help="With --repo: folder or package for control chunks; repeatable."),
@@ -161,20 +163,22 @@ def _adapt(
         raise UsageError(f"no folder {repo}", hint="Check the path after --repo.")
     sources = find_sources([str(repo), *(control_repos or [_CONTROL_PACKAGE])])
     name = sources[0].name
-    low, high = (tasks * seconds / 60 for seconds in _SECONDS_PER_TASK)
-    typer.echo(f"labelling {tasks} places of {name}: {low:.0f} to {high:.0f} minutes on two cores", err=True)
+    plan = OwnPlan(per_repository=tasks, tasks_per_round=ROUND, own=name)
+    places = plan.rounds * plan.round_tasks
+    low, high = (places * seconds / 60 for seconds in _SECONDS_PER_TASK)
+    typer.echo(f"labelling {places} places of {name}: {low:.0f} to {high:.0f} minutes on two cores", err=True)
     loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
     options = LabelOptions(
         positive_threshold=manifest.positive_level, negative_threshold=manifest.negative_level, seed=seed
     )
     recipe = (name, sources[0].version, loaded.identity.sha256, asdict(options), asdict(settings))
     labels = cache_path() / "labels" / f"{name}-{content_hash(repr(recipe))[:12]}"
-    with tqdm(desc="label", unit="task", total=tasks) as bar:
+    with tqdm(desc="label", unit="task", total=places) as bar:
         description = build_dataset(
             sources,
             DatasetFolder(labels),
             LocalExecutor(loaded, settings, options),
-            OwnPlan(per_repository=tasks, tasks_per_round=ROUND, own=name),
+            plan,
             lambda progress: bar.update(progress.labelled - bar.n),
         )
     roots = find_roots(description, [str(source.folder) for source in sources if source.folder is not None])
