@@ -520,7 +520,8 @@ if __name__ == "__main__":
 
 def start_open(root: Path, cache: Path, *, delay: float, workers: int = 1) -> subprocess.Popen[str]:
     script = cache.parent / "open_and_wait.py"
-    script.write_text(OPEN_AND_WAIT)
+    if not script.exists():  # another process may be reading it: never empty it again
+        script.write_text(OPEN_AND_WAIT)
     return subprocess.Popen(
         [sys.executable, str(script), str(root), str(cache), str(workers), str(delay)],
         stdout=subprocess.PIPE,
