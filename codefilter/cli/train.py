@@ -75,7 +75,9 @@ def classifier_command(
     what it was on files held back, and you are told whether to use it.
     """
     if (data is None) == (repo is None):
-        raise UsageError("name a dataset with --data, or a repository with --repo", hint="One of them.")
+        raise UsageError(
+            "name a dataset with --data, or a repository with --repo", hint="For example: --repo ."
+        )
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file", hint="Name a folder after --out.")
     with exclusive(f"train-{content_hash(str(out.resolve()))[:16]}"):
@@ -181,6 +183,9 @@ def _adapt(
             plan,
             lambda progress: bar.update(progress.labelled - bar.n),
         )
+    own = next(source for source in description.sources if source.name == name)
+    if own.problem:
+        raise UsageError(f"{repo} cannot be labelled: {own.problem}", hint="Name a larger repository.")
     roots = find_roots(description, [str(source.folder) for source in sources if source.folder is not None])
     return adapt_classifier(
         labels, name, roots, loaded.tokenizer, trained, out, replace(FitOptions(), seed=seed)

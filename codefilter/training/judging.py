@@ -6,14 +6,14 @@ declared in. Raw figures over all chunks can be won by guessing the task; so AUC
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from codefilter.filters.features import network_inputs
-from codefilter.filters.networks import Ensemble, sigmoid
+from codefilter.filters.networks import Ensemble
 from codefilter.training.examples import TrainingTask, Values
 
 Labels = npt.NDArray[np.bool_]
@@ -100,7 +100,7 @@ def set_value(task: TrainingTask, keep: Labels) -> float:
 
 def probabilities(ensemble: Ensemble, task: TrainingTask) -> Values:
     """(candidates, levels): that the impact is above each."""
-    return sigmoid(ensemble.logits(network_inputs(task.features)))
+    return ensemble.probabilities(network_inputs(task.features))
 
 
 def judge_filter(
@@ -160,7 +160,6 @@ def choose_threshold(
     tasks: Sequence[TrainingTask],
     scores: Sequence[Values],
     max_tokens_share: float,
-    value: Callable[[TrainingTask, Labels], float] = set_value,
 ) -> float:
     """The threshold under which the kept sets are worth most, among those that keep few enough tokens."""
     candidates = np.unique(np.quantile(np.concatenate(scores), np.linspace(0.3, 0.99, 70)))
@@ -170,7 +169,7 @@ def choose_threshold(
         keeps = [one >= threshold for one in scores]
         pairs = list(zip(tasks, keeps, strict=True))
         tokens = sum(float(task.cross_file_tokens[keep].sum()) for task, keep in pairs)
-        worth = sum(value(task, keep) for task, keep in pairs)
+        worth = sum(set_value(task, keep) for task, keep in pairs)
         if tokens <= max_tokens_share * whole and worth > best_value:
             best, best_value = float(threshold), worth
     return best
