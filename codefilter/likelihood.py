@@ -36,6 +36,16 @@ class PromptReader:
     prompt_with: Callable[[Sequence[RetrievedChunk]], Prompt]
     cancellation: Cancellation | None = None
 
+    @property
+    def model_name(self) -> str:
+        """The model's name, for people."""
+        return self.model.identity.name
+
+    @property
+    def model_sha256(self) -> str:
+        """The model: hash of its weights."""
+        return self.model.identity.sha256
+
     def write_draft(self, num_tokens: int) -> tuple[int, ...]:
         """The first tokens that the model writes when it reads no chunks, the healed ones among them."""
         prompt = self.prompt_with([])

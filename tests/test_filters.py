@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from codefilter.errors import FilterError, UsageError
 from codefilter.filters.base import FilterContext, Reader
+from codefilter.filters.drafts import DraftFeatures, draft_features
 from codefilter.filters.table import get_filter
 from codefilter.prompts.in_file import InFileContext
 from codefilter.types import (
@@ -71,6 +72,8 @@ def test_score_keeps_what_the_retriever_gave_enough() -> None:
 class PlannedReader:
     """A reader whose entropies are planned: what is left with each chunk, 1 nat without."""
 
+    model_name, model_sha256 = "planned", "0" * 64
+
     def __init__(self, with_chunk: Sequence[float], measured: bool = True) -> None:
         self.with_chunk, self.measured = with_chunk, measured
 
@@ -98,6 +101,21 @@ def test_perplexity_without_reader_or_entropies_is_an_error() -> None:
     reader = PlannedReader([0.5], measured=False)
     with pytest.raises(FilterError, match="how certain"):
         get_filter("perplexity").decide(REQUEST, candidates([1]), context(reader=reader))
+
+
+def test_the_features_of_a_draft_by_hand() -> None:
+    alone = LogLikelihood(-6.0, (-1.0, -2.0, -3.0), (0.5, 1.0, 1.5))
+    behind = LogLikelihood(-5.0, (-0.5, -0.5, -4.5), (0.25, 1.0, 0.5))
+    found = draft_features(alone, behind)  # gains 0.5, 1.5, -1.5; falls 0.25, 0, 1
+    assert found.gain == pytest.approx(1 / 6)
+    assert (found.gain_most, found.gain_least, found.gain_first) == (1.5, -1.5, 0.5)
+    assert found.gain_size == pytest.approx(3.5 / 3)
+    assert found.gain_spread == pytest.approx(((1 / 9 + 16 / 9 + 25 / 9) / 3) ** 0.5)
+    assert found.lost == pytest.approx(1 / 3)
+    assert found.fall == pytest.approx(1.25 / 3)
+    assert (found.fall_most, found.fall_least, found.fall_first) == (1.0, 0.0, 0.25)
+    assert found.entropy == pytest.approx(1.75 / 3)
+    assert draft_features(LogLikelihood(0.0, ()), LogLikelihood(0.0, ())) == DraftFeatures()
 
 
 @pytest.mark.parametrize("name", ["random:x", "random:-1", "score", "score:high", "perplexity:-1", "best"])

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 from codefilter.cli import main
 from codefilter.errors import FilterError, IntegrityError
+from codefilter.filters.drafts import DRAFT_FEATURE_NAMES
 from codefilter.filters.features import FEATURE_NAMES, network_inputs
 from codefilter.filters.networks import Ensemble
-from codefilter.filters.trained import WEIGHTS_FILE, load_trained
-from codefilter.training.classifier import judge_out_of_fold, shuffled
+from codefilter.filters.trained import WEIGHTS_FILE, load_trained, save_trained
+from codefilter.training.classifier import folds_of, judge_out_of_fold, shuffled
 from codefilter.training.copying import copy_gains
+from codefilter.training.cross import judge_cross_out_of_fold
 from codefilter.training.examples import TrainingTask
-from codefilter.training.fitting import FitOptions, adapt, copy_levels, fit
+from codefilter.training.fitting import FitOptions, adapt, copy_levels, fit, logistic
 from codefilter.training.judging import (
     auc,
     auc_within,
@@ -213,6 +215,36 @@ def test_adapting_learns_what_another_repository_has_of_its_own() -> None:
     assert within(adapted) > 0.75
 
 
+def test_logistic_is_where_the_penalised_likelihood_has_no_slope() -> None:
+    random = np.random.default_rng(0)
+    design = random.normal(size=(200, 4)).astype(np.float32)
+    targets = (design[:, 0] + random.normal(size=200) > 0).astype(float)
+    penalty = np.array([5.0, 1.0, 0.0, 100.0])
+    weights = logistic(design, targets, penalty)
+    slope = design.T @ (1 / (1 + np.exp(-design @ weights)) - targets) + penalty * weights
+    np.testing.assert_allclose(slope, 0, atol=1e-4)
+    assert weights[0] > 0.5
+
+
+def test_the_cross_form_learns_from_drafts_what_the_texts_do_not_tell() -> None:
+    random = np.random.default_rng(4)
+    tasks = []
+    for task in made_tasks(5, 20):
+        drafts = random.normal(size=(6, len(DRAFT_FEATURE_NAMES))).astype(np.float32)
+        tasks.append(replace(task, impacts=task.impacts + 0.4 * drafts[:, 0], drafts=drafts))
+    late = judge_out_of_fold([], tasks, replace(QUICK, num_networks=1))
+    positive = np.concatenate([task.impacts > 0.2 for task in tasks])
+    column = QUICK.levels.index(0.2)
+
+    def over_all(judged: list[np.ndarray]) -> float:
+        return auc(np.concatenate([one[:, column] for one in judged]), positive)
+
+    crossed = judge_cross_out_of_fold(tasks, late, QUICK.levels, folds_of(tasks))
+    assert over_all(crossed) > over_all(late) + 0.1
+    chances = np.concatenate(crossed)[:, column]
+    assert chances.mean() == pytest.approx(positive.mean(), abs=0.03)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 12))
 def test_a_judgement_does_not_depend_on_the_order_of_the_candidates(seed: int, count: int) -> None:
@@ -252,6 +284,7 @@ def test_the_command_writes_weights_a_record_and_a_page(trained: Path) -> None:
     assert record["out_of_fold"]["tasks"] == 18
     assert [point["label_tasks"] for point in record["curve"]] == [0, 4, 9, 18]
     assert record["manifest"]["labelled_by"] == "fake"
+    assert record["cross"]["tasks"] == 18
     assert 0 <= record["manifest"]["keep_from"] <= 1
     html = (trained.parent / "page.html").read_text()
     assert html.count("<svg") == 5
@@ -273,6 +306,25 @@ def test_completing_with_the_weights(trained: Path, capsys: pytest.CaptureFixtur
     assert all(chunk["keep"] for chunk in kept_all["chunks"])
     assert not any(chunk["keep"] for chunk in kept_none["chunks"])
     assert all("asked for" in chunk["reason"] for chunk in kept_none["chunks"])
+
+
+def test_the_cross_form_reads_with_the_model_that_labelled(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = trained.parent / "shop" / "shop" / "orders.py"
+    complete = ["complete", str(file), "--line", "22", "--model", "fake", "--json", "--filter-weights"]
+    assert main([*complete, str(trained), "--filter", "cross:0"]) == 0
+    chunks = json.loads(capsys.readouterr().out)["chunks"]
+    assert chunks
+    assert all(chunk["keep"] and "the model's own draft gains" in chunk["reason"] for chunk in chunks)
+    late = load_trained(trained)
+    save_trained(tmp_path / "late", late.manifest, late.ensemble)
+    assert main([*complete, str(tmp_path / "late"), "--filter", "cross"]) == 1
+    assert "no cross form" in capsys.readouterr().err
+    other = replace(late.manifest, labelled_by="other", labelled_by_sha256="0" * 64)
+    save_trained(tmp_path / "other", other, late.ensemble, late.cross)
+    assert main([*complete, str(tmp_path / "other"), "--filter", "cross"]) == 1
+    assert "trained to read with other, not fake" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -326,6 +378,7 @@ def test_adapting_to_a_repository_says_whether_to_use_it(
     assert "as it was" in captured.out
     old, new = load_trained(trained).manifest, load_trained(tmp_path / "own").manifest
     assert new.label_tasks > old.label_tasks
+    assert new.cross_keep_from is None
     assert new.weights_sha256 != old.weights_sha256
     assert main([*command, *others, "--data", "labels"]) == 2
     assert main(["train", "classifier", "--out", str(tmp_path / "own")]) == 2

@@ -68,7 +68,7 @@ def classifier_command(
     model: Annotated[str | None, typer.Option("--model", help="With --repo: what labels.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Train the late form: what the texts have to do with each other, judged without a model.
+    """Train `classifier`, which judges texts without a model, and `cross`, which has a model read besides.
 
     With --data, every figure is of repositories that the judging networks did not see; a killed run keeps the
     features that it computed. With --repo, the filter goes on learning from your own code, is compared with
@@ -193,12 +193,13 @@ def _adapt(
 
 
 def _print(record: TrainingRecord, out: Path) -> None:
-    manifest, figures = record.manifest, record.out_of_fold
+    manifest, figures, crossed = record.manifest, record.out_of_fold, record.cross
     table = Table(title=f"{figures.tasks} tasks, {figures.chunks} chunks, judged out of fold")
     for heading in ("judged by", "AUC", "within a task"):
         table.add_column(heading, justify="left" if heading == "judged by" else "right")
     rows = (
         ("this filter", figures.auc, figures.auc_within),
+        *([("its cross form", crossed.auc, crossed.auc_within)] if crossed is not None else []),
         ("without labels: copy gains only", record.curve[0].auc, record.curve[0].auc_within),
         ("shuffled labels", record.shuffled_auc, record.shuffled_auc_within),
         ("the retriever's score", record.retriever_auc, record.retriever_auc_within),

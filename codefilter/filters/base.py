@@ -27,6 +27,14 @@ class Need(StrEnum):
 class Reader(Protocol):
     """A language model and the prompts of one request: how a filter reads."""
 
+    @property
+    def model_name(self) -> str:
+        """The model's name, for people."""
+
+    @property
+    def model_sha256(self) -> str:
+        """The model: hash of its weights."""
+
     def write_draft(self, num_tokens: int) -> tuple[int, ...]:
         """The first tokens that the model writes when it reads no chunks."""
 

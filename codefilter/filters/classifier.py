@@ -15,7 +15,7 @@ import numpy as np
 from codefilter.config import Settings
 from codefilter.errors import FilterError, UsageError
 from codefilter.filters.base import FilterContext, Need
-from codefilter.filters.features import ChunkFeatures, FeatureExtractor, network_inputs
+from codefilter.filters.features import ChunkFeatures, FeatureExtractor, Matrix, network_inputs
 from codefilter.filters.networks import sigmoid
 from codefilter.filters.reasons import reasons
 from codefilter.filters.trained import TrainedFilter, filter_folder, load_trained
@@ -29,11 +29,13 @@ class ClassifierFilter:
     needs: frozenset[Need] = frozenset({Need.INDEX})
     max_candidates: int | None = None
 
+    kind = "classifier"
+
     def __init__(self, trained: TrainedFilter, keep_from: float | None = None) -> None:
         """`keep_from` replaces the manifest's: probability of being positive from which a chunk is kept."""
         self._trained = trained
         self._given = keep_from
-        self._keep_from = trained.manifest.keep_from if keep_from is None else keep_from
+        self._keep_from = self._trained_keep_from() if keep_from is None else keep_from
         self._extractor: tuple[RepositoryIndex, FeatureExtractor] | None = None
 
     @property
@@ -44,7 +46,7 @@ class ClassifierFilter:
     @property
     def name(self) -> str:
         """As `--filter` takes it."""
-        return "classifier" if self._given is None else f"classifier:{self._given:g}"
+        return self.kind if self._given is None else f"{self.kind}:{self._given:g}"
 
     def decide(
         self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
@@ -60,17 +62,27 @@ class ClassifierFilter:
             raise FilterError(f"{self.name} needs the repository's index", hint="Choose another --filter.")
         features = self._extract(context.index, request, candidates, context)
         inputs = network_inputs(features.values)
-        logits = self._trained.ensemble.logits(inputs)
+        logits, notes = self._judge(inputs, candidates, context)
         manifest = self._trained.manifest
         positive = sigmoid(logits[:, self._trained.level_column(manifest.positive_level)])
         not_negative = sigmoid(logits[:, self._trained.level_column(manifest.negative_level)])
         negative = np.minimum(1 - not_negative, 1 - positive)
         kept = np.flatnonzero(positive >= self._keep_from).tolist()
-        why = dict(zip(kept, reasons(self._trained, inputs, features, candidates, kept), strict=True))
+        said = reasons(self._trained, inputs, features, candidates, kept)
+        why = {i: f"{reason}{notes[i]}" for i, reason in zip(kept, said, strict=True)}
         return [
             self._decision(candidate, float(positive[i]), float(negative[i]), why.get(i))
             for i, candidate in enumerate(candidates)
         ]
+
+    def _trained_keep_from(self) -> float:
+        return self._trained.manifest.keep_from
+
+    def _judge(
+        self, inputs: Matrix, candidates: Sequence[RetrievedChunk], context: FilterContext
+    ) -> tuple[Matrix, Sequence[str]]:
+        """Logits (candidates, levels), and what a reason has to say of each candidate besides."""
+        return self._trained.ensemble.logits(inputs), [""] * len(candidates)
 
     def _extract(
         self,
@@ -105,15 +117,33 @@ def parse_classifier(argument: str, settings: Settings) -> ClassifierFilter:
         UsageError: no probability.
         FilterError: there are no weights, or they were trained for other settings.
     """
+    return ClassifierFilter(trained_for(settings), parse_keep_from("classifier", argument))
+
+
+def parse_keep_from(name: str, argument: str) -> float | None:
+    """A probability from which on chunks are kept; None where the trained one is meant.
+
+    Raises:
+        UsageError: no probability.
+    """
     try:
         keep_from = float(argument) if argument else None
     except ValueError:
         keep_from = -1.0
     if keep_from is not None and not 0 <= keep_from <= 1:
         raise UsageError(
-            f"classifier takes a probability from 0 to 1, not {argument!r}",
-            hint="For example: --filter classifier:0.3",
+            f"{name} takes a probability from 0 to 1, not {argument!r}",
+            hint=f"For example: --filter {name}:0.3",
         )
+    return keep_from
+
+
+def trained_for(settings: Settings) -> TrainedFilter:
+    """The weights that the settings name.
+
+    Raises:
+        FilterError: there are no weights, or they were trained for other settings.
+    """
     trained = load_trained(filter_folder(settings.filter_weights))
     trained.check(settings)
-    return ClassifierFilter(trained, keep_from)
+    return trained

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +105,7 @@ class Ensemble:
         return cls(tuple(networks), tensors["slopes"], tensors["offsets"])
 
 
-def sigmoid(values: npt.NDArray[np.float32]) -> Matrix:
+def sigmoid(values: npt.NDArray[np.floating[Any]]) -> Matrix:
     """1 / (1 + exp(-x)), without overflow."""
     positive = np.exp(-np.abs(values))
     result: Matrix = np.where(values >= 0, 1 / (1 + positive), positive / (1 + positive)).astype(np.float32)

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from codefilter.errors import FilterError, UsageError
-from codefilter.filters.base import FilterContext, Need, Reader
+from codefilter.filters.base import FilterContext, Need
+from codefilter.filters.drafts import DRAFT_TOKENS, read_draft
 from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
 
-DRAFT_TOKENS = 15
 DEFAULT_GAIN_NATS = 0.05
 
 
@@ -53,8 +53,11 @@ class KeepSharpening:
         draft = reader.write_draft(DRAFT_TOKENS)
         if not draft:
             return [_decision(candidate, False, 0.0, "the draft is empty") for candidate in candidates]
-        alone = _entropy_nats(reader, draft, [])
-        gains = [alone - _entropy_nats(reader, draft, [candidate]) for candidate in candidates]
+        alone = np.mean(read_draft(reader, draft, []).entropies)
+        gains = [
+            float(alone - np.mean(read_draft(reader, draft, [candidate]).entropies))
+            for candidate in candidates
+        ]
         return [
             _decision(
                 candidate,
@@ -64,16 +67,6 @@ class KeepSharpening:
             )
             for candidate, gain in zip(candidates, gains, strict=True)
         ]
-
-
-def _entropy_nats(reader: Reader, draft: tuple[int, ...], chunks: Sequence[RetrievedChunk]) -> float:
-    """Mean entropy of the predictions along the draft."""
-    entropies = reader.read_draft(draft, chunks).entropies
-    if not entropies:
-        raise FilterError(
-            "the engine does not measure how certain the model is", hint="Choose --engine torch."
-        )
-    return float(np.mean(entropies))
 
 
 def _decision(candidate: RetrievedChunk, keep: bool, gain_nats: float, reason: str) -> FilterDecision:

@@ -8,6 +8,7 @@ from codefilter.config import Settings
 from codefilter.errors import UsageError
 from codefilter.filters.base import ChunkFilter
 from codefilter.filters.classifier import parse_classifier
+from codefilter.filters.cross import parse_cross
 from codefilter.filters.oracle import parse_impact
 from codefilter.filters.perplexity import parse_gain
 from codefilter.filters.simple import (
@@ -37,6 +38,7 @@ FILTERS: dict[str, Parser] = {
     "random": _plain(parse_seed),
     "perplexity": _plain(parse_gain),
     "classifier": parse_classifier,
+    "cross": parse_cross,
     "oracle": _plain(parse_impact),  # evaluation only
 }
 

@@ -17,25 +17,26 @@ import numpy as np
 from codefilter.config import Settings
 from codefilter.errors import FilterError, IntegrityError
 from codefilter.filters.features import FEATURE_NAMES
-from codefilter.filters.networks import Ensemble
+from codefilter.filters.networks import Ensemble, Network
 from codefilter.paths import data_path, sha256_of_file, write_atomically
 
 MANIFEST_FILE = "filter.json"
 WEIGHTS_FILE = "filter.safetensors"
 SHIPPED = "shipped"  # the value of the setting `filter_weights` that means the weights of this package
-FORMAT = 1
+FORMAT = 2
+_CROSS = "cross."  # before the names of the cross form's tensors
 
 
 @dataclass(frozen=True)
 class FilterManifest:
     """What a filter was trained with, and what it must be used with."""
 
-    form: str  # "late": no model is read
     features: tuple[str, ...]
     levels: tuple[float, ...]  # impacts in nats per target token; probabilities are of being above each
     positive_level: float  # T_p: above it a chunk is positive
     negative_level: float  # T_n: below it, negative
     keep_from: float  # probability of being positive from which on a chunk is kept
+    cross_keep_from: float | None  # the same for the cross form; None: the folder has the late form only
     layout: str
     retriever: str
     chunker: str
@@ -57,7 +58,8 @@ class TrainedFilter:
     """Manifest and networks."""
 
     manifest: FilterManifest
-    ensemble: Ensemble
+    ensemble: Ensemble  # the late form: texts → logits
+    cross: Network | None = None  # the cross form: those logits and `DraftFeatures` → logits
 
     def level_column(self, level: float) -> int:
         """Which output is the probability of an impact above a level."""
@@ -101,10 +103,12 @@ def load_trained(folder: Path) -> TrainedFilter:
     from safetensors.numpy import load_file  # not with --help
 
     try:
-        ensemble = Ensemble.from_tensors(load_file(path))
+        tensors = load_file(path)
+        crossed = {k.removeprefix(_CROSS): t for k, t in tensors.items() if k.startswith(_CROSS)}
+        ensemble = Ensemble.from_tensors({k: t for k, t in tensors.items() if not k.startswith(_CROSS)})
+        return TrainedFilter(manifest, ensemble, Network.from_tensors(crossed) if crossed else None)
     except (KeyError, ValueError) as error:
         raise FilterError(f"{path} holds no filter: {error}", hint="Train it anew.") from error
-    return TrainedFilter(manifest, ensemble)
 
 
 def read_manifest(folder: Path) -> FilterManifest:
@@ -134,11 +138,16 @@ def read_manifest(folder: Path) -> FilterManifest:
     return manifest
 
 
-def save_trained(folder: Path, manifest: FilterManifest, ensemble: Ensemble) -> FilterManifest:
+def save_trained(
+    folder: Path, manifest: FilterManifest, ensemble: Ensemble, cross: Network | None = None
+) -> FilterManifest:
     """Write a filter; the manifest last, with the weights' hash, which is returned in it."""
     from safetensors.numpy import save
 
-    tensors = {name: np.ascontiguousarray(t, np.float32) for name, t in ensemble.tensors().items()}
+    named = ensemble.tensors()
+    if cross is not None:
+        named |= {f"{_CROSS}{name}": tensor for name, tensor in cross.tensors().items()}
+    tensors = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in named.items()}
     write_atomically(folder / WEIGHTS_FILE, save(tensors))
     values = asdict(manifest) | {"weights_sha256": sha256_of_file(folder / WEIGHTS_FILE)}
     write_atomically(folder / MANIFEST_FILE, json.dumps({"format": FORMAT} | values, indent=1) + "\n")

@@ -3,7 +3,7 @@
 In: a trained filter, labels of the repository's own tasks. Out: another filter's folder, and an
 `AdaptingRecord`: both filters on files that the new one did not learn from.
 Notable: a few dozen labels are few. The advice is to keep the old filter unless the new one is better in both
-figures on the files held back.
+figures on the files held back. Only the late form is adapted; the cross form, which corrects it, is left out.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ def adapt_classifier(
         out,
         replace(
             manifest,
+            cross_keep_from=None,
             labelled_by=recipe.model.name,
             labelled_by_sha256=recipe.model.sha256,
             labels_sha256=labels_sha256(labels),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from codefilter.filters.features import FEATURE_NAMES
 from codefilter.filters.trained import FilterManifest, save_trained
 from codefilter.labeling import LabelOptions
 from codefilter.tokenizer import Tokenizer
+from codefilter.training.cross import fit_cross, judge_cross_out_of_fold
 from codefilter.training.examples import TrainingTask, Values, copied_tasks, labelled_tasks
 from codefilter.training.fitting import FitOptions, fit
 from codefilter.training.judging import (
@@ -69,6 +71,7 @@ class TrainingRecord:
     validation: FilterFigures  # of the kept weights; stopped and calibrated there, so a little too kind
     retriever_auc: float  # of the retriever's score
     retriever_auc_within: float
+    cross: FilterFigures | None  # out of fold, of the cross form; None where no draft was read
     shuffled_auc: float  # control: labels dealt anew, no copy gains
     shuffled_auc_within: float
     curve: tuple[CurvePoint, ...]  # the first without labels, the last with all
@@ -81,6 +84,7 @@ class Judged:
 
     tasks: tuple[TrainingTask, ...]
     probabilities: tuple[Values, ...]  # each (candidates, levels)
+    cross: tuple[Values, ...]  # the same of the cross form; empty where there is none
 
 
 def train_classifier(
@@ -138,8 +142,13 @@ def train_classifier(
     train = [task for task in labelled if parts[task.repository] == "train"]
     validation = [task for task in labelled if parts[task.repository] == "validation"]
     ensemble = fit(copied, train, validation, study.options)
+    crossed = study.cross(judged)
+    cross_threshold = choose_threshold(labelled, study.scores(crossed), max_tokens_share) if crossed else None
     manifest = save_trained(
-        out, _manifest(description, labels, study, threshold, label_tasks=len(train)), ensemble
+        out,
+        _manifest(description, labels, study, threshold, cross_threshold, label_tasks=len(train)),
+        ensemble,
+        fit_cross(labelled, judged, study.options.levels) if crossed else None,
     )
     found = [task.features[:, FEATURE_NAMES.index("retrieval.score")] for task in labelled]
     record = TrainingRecord(
@@ -152,12 +161,13 @@ def train_classifier(
         ),
         retriever_auc=auc(np.concatenate(found), np.concatenate(study.positives)),
         retriever_auc_within=auc_within(found, study.positives),
+        cross=study.figures(labelled, crossed, cross_threshold) if cross_threshold is not None else None,
         shuffled_auc=chance.auc,
         shuffled_auc_within=chance.auc_within,
         curve=curve,
         seconds=round(time.monotonic() - started, 1),
     )
-    return record, Judged(tuple(labelled), tuple(judged))
+    return record, Judged(tuple(labelled), tuple(judged), tuple(crossed))
 
 
 class _Study:
@@ -190,6 +200,13 @@ class _Study:
         levels = self.options.levels
         return judge_filter(tasks, judged, levels, self.positive_level, self.negative_level, threshold)
 
+    def cross(self, judged: Sequence[Values]) -> list[Values]:
+        """Out-of-fold judgements of the cross form; none where some draft was not read."""
+        if any(task.drafts is None for task in self.labelled):
+            return []
+        folds = folds_of(self.labelled)
+        return judge_cross_out_of_fold(self.labelled, judged, self.options.levels, folds)
+
     def curve(self, judged: Sequence[Values], progress: Progress) -> tuple[CurvePoint, ...]:
         """Out-of-fold figures with fewer labels, up to those with all."""
         points = []
@@ -220,7 +237,7 @@ def judge_out_of_fold(
         options: of the fit.
         share: how many of the labels are trained on, repository by repository.
     """
-    folds = _folds([task.repository for task in labelled])
+    folds = folds_of(labelled)
     options = replace(options, num_networks=min(options.num_networks, _FOLD_NETWORKS))
     found: dict[str, Values] = {}
     for number, fold in enumerate(folds):
@@ -242,9 +259,9 @@ def shuffled(tasks: Sequence[TrainingTask], seed: int) -> list[TrainingTask]:
     return [replace(t, impacts=dealt) for t, dealt in zip(tasks, np.split(impacts, ends), strict=True)]
 
 
-def _folds(repositories: Sequence[str]) -> list[frozenset[str]]:
-    """Repositories in folds of about the same number of tasks."""
-    counts = {name: repositories.count(name) for name in dict.fromkeys(repositories)}
+def folds_of(tasks: Sequence[TrainingTask]) -> list[frozenset[str]]:
+    """The tasks' repositories, in folds of about the same number of tasks."""
+    counts = Counter(task.repository for task in tasks)
     folds: list[list[str]] = [[] for _ in range(min(NUM_FOLDS, len(counts)))]
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
         min(folds, key=lambda fold: sum(counts[other] for other in fold)).append(name)
@@ -291,16 +308,22 @@ def _settings_of(description: Description) -> Settings:
 
 
 def _manifest(
-    description: Description, labels: Path, study: _Study, keep_from: float, *, label_tasks: int
+    description: Description,
+    labels: Path,
+    study: _Study,
+    keep_from: float,
+    cross_keep_from: float | None,
+    *,
+    label_tasks: int,
 ) -> FilterManifest:
     recipe = description.recipe
     return FilterManifest(
-        form="late",
         features=FEATURE_NAMES,
         levels=study.options.levels,
         positive_level=recipe.options.positive_threshold,
         negative_level=recipe.options.negative_threshold,
         keep_from=keep_from,
+        cross_keep_from=cross_keep_from,
         layout=recipe.layout,
         retriever=recipe.retriever,
         chunker=recipe.chunker,

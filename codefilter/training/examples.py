@@ -20,9 +20,10 @@ import numpy.typing as npt
 from codefilter.config import Settings
 from codefilter.dataset.description import Recipe, require_description
 from codefilter.dataset.materialize import Materializer
-from codefilter.dataset.records import ExampleRecord
+from codefilter.dataset.records import ExampleRecord, ReadingRecord
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import read_examples
+from codefilter.filters.drafts import draft_features, draft_matrix
 from codefilter.filters.features import FEATURE_NAMES, FeatureExtractor, Matrix
 from codefilter.index import RepositoryIndex
 from codefilter.paths import atomic_file
@@ -32,7 +33,7 @@ from codefilter.retrieval.table import get_retriever
 from codefilter.tasks import sample_tasks
 from codefilter.tokenizer import Tokenizer
 from codefilter.training.copying import copy_gains
-from codefilter.types import CompletionTask, RetrievedChunk, TaskLevel, content_hash
+from codefilter.types import CompletionTask, LogLikelihood, RetrievedChunk, TaskLevel, content_hash
 
 COPY_LEVELS: Mapping[TaskLevel, int] = {TaskLevel.LINE: 60, TaskLevel.API: 60, TaskLevel.CHUNK: 40}
 _COPY_BUDGETS = ((256, 64), (512, 128), (1024, 512))  # tokens before and after the hole
@@ -55,6 +56,7 @@ class TrainingTask:
     cross_file_tokens: Values  # (candidates,): what each costs in a prompt; zeros where it was not measured
     everything: float = 0.0  # impact of all candidates together, not corrected
     floor: float = 0.0  # mean impact of unrelated chunks: what was taken off to correct
+    drafts: Matrix | None = None  # (candidates, draft features); None where nothing was read
 
 
 def labelled_tasks(
@@ -107,7 +109,20 @@ def _labelled_task(
         np.array([chunk.reading.cross_file_tokens for chunk in record.chunks], np.float32),
         record.everything_impact,
         record.control_mean,
+        _draft_matrix(record),
     )
+
+
+def _draft_matrix(record: ExampleRecord) -> Matrix | None:
+    """None where the engine that labelled did not measure entropies."""
+    alone = _draft(record.baseline)
+    if alone.per_token and not alone.entropies:
+        return None
+    return draft_matrix([draft_features(alone, _draft(chunk.reading)) for chunk in record.chunks])
+
+
+def _draft(reading: ReadingRecord) -> LogLikelihood:
+    return LogLikelihood(sum(reading.draft_nats), reading.draft_nats, reading.draft_entropies)
 
 
 def copied_tasks(

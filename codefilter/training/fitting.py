@@ -14,12 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from codefilter.filters.features import Matrix, network_inputs
 from codefilter.filters.networks import Ensemble, Network, sigmoid
 from codefilter.training.examples import TrainingTask, Values
+
+Doubles = npt.NDArray[np.float64]
 
 _MARGIN_NATS = 0.1  # differences below it do not order a pair
 
@@ -225,14 +228,27 @@ def _platt(logits: Values, above: np.ndarray) -> tuple[float, float]:
     """Slope and offset; the slope is never below 0.1, so that no order is turned round."""
     hits, misses = int(above.sum()), int((~above).sum())
     targets = np.where(above, (hits + 1) / (hits + 2), 1 / (misses + 2))
-    weights = np.array([1.0, 0.0])
-    design = np.stack([logits.astype(np.float64), np.ones(len(logits))], axis=1)
+    design = np.stack([logits, np.ones_like(logits)], axis=1)
+    slope, offset = logistic(design, targets, np.zeros(2))
+    return max(0.1, float(slope)), float(offset)
+
+
+def logistic(design: Matrix, targets: Doubles, penalty: Doubles) -> Doubles:
+    """Weights of a logistic regression, by Newton's method.
+
+    Args:
+        design: (rows, inputs).
+        targets: (rows,) from 0 to 1.
+        penalty: (inputs,), of the squares of the weights.
+    """
+    rows = design.astype(np.float64)
+    weights = np.zeros(rows.shape[1])
     for _ in range(50):
-        predicted = sigmoid(design @ weights).astype(np.float64)
-        gradient = design.T @ (predicted - targets)
-        hessian = (design * (predicted * (1 - predicted))[:, None]).T @ design + 1e-6 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
+        predicted = sigmoid(rows @ weights).astype(np.float64)
+        gradient = rows.T @ (predicted - targets) + penalty * weights
+        curvature = (rows * (predicted * (1 - predicted))[:, None]).T @ rows
+        step = np.linalg.solve(curvature + np.diag(penalty + 1e-6), gradient)
         weights -= step
         if np.abs(step).max() < 1e-8:
             break
-    return max(0.1, float(weights[0])), float(weights[1])
+    return weights

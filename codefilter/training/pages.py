@@ -6,10 +6,10 @@ In: a `TrainingRecord` and the out-of-fold judgements. Out: HTML text, nothing f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _OURS, _OTHER = "#2166ac", "#999999"
+_STYLES: dict[str, dict[str, Any]] = {"late": {"color": _OURS}, "cross": {"color": "#b2182b"}}
 
 
 def training_page(record: TrainingRecord, judged: Judged) -> str:
@@ -31,9 +32,12 @@ def training_page(record: TrainingRecord, judged: Judged) -> str:
     scores = [one[:, column] for one in judged.probabilities]
     positive = np.concatenate([task.impacts > record.manifest.positive_level for task in judged.tasks])
     pooled = np.concatenate(scores)
+    forms = {"late": pooled}
+    if judged.cross:
+        forms["cross"] = np.concatenate([one[:, column] for one in judged.cross])
     charts = {
-        "ROC: positive chunks against the rest": _draw(lambda axes: _roc(axes, pooled, positive)),
-        "Precision and recall": _draw(lambda axes: _precision_recall(axes, pooled, positive)),
+        "ROC: positive chunks against the rest": _draw(lambda axes: _roc(axes, forms, positive)),
+        "Precision and recall": _draw(lambda axes: _precision_recall(axes, forms, positive)),
         "Calibration": _draw(lambda axes: _calibration(axes, pooled, positive)),
         "Kept tokens against gain": _draw(lambda axes: _gains(axes, record, judged, scores)),
         "Learning curve": _draw(lambda axes: _curve(axes, record)),
@@ -53,18 +57,23 @@ def _draw(draw: Callable[[Axes], object]) -> str:
     return to_svg(figure)
 
 
-def _roc(axes: Axes, scores: Values, positive: Labels) -> None:
-    ordered = positive[np.argsort(-scores, kind="stable")]
-    hits, misses = np.cumsum(ordered), np.cumsum(~ordered)
-    axes.plot(misses / max(1, misses[-1]), hits / max(1, hits[-1]), color=_OURS)
+def _roc(axes: Axes, forms: Mapping[str, Values], positive: Labels) -> None:
+    for name, scores in forms.items():
+        ordered = positive[np.argsort(-scores, kind="stable")]
+        hits, misses = np.cumsum(ordered), np.cumsum(~ordered)
+        axes.plot(misses / max(1, misses[-1]), hits / max(1, hits[-1]), **_STYLES[name], label=name)
+    axes.legend(frameon=False)
     axes.plot([0, 1], [0, 1], color=_OTHER, linestyle="--")
     axes.set(xlabel="share of the others taken", ylabel="share of the positive found")
 
 
-def _precision_recall(axes: Axes, scores: Values, positive: Labels) -> None:
-    ordered = positive[np.argsort(-scores, kind="stable")]
-    hits = np.cumsum(ordered)
-    axes.plot(hits / max(1, hits[-1]), hits / np.arange(1, len(hits) + 1), color=_OURS)
+def _precision_recall(axes: Axes, forms: Mapping[str, Values], positive: Labels) -> None:
+    for name, scores in forms.items():
+        ordered = positive[np.argsort(-scores, kind="stable")]
+        hits = np.cumsum(ordered)
+        found, right = hits / max(1, hits[-1]), hits / np.arange(1, len(hits) + 1)
+        axes.plot(found, right, **_STYLES[name], label=name)
+    axes.legend(frameon=False)
     axes.axhline(float(positive.mean()), color=_OTHER, linestyle="--")
     axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1))
 
