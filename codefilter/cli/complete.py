@@ -44,10 +44,11 @@ def complete_command(
     engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
     filter_name: Annotated[
-        str | None, typer.Option("--filter", help="none, all, top-k:N, threshold:X, classifier.")
+        str | None, typer.Option("--filter", help="none, all, top-k:N, threshold:X, classifier, ...")
     ] = None,
     filter_weights: Annotated[
-        str | None, typer.Option("--filter-weights", metavar="DIR", help="Of the filter classifier.")
+        str | None,
+        typer.Option("--filter-weights", metavar="DIR", help="Of the filter classifier or generative."),
     ] = None,
     layout: Annotated[
         str | None, typer.Option("--layout", help="Where the chunks stand in the prompt.")

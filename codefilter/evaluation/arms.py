@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from codefilter.config import Settings, check_setting
 from codefilter.errors import UsageError
-from codefilter.filters.classifier import ClassifierFilter
+from codefilter.filters.base import TrainedChunkFilter
 from codefilter.filters.table import get_filter
 from codefilter.strategies import get_strategy
 
@@ -57,7 +57,7 @@ def parse_arm(text: str, settings: Settings) -> Arm:
             values[name] = check_setting(name, typed, f"the arm {text!r}")
     changed = replace(settings, **values)  # type: ignore[arg-type]  # checked above
     chosen = get_filter(filter_name, changed)
-    weights = chosen.weights_sha256 if isinstance(chosen, ClassifierFilter) else ""
+    weights = chosen.weights_sha256 if isinstance(chosen, TrainedChunkFilter) else ""
     return Arm(text, changed, strategy, postprocess, weights)
 
 
