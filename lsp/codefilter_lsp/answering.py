@@ -15,7 +15,7 @@ from functools import partial
 from codefilter.config import Settings
 from codefilter.errors import CancelledError
 from codefilter.lm.base import Cancellation
-from codefilter_lsp.answers import Answer, Answers, Source
+from codefilter_lsp.answers import Answer, Answers, Origin, Source
 from codefilter_lsp.background import Background, Editor
 from codefilter_lsp.documents import Document, path_of
 from codefilter_lsp.folders import Folder
@@ -42,7 +42,7 @@ class Answering:
         self._models = Models(background.stopping)
         self._model_thread = ThreadPoolExecutor(1, "codefilter-model")
         self._requests = NewestWins(self._model_thread)
-        self._reuse: Reuse[Answer] = Reuse()
+        self._reuse: Reuse[Origin] = Reuse()
         self._is_warm = False
         self._snoozed_until = float("-inf")
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -88,8 +88,7 @@ class Answering:
         known = None if explicit else self._reuse.get(context, request)
         if known is not None and (known.typed or not known.origin.is_shortened):
             source = Source.TYPED_ALONG if known.typed else Source.ASKED_BEFORE
-            reused = known.origin.reused_as(answer, known.texts, source)
-            return self._finish(reused, started, folder)
+            return self._finish(answer.reusing(known.origin, known.texts, source), started, folder)
         wanted = Wanted(
             request,
             folder.context_version(request.path),
@@ -99,8 +98,8 @@ class Answering:
         )
         answer = await self._ask(folder, answer, wanted, 0.0 if explicit else self._wait_seconds())
         if answer.suggestions is not None:
-            self._reuse.put(context, request, answer.texts, answer)
-            if answer.is_shortened:  # asked again at this place, the model answers with all chunks
+            self._reuse.put(context, request, answer.texts, answer.origin)
+            if answer.origin.is_shortened:  # asked again at this place, the model answers with all chunks
                 self._background.start("reading ahead", self._read_ahead, (folder, wanted))
         return self._finish(answer, started, folder)
 

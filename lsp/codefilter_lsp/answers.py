@@ -13,7 +13,8 @@ from enum import StrEnum
 from codefilter.types import CompletionRequest
 from codefilter_lsp.suggesting import Suggestions
 
-_CAPACITY = 256
+_CAPACITY = 64
+_MOST_CHARACTERS = 4_000_000  # of documents: every answer holds the text that it was asked for
 
 
 class Source(StrEnum):
@@ -23,6 +24,20 @@ class Source(StrEnum):
     ASKED_BEFORE = "asked before"
     TYPED_ALONG = "typed along"
     NOBODY = "nobody"  # it holds no text, and `reason` says why
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model's answer, as what may be suggested again: without the document that it was asked for."""
+
+    answer_id: str
+    reason: str
+    suggestions: Suggestions | None
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether chunks were left out to answer in time."""
+        return self.suggestions is not None and self.suggestions.is_shortened
 
 
 @dataclass(frozen=True)
@@ -53,9 +68,9 @@ class Answer:
         return self.asked_id or self.answer_id
 
     @property
-    def is_shortened(self) -> bool:
-        """Whether chunks were left out to answer in time."""
-        return self.suggestions is not None and self.suggestions.is_shortened
+    def origin(self) -> Origin:
+        """The model's answer that the texts come from."""
+        return Origin(self.origin_id, self.reason, self.suggestions)
 
     @property
     def summary(self) -> str:
@@ -75,15 +90,15 @@ class Answer:
             said += completion.notices
         return "; ".join(said)
 
-    def reused_as(self, answer: Answer, texts: tuple[str, ...], source: Source) -> Answer:
-        """This answer for another request."""
+    def reusing(self, origin: Origin, texts: tuple[str, ...], source: Source) -> Answer:
+        """This answer with texts of an earlier one."""
         return replace(
-            answer,
+            self,
             texts=texts,
             source=source,
-            reason=self.reason,
-            suggestions=self.suggestions,
-            asked_id=self.origin_id,
+            reason=origin.reason,
+            suggestions=origin.suggestions,
+            asked_id=origin.answer_id,
         )
 
 
@@ -92,6 +107,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._by_id: OrderedDict[str, Answer] = OrderedDict()
+        self._num_characters = 0
 
     @property
     def last(self) -> Answer | None:
@@ -101,9 +117,17 @@ class Answers:
     def add(self, answer: Answer) -> None:
         """Keep an answer, and forget the oldest."""
         self._by_id[answer.answer_id] = answer
-        if len(self._by_id) > _CAPACITY:
-            self._by_id.popitem(last=False)
+        self._num_characters += _num_characters(answer)
+        while len(self._by_id) > _CAPACITY or (
+            len(self._by_id) > 1 and self._num_characters > _MOST_CHARACTERS
+        ):
+            _, oldest = self._by_id.popitem(last=False)
+            self._num_characters -= _num_characters(oldest)
 
     def get(self, answer_id: str) -> Answer | None:
         """An answer that is still known."""
         return self._by_id.get(answer_id)
+
+
+def _num_characters(answer: Answer) -> int:
+    return len(answer.request.prefix) + len(answer.request.suffix)

@@ -32,7 +32,7 @@ def explain(answer: Answer) -> dict[str, Any]:
         "written": completion.text,
         "cleaned": list(cleaned.rules),
         "finish_reason": completion.finish_reason.value,
-        "prompt_tokens": completion.prompt.num_tokens,
+        "prompt_tokens": answer.suggestions.prompt_tokens,
         "cross_file_tokens": completion.prompt.num_cross_file_tokens,
         "mean_log_likelihood_nats": completion.log_likelihood.mean_nats,
         "stage_seconds": completion.stage_seconds,

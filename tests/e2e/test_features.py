@@ -435,6 +435,18 @@ async def test_who_types_on_gets_the_newest_answer_only(sample_repository: Path)
         assert [item.insert_text for item in newest] == ["idth(box)"]
 
 
+async def test_nothing_of_an_edit_stays(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        editor.open(uri, ONE_LINE)
+        for _ in range(50):
+            editor.edit(uri, (0, 0), (0, 0), "# a key\n")
+        await editor.command("codefilter.status")
+        await asyncio.sleep(0)
+        assert len(server.protocol._request_futures) < 10  # pygls alone keeps two for every edit
+
+
 def records_of(editor: Editor) -> list[FeedbackRecord]:
     store = FeedbackStore()
     try:
@@ -500,6 +512,23 @@ async def test_feedback_of_what_is_shown_and_not_taken(sample_repository: Path) 
     [record] = records_of(editor)
     assert record.outcome is Outcome.REJECTED
     assert (record.final_text or "").startswith("eight(box)")
+
+
+async def test_what_is_typed_by_hand_to_its_end_was_not_rejected(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        editor.open(uri, ONE_LINE)
+        [item] = await within(editor.inline(uri, *AT_END))
+        plain = {"command": {"arguments": list(item.command.arguments)}}
+        editor.protocol.notify("textDocument/didShowCompletion", {"item": plain})
+        editor.edit(uri, AT_END, AT_END, "idth(box)\nlast = compute_w")
+        await within(editor.inline(uri, 2, 16))
+        editor.close(uri)
+        await editor.until(lambda: len(records_of(editor)) == 1)
+    [record] = records_of(editor)
+    assert record.outcome is Outcome.SHOWN
+    assert (record.final_text or "").startswith(record.text)
 
 
 async def test_feedback_can_be_switched_off_and_deleted(sample_repository: Path) -> None:
