@@ -74,6 +74,7 @@ class Answering:
         several.
         """
         started = time.perf_counter()
+        self._requests.supersede(kind)  # also where this one needs no model
         self._files.look_for_other_commit()
         folder = self._files.folder_of(document.path)
         request = folder.make_request(document, offset)

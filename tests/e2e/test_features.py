@@ -447,6 +447,28 @@ async def test_nothing_of_an_edit_stays(sample_repository: Path) -> None:
         assert len(server.protocol._request_futures) < 10  # pygls alone keeps two for every edit
 
 
+@pytest.mark.parametrize("newer", ["asked before", "switched off"])
+async def test_a_newer_request_that_needs_no_model_replaces_the_older_too(
+    sample_repository: Path, newer: str
+) -> None:
+    short, long, off = ((sample_repository / name).as_uri() for name in ("short.py", "long.py", "off.go"))
+    options = {**FAKE, "model": "fake:prompt_ms=5", "filter": "none", "languages": {"go": False}}
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=options)
+        await editor.until_indexed()
+        editor.open(short, ONE_LINE)
+        editor.open(long, "# takes seconds to read\n" * 200 + ONE_LINE)
+        editor.open(off, ONE_LINE, "go")
+        while "asked before" not in "".join(editor.logs[-1:]):  # until the index has all of them
+            await editor.inline_text(short, *AT_END)
+        older = asyncio.create_task(editor.inline(long, 201, 17))
+        await asyncio.sleep(0)  # it is sent
+        await editor.inline_text(short if newer == "asked before" else off, *AT_END)
+        assert newer in "".join(editor.logs[-1:])
+        with pytest.raises(JsonRpcRequestCancelled):
+            await within(older, 5)
+
+
 def records_of(editor: Editor) -> list[FeedbackRecord]:
     store = FeedbackStore()
     try:
