@@ -283,6 +283,16 @@ async def test_several_lines_where_a_block_opens_and_one_inside_a_line(sample_re
         assert "\n" not in await editor.inline_text(uri, 5, 6)
 
 
+async def test_several_lines_between_braces_that_the_editor_closed(sample_repository: Path) -> None:
+    function = "function add(first, second) {\n  const sum = first + second;\n  return sum;\n}\n\n"
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "filter": "none"})
+        uri = (sample_repository / "web" / "add.ts").as_uri()
+        editor.open(uri, f"{function}function add(first, second) {{}}\n", "typescript")
+        inner = "\n  const sum = first + second;\n  return sum;\n"
+        assert await editor.inline_text(uri, 5, 29) == inner
+
+
 @pytest.mark.parametrize("name", [".env", "build/settings.py", "deploy/id_rsa"])
 async def test_secret_and_ignored_files_are_not_completed(sample_repository: Path, name: str) -> None:
     async with connected_editor() as (editor, server):
