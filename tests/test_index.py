@@ -13,7 +13,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,9 +24,10 @@ from hypothesis import strategies as st
 from codefilter.chunking import ChunkOptions, chunk_file
 from codefilter.cli import main
 from codefilter.errors import IndexStorageError, SourceError, UsageError
-from codefilter.index import RepositoryIndex, Snapshot, build, store
+from codefilter.index import RepositoryIndex, Snapshot, build, store, workers
 from codefilter.index.entry import FileEntry
 from codefilter.index.terms import count_terms, terms
+from codefilter.index.workers import WorkersEndedError
 from codefilter.languages import language_of
 from codefilter.source import SkipReason, scan
 from codefilter.speed.indexing import measure_indexing, write_repository
@@ -364,21 +364,21 @@ def test_workers_and_one_process_build_the_same(many_files: Path) -> None:
 def test_without_workers_the_index_is_built_and_says_so(
     many_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "ProcessPoolExecutor", no_workers)
+    monkeypatch.setattr(workers, "_Worker", no_workers)
     index = RepositoryIndex.open(many_files, workers=2)
     assert index.report.num_files == 100
     assert "one process" in index.report.notices[0]
 
 
 def no_workers(*_: object, **__: object) -> None:
-    raise OSError("no semaphores")
+    raise OSError("no processes")
 
 
 def test_workers_that_die_are_replaced_by_this_process(
     many_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(spec: object, wanted: list[build.Wanted], workers: int) -> object:
-        batches = real(spec, wanted, 1)  # type: ignore[arg-type]
+    def broken(spec: object, wanted: list[build.Wanted], workers: int, *_: object) -> object:
+        batches = real(spec, wanted, 1, print)  # type: ignore[arg-type]
         if workers == 1:
             return batches
         return iter_then_break(next(batches))
@@ -392,7 +392,7 @@ def test_workers_that_die_are_replaced_by_this_process(
 
 def iter_then_break(first: object) -> object:
     yield first
-    raise BrokenProcessPool("killed")
+    raise WorkersEndedError("killed")
 
 
 # --- what the saved file survives

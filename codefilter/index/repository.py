@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +31,7 @@ from codefilter.index.postings import IndexedFile, Segment, Snapshot, Vocabulary
 from codefilter.index.report import IndexReport, language_shares
 from codefilter.index.spec import IndexSpec
 from codefilter.index.store import SavedIndex, open_store
+from codefilter.index.workers import WorkersEndedError
 from codefilter.languages import language_of
 from codefilter.paths import cache_path
 from codefilter.source import ScanReport, Skipped, SkipReason, scan, skip_reason
@@ -231,14 +231,17 @@ class RepositoryIndex:
     def _read_all(self, wanted: Sequence[Wanted], workers: int) -> Iterator[list[ReadResult]]:
         """Read files with workers and, where those cannot be had, without."""
         missing = {one.path: one for one in wanted}
+        deaths: list[str] = []
         try:
-            for results in read_files(self.spec, wanted, workers):
+            for results in read_files(self.spec, wanted, workers, deaths.append):
                 for result in results:
                     del missing[result.path]
                 yield results
-        except BrokenProcessPool as error:
+        except WorkersEndedError as error:
             self._notices.append(f"files were read by one process, since its workers ended: {error}")
-            yield from read_files(self.spec, list(missing.values()), workers=1)
+            yield from read_files(self.spec, list(missing.values()), 1, deaths.append)
+        else:
+            self._notices += [f"{how} while it read files; others read them again" for how in {*deaths}]
 
     def _is_current(self, path: str) -> bool:
         file = self._files.get(path)

@@ -45,7 +45,7 @@ def _is_header(line: str) -> bool:
 
 
 def cut_after_line(place: Place, text: str) -> str:
-    """With something behind the cursor, nothing beyond this line fits; but a block may open between braces."""
+    """With something behind the cursor nothing beyond this line fits; between braces a block does."""
     return text.partition("\n")[0] if extent_of(place) is Extent.WITHIN_LINE else text
 
 
