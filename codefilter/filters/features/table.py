@@ -43,7 +43,7 @@ _GROUPS = {
 }
 FEATURE_NAMES = tuple(f"{group}.{field.name}" for group, kind in _GROUPS.items() for field in fields(kind))
 NUM_CHUNK_FEATURES = sum(not name.startswith("place.") for name in FEATURE_NAMES)  # they come first
-_CACHED_CHUNKS = 512  # of 20 kB each; who types sees the same few dozen again and again
+_CACHED_CHUNKS = 256  # of 20 kB each; who types sees the same few dozen again and again
 
 Matrix = npt.NDArray[np.float32]
 
