@@ -240,6 +240,41 @@ def test_an_editors_text_counts_until_it_is_closed_and_is_not_saved(sample_repos
     assert contents(index.snapshot) == before
 
 
+def test_who_updates_a_file_hears_whether_its_text_is_another(sample_repository: Path) -> None:
+    index = RepositoryIndex.open(sample_repository)
+    typed = "def typed_in_editor():\n    pass\n"
+    assert index.update_file("shop/pricing.py", typed)
+    assert not index.update_file("shop/pricing.py", typed)
+    (sample_repository / "shop" / "pricing.py").write_text(typed)
+    assert not index.update_file("shop/pricing.py")  # saved
+    assert not index.update_file(".env", typed)
+    assert not index.update_file("build/generated.py")
+    (sample_repository / "shop" / "pricing.py").unlink()
+    assert index.update_file("shop/pricing.py")
+    assert not index.update_file("shop/pricing.py")
+
+
+def test_an_editors_text_that_is_to_be_left_out_by_now_leaves_with_the_next_look(
+    sample_repository: Path,
+) -> None:
+    index = RepositoryIndex.open(sample_repository)
+    index.update_file("shop/pricing.py", "def typed_in_editor():\n    pass\n")
+    (sample_repository / ".gitignore").write_text("pricing.py\n")
+    assert index.refresh().num_removed == 1
+    assert not index.snapshot.definitions("typed_in_editor")
+    index.update_file("shop/pricing.py", "def typed_in_editor():\n    pass  # on\n")
+    assert not index.snapshot.definitions("typed_in_editor")
+
+
+def test_an_editors_text_has_the_limits_of_files(sample_repository: Path) -> None:
+    index = RepositoryIndex.open(sample_repository)
+    for text in (f"def typed_in_editor(): return '{'x' * 6_000}'\n", "def typed_in_editor(): pass\n" * 40_000):
+        index.update_file("shop/pricing.py", text)
+        assert not index.snapshot.definitions("typed_in_editor")
+    index.update_file("shop/pricing.py", "def typed_in_editor():\n    pass\n")
+    assert index.snapshot.definitions("typed_in_editor")
+
+
 def test_saved_changes_are_on_disk_for_the_next_process(sample_repository: Path) -> None:
     index = RepositoryIndex.open(sample_repository)
     write(sample_repository, {"shop/pricing.py": "def saved():\n    pass\n"})
