@@ -38,18 +38,21 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self.documents or self.files or self.everything)
 
-    def apply(self, index: RepositoryIndex, stopping: Cancellation) -> None:
-        """Bring the index up to date. For the index's thread only."""
-        for path, text in self.documents.items():
-            index.update_file(path, text)
+    def apply(self, index: RepositoryIndex, stopping: Cancellation) -> set[str]:
+        """Bring the index up to date. For the index's thread only.
+
+        Returns:
+            The paths whose text is another now; an empty one among them stands for any number.
+        """
+        changed = {path for path, text in self.documents.items() if index.update_file(path, text)}
         files = set(self.files)
         if gone := tuple(f"{path}/" for path in files if not (index.root / path).exists()):
             files.update(path for path in index.paths if path.startswith(gone))  # a whole folder is gone
-        if self.everything or len(files) > MANY_FILES or any(path.endswith(IGNORE_FILES) for path in files):
-            index.refresh(progress=lambda done, total: stopping.raise_if_cancelled())
-            return
-        for path in files:
-            index.update_file(path)
+        on_disk = [*files, *(path for path, text in self.documents.items() if text is None)]
+        if self.everything or len(files) > MANY_FILES or any(path.endswith(IGNORE_FILES) for path in on_disk):
+            report = index.refresh(progress=lambda done, total: stopping.raise_if_cancelled())
+            return changed | {""} if report.num_read or report.num_removed else changed
+        return changed | {path for path in files if index.update_file(path)}
 
 
 class Folder:

@@ -271,6 +271,28 @@ async def test_what_was_answered_is_not_used_when_another_file_changes(sample_re
         await editor.until_inline(here, 0, 13, lambda text: text == "ssing(lanes):")
 
 
+async def test_what_changes_nothing_that_is_read_spoils_no_answer(sample_repository: Path) -> None:
+    here, there = sample_repository / "here.py", sample_repository / "shop" / "orders.py"
+    touched = [sample_repository / name for name in (".git/index", "build/new.py", "shop/pricing.py")]
+    touched[0].parent.mkdir()
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        editor.open(here.as_uri(), "w = zebra_cro")
+        editor.open(there.as_uri(), there.read_text())
+        while "asked before" not in "".join(editor.logs[-1:]):
+            await editor.inline_text(here.as_uri(), 0, 13)
+        for path in touched:  # git's own, ignored, written again as it was
+            path.write_text(path.read_text() if path.exists() else "x = 1\n")
+        editor.report_files(*((path, types.FileChangeType.Changed) for path in touched))
+        editor.save(there.as_uri())
+        folder = server.files.folder_of(here)
+        await editor.until(lambda: not folder.changes)  # they were looked at
+        await editor.command("codefilter.status")
+        await editor.inline_text(here.as_uri(), 0, 13)
+        assert "asked before" in editor.logs[-1]
+
+
 async def test_several_lines_where_a_block_opens_and_one_inside_a_line(sample_repository: Path) -> None:
     function = "def add_up(values):\n    total = sum(values)\n    return total\n\n\n"
     async with connected_editor() as (editor, _):

@@ -224,6 +224,47 @@ async def test_secrets_and_ignored_files_stay_out_of_the_index(sample_repository
         assert "KEN" not in await editor.inline_text(uri, 1, 17)
 
 
+@pytest.mark.parametrize("name", [".env", "build/settings.py", "build/new/settings.py", ".aws/config.toml"])
+async def test_secrets_and_ignored_files_that_were_never_saved_stay_out_too(
+    sample_repository: Path, name: str
+) -> None:
+    (sample_repository / ".env").unlink()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        hidden, plain = (sample_repository / each for each in (name, "plain.py"))
+        editor.open(hidden.as_uri(), "TOP_SECRET_TOKEN = 'in_editor'\n")
+        editor.open(plain.as_uri(), "COMMON_TOKEN = 'found'\n")
+        uri = (sample_repository / "here.py").as_uri()
+        editor.open(uri, "x = COMMON_TO\ny = TOP_SECRET_TO")
+        await editor.until_inline(uri, 0, 13, lambda text: text == "KEN = 'found'")
+        assert "KEN" not in await editor.inline_text(uri, 1, 17)
+        assert await editor.inline_text(hidden.as_uri(), 0, 16) == ""
+        await editor.until(lambda: any(log.startswith(f"{name}:1: nothing: ") for log in editor.logs))
+
+
+async def test_what_the_editor_ignores_from_now_on_leaves_the_index(sample_repository: Path) -> None:
+    files = [sample_repository / name for name in ("local/closed.py", "local/open.py")]
+    (sample_repository / "local").mkdir()
+    for file in files:
+        file.write_text(f"def zebra_{file.stem}_crossing(lanes):\n    return 3\n")
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        editor.open(files[1].as_uri(), files[1].read_text())
+        uri = (sample_repository / "here.py").as_uri()
+        editor.open(uri, "a = zebra_closed_cro\nb = zebra_open_cro")
+        await editor.until_inline(uri, 0, 20, lambda text: text == "ssing(lanes):")
+        await editor.until_inline(uri, 1, 18, lambda text: text == "ssing(lanes):")
+        ignore = sample_repository / ".gitignore"
+        editor.open(ignore.as_uri(), ignore.read_text(), "ignore")
+        ignore.write_text(f"{ignore.read_text()}local/\n")
+        editor.edit(ignore.as_uri(), (2, 0), (2, 0), "local/\n")
+        editor.save(ignore.as_uri())
+        await editor.until_inline(uri, 0, 20, lambda text: text == "")
+        await editor.until_inline(uri, 1, 18, lambda text: text == "")
+
+
 async def test_an_empty_project_is_indexed_with_its_first_file(tmp_path: Path) -> None:
     root = tmp_path / "empty"
     root.mkdir()
@@ -352,6 +393,8 @@ async def test_over_tcp_a_request_sees_the_text_before_later_edits_of_the_same_p
         if server.returncode is None:
             server.kill()
         await within(editor.stop())
+        if editor.protocol.writer is not None:
+            editor.protocol.writer.close()  # which pygls leaves to the garbage collector
 
 
 @pytest.mark.slow
