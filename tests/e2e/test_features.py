@@ -537,6 +537,7 @@ async def test_feedback_of_what_is_taken(
     uri = (sample_repository / "new.py").as_uri()
     async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options={**FAKE, "debounce_ms": 0})
+        await editor.until_indexed()  # else the index may come between two requests
         editor.open(uri, ONE_LINE)
         await type_and_take(editor, uri, taken)
         end = (1, 19 + len(taken))
@@ -555,6 +556,7 @@ async def test_feedback_of_what_is_shown_and_not_taken(sample_repository: Path) 
     uri = (sample_repository / "new.py").as_uri()
     async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()  # else the index may come between two requests
         editor.open(uri, ONE_LINE)
         [item] = await within(editor.inline(uri, *AT_END))
         plain = {"command": {"arguments": list(item.command.arguments)}}
@@ -572,6 +574,7 @@ async def test_what_is_typed_by_hand_to_its_end_was_not_rejected(sample_reposito
     uri = (sample_repository / "new.py").as_uri()
     async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()  # else the index may come between two requests
         editor.open(uri, ONE_LINE)
         [item] = await within(editor.inline(uri, *AT_END))
         plain = {"command": {"arguments": list(item.command.arguments)}}
@@ -589,12 +592,14 @@ async def test_feedback_can_be_switched_off_and_deleted(sample_repository: Path)
     uri = (sample_repository / "new.py").as_uri()
     async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options={**FAKE, "feedback": False, "debounce_ms": 0})
+        await editor.until_indexed()  # else the index may come between two requests
         editor.open(uri, ONE_LINE)
         await type_and_take(editor, uri, "th(box)")
         editor.save(uri)
     assert not feedback_file().exists()
     async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options={**FAKE, "debounce_ms": 0})
+        await editor.until_indexed()  # else the index may come between two requests
         editor.open(uri, ONE_LINE)
         await type_and_take(editor, uri, "th(box)")
         editor.save(uri)
