@@ -268,7 +268,10 @@ def test_an_editors_text_that_is_to_be_left_out_by_now_leaves_with_the_next_look
 
 def test_an_editors_text_has_the_limits_of_files(sample_repository: Path) -> None:
     index = RepositoryIndex.open(sample_repository)
-    for text in (f"def typed_in_editor(): return '{'x' * 6_000}'\n", "def typed_in_editor(): pass\n" * 40_000):
+    for text in (
+        f"def typed_in_editor(): return '{'x' * 6_000}'\n",
+        "def typed_in_editor(): pass\n" * 40_000,
+    ):
         index.update_file("shop/pricing.py", text)
         assert not index.snapshot.definitions("typed_in_editor")
     index.update_file("shop/pricing.py", "def typed_in_editor():\n    pass\n")

@@ -29,6 +29,7 @@ from codefilter_lsp.__main__ import make_server
 from codefilter_lsp.answers import Answer, Answers, Origin
 from codefilter_lsp.consent import Wish, grant, without_wishes
 from codefilter_lsp.documents import Documents
+from codefilter_lsp.folders import Folder
 from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
@@ -175,7 +176,7 @@ def test_offers_hold_no_documents_and_are_written_in_the_end(monkeypatch: pytest
     for number in range(100):
         here = request(f"number = {number}\n" * 1_000)
         answer = Answer(f"file:///{number}.py", 12_000, here, "inline", texts=("first",))
-        notes.offered(answer, None, Settings())
+        notes.offered(answer, Folder(None, Settings()))
     assert len(notes._offers) < 100
     assert max(map(len, texts_held_by(*notes._offers.values()))) < 1_000
     notes.end()

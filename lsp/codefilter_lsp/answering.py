@@ -24,6 +24,7 @@ from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
 from codefilter_lsp.scheduling import NewestWins
+from codefilter_lsp.settings import EditorOptions
 from codefilter_lsp.status import Kind, Status
 from codefilter_lsp.suggesting import Suggestions, Wanted
 from codefilter_lsp.workspace import Workspace
@@ -84,7 +85,7 @@ class Answering:
             why_not = folder.why_not(document.path)
         if why_not:
             return self._finish(replace(answer, source=Source.NOBODY, reason=why_not), started, folder)
-        options = self._files.options
+        options = folder.options
         context = (folder.root, folder.settings, folder.context_version(request.path), options.block_lines)
         known = None if explicit else self._reuse.get(context, request)
         if known is not None and (known.typed or not known.origin.is_shortened):
@@ -97,7 +98,7 @@ class Answering:
             block_lines=options.block_lines,
             budget_seconds=0.0 if explicit else options.latency_budget_ms / 1000,
         )
-        answer = await self._ask(folder, answer, wanted, 0.0 if explicit else self._wait_seconds())
+        answer = await self._ask(folder, answer, wanted, 0.0 if explicit else self._wait_seconds(options))
         if answer.suggestions is not None:
             self._reuse.put(context, request, answer.texts, answer.origin)
             if answer.origin.is_shortened:  # asked again at this place, the model answers with all chunks
@@ -158,8 +159,7 @@ class Answering:
         answer = replace(answer, seconds=time.perf_counter() - started)
         self.answers.add(answer)
         if answer.texts:
-            self.notes.is_wanted = self._files.options.feedback
-            self.notes.offered(answer, folder.root, folder.settings)
+            self.notes.offered(answer, folder)
         self._editor.log(f"{answer.place}: {answer.summary}, {answer.seconds:.2f} s")
         failed = answer.source is Source.NOBODY and self._why_off(None) is None
         self._show(Status(answer.summary, Kind.WARNING if failed else Kind.NORMAL))
@@ -171,7 +171,7 @@ class Answering:
 
     def _why_off(self, document: Document | None) -> str | None:
         """Why completions are off: everywhere, or in the language of a document; None where they are on."""
-        options = self._files.options
+        options = self._files.options if document is None else self._files.folder_of(document.path).options
         if (left := self._snoozed_until - time.monotonic()) > 0:
             return f"snoozed for {max(1, round(left / 60))} more minutes"
         if not options.enabled:
@@ -180,8 +180,8 @@ class Answering:
             return f"switched off for {document.language_id} in the editor's options"
         return None
 
-    def _wait_seconds(self) -> float:
-        debounce_ms = self._files.options.debounce_ms
+    def _wait_seconds(self, options: EditorOptions) -> float:
+        debounce_ms = options.debounce_ms
         return self._pace.wait_seconds(time.monotonic()) if debounce_ms is None else debounce_ms / 1000
 
     async def _load_model(self, settings: Settings) -> None:

@@ -20,6 +20,7 @@ from codefilter.types import CompletionRequest
 from codefilter_lsp.documents import Document
 from codefilter_lsp.models import LoadedModel, Models
 from codefilter_lsp.positions import with_plain_line_ends
+from codefilter_lsp.settings import EditorOptions
 from codefilter_lsp.suggesting import Suggester
 
 IGNORE_FILES = (".gitignore", ".codefilterignore")
@@ -61,6 +62,7 @@ class Folder:
     def __init__(self, root: Path | None, settings: Settings) -> None:
         self.root = root
         self.settings = settings
+        self.options = EditorOptions()
         self.index: RepositoryIndex | None = None
         self.is_opening = False
         self.changes = Changes()

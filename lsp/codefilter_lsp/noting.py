@@ -23,6 +23,7 @@ from codefilter.errors import CodeFilterError
 from codefilter.feedback import LINES_AROUND, FeedbackRecord, FeedbackStore, Outcome
 from codefilter_lsp.answers import Answer
 from codefilter_lsp.documents import Documents, Edit
+from codefilter_lsp.folders import Folder
 from codefilter_lsp.positions import from_utf16_length, with_plain_line_ends
 from codefilter_lsp.tracking import Span
 
@@ -38,6 +39,7 @@ class _Offer:
     """One text on its way to a record. It holds the lines around the cursor, not the document."""
 
     uri: str
+    folder: Folder
     record: FeedbackRecord  # as it would be if nothing more happened
     num_typed_before: int  # characters of the document before the cursor
     span: Span
@@ -58,21 +60,15 @@ class Notes:
     """The feedback of one editor. For the event loop's thread only; another one writes."""
 
     def __init__(self, documents: Documents) -> None:
-        self.is_wanted = True
         self._has_failed = self._has_ended = False
         self._documents = documents
         self._offers: dict[str, _Offer] = {}  # by the id of the model's answer
         self._thread = ThreadPoolExecutor(1, "codefilter-feedback")
         self._store: FeedbackStore | None = None
 
-    @property
-    def is_on(self) -> bool:
-        """Whether feedback is kept."""
-        return self.is_wanted and not self._has_failed
-
-    def offered(self, answer: Answer, root: Path | None, settings: Settings) -> None:
+    def offered(self, answer: Answer, folder: Folder) -> None:
         """An answer with a text is sent to the editor."""
-        if not self.is_on:
+        if not self._is_on(folder):
             return
         for origin_id, other in self._offers.items():
             if other.uri == answer.uri and other.is_open and origin_id != answer.origin_id:
@@ -83,7 +79,8 @@ class Notes:
         if answer.origin_id not in self._offers:
             self._offers[answer.origin_id] = _Offer(
                 answer.uri,
-                _first_record(answer, root, settings),
+                folder,
+                _first_record(answer, folder.root, folder.settings),
                 len(answer.request.prefix),
                 Span(answer.offset, answer.offset),
                 text=answer.texts[0],
@@ -139,11 +136,15 @@ class Notes:
             self._thread.submit(self._close)
             self._thread.shutdown(wait=False)
 
+    def _is_on(self, folder: Folder) -> bool:
+        """Whether feedback is kept: that may be switched off before a text has become a record."""
+        return folder.options.feedback and not self._has_failed
+
     def _settle(self, is_due: Callable[[_Offer], bool]) -> None:
         due = [key for key, offer in self._offers.items() if is_due(offer)]
         for offer in [self._offers.pop(key) for key in due]:
             seen = offer.is_shown or time.monotonic() - offer.offered_at > SEEN_SECONDS
-            if self.is_on and (seen or not offer.is_open):
+            if self._is_on(offer.folder) and (seen or not offer.is_open):
                 record = self._record(offer)
                 self._thread.submit(self._write, partial(FeedbackStore.put, record=record))
 

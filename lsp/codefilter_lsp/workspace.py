@@ -72,7 +72,7 @@ class Workspace:
         found = folder_settings(folder.root, options)
         for problem in found.problems:
             self._editor.tell(problem)
-        folder.settings = found.settings
+        folder.settings, folder.options = found.settings, options
         if folder.index is not None and before.chunker != folder.settings.chunker:
             self._index_thread.submit(folder.index.close)
             folder.index = None

@@ -71,6 +71,30 @@ async def test_settings_that_are_sent_along_and_of_one_folder(tmp_path: Path) ->
         assert server.files.folder_of(roots[0] / "code.py").settings.filter == "all"
 
 
+async def test_what_is_switched_off_in_one_folder_only(tmp_path: Path) -> None:
+    roots = [tmp_path / name for name in ("on", "off", "quiet")]
+    for root in roots:
+        root.mkdir()
+        (root / "code.py").write_text(f"def of_{root.name}(argument):\n    return 1\n")
+    chosen = {roots[1].as_uri(): {"enabled": False}, roots[2].as_uri(): {"feedback": False}}
+    uris = [(root / "new.py").as_uri() for root in roots]
+    async with connected_editor() as (editor, server):
+        editor.settings = lambda scope: chosen.get(scope or "")
+        await editor.initialize(*roots, options={**FAKE, "debounceMs": 0})
+        await editor.until(lambda: not server.files.folder_of(roots[1] / "a").options.enabled)
+        await editor.until(lambda: sum(value["kind"] == "end" for value in editor.progress) >= 3)
+        for uri in uris:
+            editor.open(uri, ONE_LINE)
+        assert [await editor.inline_text(uri, *AT_END) for uri in uris] == ["idth(box)", "", "idth(box)"]
+        for uri in (uris[2], uris[0]):
+            [item] = await within(editor.inline(uri, *AT_END))
+            editor.edit(uri, AT_END, AT_END, item.insert_text)
+            await editor.command(item.command.command, *item.command.arguments)
+            editor.save(uri)
+        await editor.until(lambda: bool(records_of(editor)))
+    assert [record.repository for record in records_of(editor)] == [str(roots[0])]
+
+
 async def test_every_folder_has_its_own_index(tmp_path: Path) -> None:
     roots = [tmp_path / name for name in ("first", "second")]
     for root in roots:
