@@ -135,8 +135,7 @@ class Answering:
         """Let the model answer."""
         self._set_idle_timer()
         self._is_warm = True
-        if folder.root is not None and folder.index is None:
-            self._editor.log(f"{answer.place}: the index is not there yet; nothing of other files is used")
+        answer = replace(answer, is_indexed=not folder.is_opening)
         self._show(Status("completing", busy=True))
         try:
             suggestions = await self._requests.run(

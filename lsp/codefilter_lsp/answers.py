@@ -52,6 +52,7 @@ class Answer:
     source: Source = Source.MODEL
     reason: str = ""  # why there is no text
     suggestions: Suggestions | None = None
+    is_indexed: bool = True  # other files of the folder were there to be searched, or there are none
     seconds: float = 0.0
     answer_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     asked_id: str = ""  # of the model's answer that this one is the rest of
@@ -86,6 +87,7 @@ class Answer:
                 f"{retrieved} retrieved, {retrieved - used} pruned"
                 + (f" ({late} to answer in time)" if late else "")
             )
+            said += ["the folder is still being indexed"] * (not self.is_indexed)
             said += [f"cleaned: {', '.join(cleaned.rules)}"] * bool(cleaned.rules)
             said += completion.notices
         return "; ".join(said)

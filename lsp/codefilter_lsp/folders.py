@@ -5,7 +5,6 @@ In: documents and places in them, changes. Out: requests and suggestions.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from codefilter.languages import get_language, language_of
 from codefilter.lm.base import Cancellation
 from codefilter.source import SkipReason, is_secret, skip_reason
 from codefilter.types import CompletionRequest
+from codefilter_lsp.checkout import checkout_of
 from codefilter_lsp.documents import Document
 from codefilter_lsp.models import LoadedModel, Models
 from codefilter_lsp.positions import with_plain_line_ends
@@ -70,7 +70,7 @@ class Folder:
         self._num_own_changes: Counter[str] = Counter()
         self._suggester: Suggester | None = None
         self._suggester_for: tuple[RepositoryIndex | None, LoadedModel, Settings] | None = None
-        self._git_state = self._read_git_state()
+        self._checkout = checkout_of(root) if root else ""
 
     def relative(self, path: Path) -> str:
         """The path as the index knows it."""
@@ -124,21 +124,5 @@ class Folder:
 
     def has_other_commit(self) -> bool:
         """Whether git has checked out something else since the last call: then all files may have changed."""
-        before, self._git_state = self._git_state, self._read_git_state()
-        return self._git_state != before
-
-    def _read_git_state(self) -> str:
-        """What HEAD says, and the branch that it names."""
-        head = self._read_git("HEAD")
-        branch = re.fullmatch(r"ref: (refs/heads/[\w./-]+)\s*", head)
-        return head + self._read_git(branch[1]) if branch and ".." not in branch[1] else head
-
-    def _read_git(self, name: str) -> str:
-        try:
-            return (
-                (self.root / ".git" / name).read_text(encoding="utf-8", errors="replace")[:1000]
-                if self.root
-                else ""
-            )
-        except OSError:
-            return ""
+        before, self._checkout = self._checkout, checkout_of(self.root) if self.root else ""
+        return self._checkout != before

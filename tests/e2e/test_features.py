@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 
 from codefilter.config import user_config_file
 from codefilter.feedback import FeedbackRecord, FeedbackStore, Outcome, feedback_file
+from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.types import FinishReason, LogLikelihood
@@ -150,6 +152,29 @@ async def test_the_reason_why_nothing_is_shown(sample_repository: Path) -> None:
         message = (await editor.command("codefilter.status"))["message"]
         assert "retrieved, " in message
         assert " pruned" in message
+
+
+async def test_the_status_says_that_the_index_is_not_there_yet(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, go_on = (sample_repository / "new.py").as_uri(), threading.Event()
+    opened = RepositoryIndex.open
+
+    def open_late(*arguments: Any, **options: Any) -> RepositoryIndex:
+        go_on.wait(30)
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(RepositoryIndex, "open", open_late)
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        editor.open(uri, ONE_LINE)
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+        said = "9 characters; 0 retrieved, 0 pruned; the folder is still being indexed"
+        assert (await editor.command("codefilter.status"))["message"] == said
+        go_on.set()
+        await editor.until_indexed()
+        await editor.inline_text(uri, *AT_END)
+        assert "indexed" not in (await editor.command("codefilter.status"))["message"]
 
 
 async def test_a_missing_model_is_the_status(sample_repository: Path) -> None:
