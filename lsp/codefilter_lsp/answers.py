@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -109,6 +110,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._by_id: OrderedDict[str, Answer] = OrderedDict()
+        self._impacts: dict[str, Mapping[str, float]] = {}
         self._num_characters = 0
 
     @property
@@ -125,10 +127,20 @@ class Answers:
         ):
             _, oldest = self._by_id.popitem(last=False)
             self._num_characters -= _num_characters(oldest)
+            self._impacts.pop(oldest.answer_id, None)
 
     def get(self, answer_id: str) -> Answer | None:
         """An answer that is still known."""
         return self._by_id.get(answer_id)
+
+    def was_measured(self, answer: Answer, impacts: Mapping[str, float]) -> None:
+        """Keep what each chunk did for an answer, by chunk id."""
+        if answer.answer_id in self._by_id:
+            self._impacts[answer.answer_id] = impacts
+
+    def impacts_of(self, answer: Answer) -> Mapping[str, float]:
+        """What each chunk did for an answer, by chunk id; empty until it was measured."""
+        return self._impacts.get(answer.answer_id, {})
 
 
 def _num_characters(answer: Answer) -> int:

@@ -231,6 +231,13 @@ async def test_what_each_chunk_did_for_a_completion(sample_repository: Path) -> 
         best = max(chunks, key=lambda chunk: impacts[chunk["id"]])
         assert best["path"] == "shop/pricing.py"  # the fake model copied it from there
         assert impacts[best["id"]] > 1
+        assert {chunk["id"]: chunk["impact_nats"] for chunk in chunks} == impacts
+        [page] = editor.documents_shown
+        rows = [
+            line for line in Path(page.removeprefix("file://")).read_text().split("\n") if line[:3] == "| u"
+        ]
+        assert f"{best['path']}:{best['start_line']}" in rows[0]  # the best first
+        assert f"| {best['impact_nats']:+.2f} |" in rows[0]
         assert sum(abs(impact) < 0.5 for impact in impacts.values()) >= len(impacts) - 2
 
 

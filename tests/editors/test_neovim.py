@@ -135,6 +135,9 @@ def test_the_last_completion_is_explained(neovim: Neovim) -> None:
     neovim.keys("<Esc>:CodeFilter explain<CR>")
     neovim.until("vim.api.nvim_buf_get_name(0)", "explanation.md")
     assert neovim.lines()[0] == "# Completion at shop/new.py:1"
+    assert "Nats per token" not in "".join(neovim.lines())
+    neovim.keys(":CodeFilter measure<CR>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "Nats per token")
 
 
 @pytest.mark.slow

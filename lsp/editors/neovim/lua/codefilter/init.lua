@@ -67,6 +67,14 @@ local subcommands = {
   explain = function()
     command("explain", {}) -- the server opens its page in a window
   end,
+  measure = function()
+    say("measuring what each chunk did for the last completion")
+    command("attribute", {}, function(impacts) -- opens the page with them
+      if vim.tbl_isempty(impacts) then
+        say("nothing was measured: there is no completion, or a newer one came between")
+      end
+    end)
+  end,
   snooze = function(arguments)
     command("snooze", { tonumber(arguments[1]) or 5 }, show_status)
   end,
