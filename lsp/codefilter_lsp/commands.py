@@ -21,6 +21,7 @@ from codefilter_lsp.protocol import DID_PARTIALLY_ACCEPT, DID_SHOW
 from codefilter_lsp.server import CodeFilterServer
 
 _SNOOZE_MINUTES = 5.0
+_KEPT_PAGES = 20
 
 
 def register(server: CodeFilterServer) -> None:
@@ -90,9 +91,15 @@ def _is_to_be_shown(arguments: Sequence[Any]) -> bool:
 
 
 async def _show(server: CodeFilterServer, explanation: dict[str, Any]) -> None:
-    """Write the page and have the editor open it; one that cannot is told where it is."""
-    page = cache_path() / "explanation.md"
+    """Write the page and have the editor open it; one that cannot is told where it is.
+
+    Every page has a name of its own: editors that have one open do not look whether it has changed.
+    """
+    measured = any(chunk["impact_nats"] is not None for chunk in explanation["chunks"])
+    page = cache_path() / "explanations" / f"{explanation['id'][:12]}{'-measured' * measured}.md"
     write_atomically(page, to_markdown(explanation))
+    for old in sorted(page.parent.glob("*.md"), key=lambda one: one.stat().st_mtime)[:-_KEPT_PAGES]:
+        old.unlink(missing_ok=True)
     explanation["page"], explanation["is_shown"] = page.as_uri(), False
     window = server.client_capabilities.window
     if window is not None and window.show_document:

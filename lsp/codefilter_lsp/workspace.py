@@ -98,7 +98,9 @@ class Workspace:
             self._index_thread.submit(folder.index.close)
 
     def folder_of(self, path: Path | None) -> Folder:
-        """The innermost folder that holds a file."""
+        """The innermost folder that holds a file; for what is no file yet, the only folder that there is."""
+        if path is None and len(self._folders) == 1:
+            return next(iter(self._folders.values()))
         for parent in path.parents if path is not None else ():
             if parent in self._folders:
                 return self._folders[parent]

@@ -205,6 +205,12 @@ async def test_explanations_and_acceptance(sample_repository: Path) -> None:
         assert item.command.command == "codefilter.accept"
         assert await editor.command("codefilter.explain", item.command.arguments[0], {"show": False})
         assert len(editor.documents_shown) == 1
+        for number in range(30):
+            editor.open(uri, f"{'#' * number} price = price_with_d")
+            await editor.inline_text(uri, 0, 21 + number)
+            await editor.command("codefilter.explain")
+        assert len(set(editor.documents_shown)) == 31
+        assert sum(Path(shown.removeprefix("file://")).exists() for shown in editor.documents_shown) == 20
         assert await editor.command(item.command.command, *item.command.arguments) is None
         plain = json.loads(json.dumps(editor.protocol._converter.unstructure(item)))
         editor.protocol.notify("textDocument/didShowCompletion", {"item": plain})

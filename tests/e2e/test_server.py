@@ -292,6 +292,17 @@ async def test_documents_outside_every_folder_and_without_a_file(
         await editor.until(lambda: any("never opened" in log for log in editor.logs))
 
 
+async def test_what_is_no_file_yet_belongs_to_the_only_folder(sample_repository: Path) -> None:
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        editor.open("untitled:Untitled-1", "price = price_with_d")
+        await editor.until_inline("untitled:Untitled-1", 0, 20, lambda text: text.startswith("iscount("))
+        editor.edit("untitled:Untitled-1", (0, 0), (0, 0), "# ")
+        editor.save("untitled:Untitled-1")
+        editor.close("untitled:Untitled-1")
+
+
 async def test_bad_options_and_files_fall_back_and_the_user_is_told(sample_repository: Path) -> None:
     (sample_repository / "codefilter.toml").write_text("num_candidates = 'many'\n")
     options = {**FAKE, "filtre": "none", "max_new_tokens": -1, "max_lines": 0}
