@@ -14,7 +14,7 @@ from codefilter.dataset.cost import corpus_cost
 from codefilter.dataset.description import RunRecord
 from codefilter.dataset.figures import LabelFigures
 from codefilter.evaluation.results import TaskResult
-from tests import readme_speed
+from tests import readme_editor, readme_speed
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
 
@@ -189,7 +189,7 @@ def speed() -> str:
 
 
 def render() -> str:
-    return f"{labels()}\n\n{trained_filter()}\n\n{evaluation()}\n\n{choice()}\n\n{engines()}\n\n{readme_speed.requests()}\n\n{speed()}\n"
+    return f"{labels()}\n\n{trained_filter()}\n\n{evaluation()}\n\n{choice()}\n\n{engines()}\n\n{readme_speed.requests()}\n\n{readme_editor.in_the_editor()}\n\n{speed()}\n"
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def _first_record(answer: Answer, root: Path | None, settings: Settings) -> Feed
     return FeedbackRecord(
         record_id=answer.answer_id,
         time=time.time(),
-        repository=str(root or ""),
+        repository=str(root.resolve()) if root is not None else "",  # as the commands look for it
         path=request.path,
         language=request.language,
         before="\n".join(request.prefix.split("\n")[-LINES_AROUND:]),
