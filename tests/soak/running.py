@@ -21,7 +21,7 @@ from typing import Any
 from tests.soak.recording import digest
 from tests.soak.typist import NOISE, TypedDocument, passages, without_broken_line_ends
 from tests.soak.wire import MISUSED, Asked, Wire
-from tests.soak.workspace import HIDDEN, make_workspace
+from tests.soak.workspace import HIDDEN, UNSAVED, make_workspace, with_word
 
 INLINE, MENU = "textDocument/inlineCompletion", "textDocument/completion"
 PATIENCE_SECONDS = 600.0  # for one answer, on a machine that does other things
@@ -160,10 +160,9 @@ class _Run:
         self.wire.notify("initialized", {})
         for _ in range(_OPEN_DOCUMENTS):
             self._open_another()
-        for name, word in HIDDEN.items():  # what stands in their buffers must not reach a prompt either
-            path = self.root / name
-            text = f"{path.read_text()}\n{word} = layout_of_prompt("
-            hidden = TypedDocument(path, "python", text)
+        for name, word in {**HIDDEN, **UNSAVED}.items():  # their buffers must not reach a prompt either
+            text = f"{with_word(word)}\n{word} = layout_of_prompt("
+            hidden = TypedDocument(self.root / name, "python", text)
             self._open(hidden)
             self._ask(hidden, len(text))
             await self._until_answered()
