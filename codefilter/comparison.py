@@ -93,7 +93,7 @@ METRICS: dict[str, Metric] = {
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its 95 % interval."""
+    """An estimate and its interval, of 95 % where nothing else is said."""
 
     value: float
     low: float | None  # None: too few tasks for an interval
@@ -143,6 +143,7 @@ def compare(
     benchmark: str,
     metrics: Sequence[str] = tuple(METRICS),
     seed: int = 0,
+    tests: int = 1,
 ) -> list[Comparison]:
     """Every arm, the baseline too, against the baseline, on each level and on all.
 
@@ -152,6 +153,8 @@ def compare(
         benchmark: its name.
         metrics: names in `METRICS`; those that no common task has are left out.
         seed: of the bootstrap; the same seed gives the same intervals.
+        tests: figures that are judged together; each interval is then as much wider as keeps the chance that
+            any of them misses its value at 5 % (Bonferroni): 97.5 % intervals for two.
     """
     by_arm: dict[str, dict[str, TaskResult]] = defaultdict(dict)
     for result in results:
@@ -166,9 +169,15 @@ def compare(
                 if task_id in rows and level in (other.level, ALL_LEVELS)
             ]
             for name in metrics:
-                found = _compare(METRICS[name], pairs, (benchmark, level, arm, baseline), seed)
+                names = (benchmark, level, arm, baseline)
+                found = _compare(METRICS[name], pairs, names, seed, confidence(tests))
                 compared += [found] if found is not None else []
     return compared
+
+
+def confidence(tests: int) -> float:
+    """Of each interval, where so many figures are judged together: 0.95, 0.975, ... (Bonferroni)."""
+    return 1 - (1 - CONFIDENCE) / tests
 
 
 def _compare(
@@ -176,6 +185,7 @@ def _compare(
     pairs: Sequence[tuple[TaskResult, TaskResult]],
     names: tuple[str, str, str, str],
     seed: int,
+    confidence: float,
 ) -> Comparison | None:
     usable = [(a, b) for a, b in pairs if metric.value(a) is not None and metric.value(b) is not None]
     if not usable:
@@ -192,7 +202,7 @@ def _compare(
         gain = sign * (_ratio(first[:, rows]) - _ratio(second[:, rows]))
         better += gain > 0
         worse += gain < 0
-    value, other, difference = intervals(first, second, repositories, seed)
+    value, other, difference = intervals(first, second, repositories, seed, confidence)
     return Comparison(
         benchmark=benchmark,
         level=level,
@@ -213,7 +223,11 @@ def _compare(
 
 
 def intervals(
-    first: Floats, second: Floats, repositories: Sequence[str], seed: int = 0
+    first: Floats,
+    second: Floats,
+    repositories: Sequence[str],
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
 ) -> tuple[Interval, Interval, Interval]:
     """Two ratios and their difference, each with its interval, from the same draws.
 
@@ -222,6 +236,7 @@ def intervals(
         second: those of the other arm, in the same order.
         repositories: of the tasks, (tasks,).
         seed: of the draws.
+        confidence: of the intervals.
     """
     columns = np.concatenate((first, second))  # (4, tasks)
     strata, method = _strata(columns, repositories)
@@ -237,7 +252,7 @@ def intervals(
     ratios, others = drawn[:, 0] / drawn[:, 1], drawn[:, 2] / drawn[:, 3]
 
     def interval(estimate: float, draws: Floats) -> Interval:
-        low, high = np.quantile(draws, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+        low, high = np.quantile(draws, ((1 - confidence) / 2, (1 + confidence) / 2))
         return Interval(estimate, float(low), float(high), method)
 
     if np.array_equal(first, second):  # rounding in the product of matrices must not make a difference

@@ -205,6 +205,7 @@ class Completer:
             reader=reader,
             index=self._index,
             truth=TargetReader(reader, self._truth_of(request)) if self._truth_of is not None else None,
+            cancellation=cancellation,
         )
 
     def _notices(self, prompt: Prompt) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Settings:
     device: str = _setting("auto")  # auto, cpu, cuda, cuda:1, mps
     dtype: str = _setting("auto", choices=("auto", "float32", "bfloat16", "float16"))
     filter: str = _setting("classifier")
-    filter_weights: str = _setting("shipped", trusted_only=True)  # of the filter classifier: a folder
+    filter_weights: str = _setting("shipped", trusted_only=True)  # of a trained filter: a folder
     layout: str = _setting("repository")
     retriever: str = _setting("hybrid")
     chunker: str = _setting("syntax")

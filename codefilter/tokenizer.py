@@ -74,6 +74,11 @@ class Tokenizer:
         """Id of the control token of that name, or None where the model has none."""
         return self._control_ids.get(name)
 
+    @property
+    def names(self) -> dict[int, str]:
+        """What every id is called, control tokens included; ids without a token are not there."""
+        return {index: name for name, index in self._whole.get_vocab(with_added_tokens=True).items()}
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; nothing in it is taken for a control token, nothing is added."""
         return list(self._text.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False).ids)

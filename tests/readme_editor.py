@@ -1,16 +1,11 @@
 """The README's figures of the server at work; see `readme_results`."""
 
-import json
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "data" / "results"
+from tests.recorded_results import read
+
 _KINDS = {"cold": "the first in a file", "warm": "later ones", "without the model": "without the model"}
 _PREPARING = ("in-file", "retrieve", "filter", "prompt")
-
-
-def _read(name: str) -> Any:
-    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
 
 
 def _answers(row: dict[str, Any]) -> str:
@@ -49,7 +44,7 @@ def _kept(rows: list[dict[str, Any]]) -> str:
 
 def in_the_editor() -> str:
     """Answers while somebody types, and the soak."""
-    latency, soak = _read("latency.json"), _read("soak.json")
+    latency, soak = read("latency.json"), read("soak.json")
     counts = latency["counts"]
     return "\n".join(
         [
@@ -61,7 +56,7 @@ def in_the_editor() -> str:
             "|---|---|---|---|---|---|---|",
             *map(_answers, latency["rows"]),
             "",
-            _kept(_read("speed-typing.json")["rows"]),
+            _kept(read("speed-typing.json")["rows"]),
             "",
             "The server at work for hours, with edits, files that vanish, broken messages and settings in between (`soak.json`):",
             "",

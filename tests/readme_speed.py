@@ -1,14 +1,12 @@
 """The README's figures of speed; see `readme_results`."""
 
-import json
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "data" / "results"
+from tests.recorded_results import read
 
 
 def _rows(name: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads((RESULTS / name).read_text(encoding="utf-8"))["rows"]
+    rows: list[dict[str, Any]] = read(name)["rows"]
     return rows
 
 

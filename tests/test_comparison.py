@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codefilter.cli import main
-from codefilter.comparison import ALL_LEVELS, Comparison, Method, compare, intervals
+from codefilter.comparison import ALL_LEVELS, Comparison, Method, compare, confidence, intervals
 from codefilter.config import Settings
 from codefilter.errors import UsageError
 from codefilter.evaluation.results import TaskResult
@@ -173,6 +173,17 @@ def test_shards_are_joined_and_models_kept_apart(tmp_path: Path) -> None:
         join_runs([read_run(first), read_run(fifth)])
 
 
+def test_several_figures_judged_together_have_wider_intervals() -> None:
+    results = pairs([[float(value + repository) for value in range(5)] for repository in range(10)])
+    alone, together = (
+        next(c for c in compare(results, "none", "fresh", ["es"], tests=tests) if c.arm == "all").difference
+        for tests in (1, 2)
+    )
+    assert together.value == alone.value
+    assert (together.low or 0) < (alone.low or 0) < (alone.high or 0) < (together.high or 0)
+    assert confidence(2) == pytest.approx(0.975)
+
+
 def test_the_command_shows_differences_and_says_what_they_speak_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +197,8 @@ def test_the_command_shows_differences_and_says_what_they_speak_for(
     records = json.loads(capsys.readouterr().out)
     assert {r["baseline"] for r in records} == {"all"}
     assert {r["metric"] for r in records} >= {"nats", "es", "em"}
+    assert main(["compare", str(folder), "--tests", "2"]) == 0
+    assert "97.5 % intervals" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -359,6 +359,7 @@ def test_an_arm_is_a_filter_settings_and_a_strategy() -> None:
         5,
         "iterative:2",
     )
+    assert parse_arm("all/filter_weights=/a/b/layout=in-prefix", SETTINGS).settings.filter_weights == "/a/b"
     for wrong, message in (
         ("all/layout", "is not a setting"),
         ("all/colour=red", "unknown setting"),

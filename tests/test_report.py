@@ -71,6 +71,13 @@ def test_what_is_shown_is_what_was_measured(run: Path) -> None:
     assert chunk.decisions == (("all", "in the prompt (positive)", "it helps"),)
 
 
+def test_an_arm_of_fewer_tasks_says_so(tmp_path: Path) -> None:
+    fewer = [one for one in results() if one.arm == "none" or one.task_id.startswith("r0")]
+    (section,) = gather([write_run(tmp_path / "run", fewer)], None, 100).sections
+    none, everything = section.tables[0].rows
+    assert (none.note, everything.note) == ("", "6 tasks, against the same of none")
+
+
 def test_only_so_many_tasks_are_shown_and_the_tables_are_of_all(run: Path) -> None:
     (section,) = gather([run], "all", 3).sections
     assert (len(section.tasks), section.num_tasks) == (3, 12)

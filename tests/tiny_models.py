@@ -9,18 +9,20 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 from codefilter.lm import fake
 
 
-def save_tiny_model(folder: Path, architecture: str = "qwen2") -> Path:
+def save_tiny_model(
+    folder: Path, architecture: str = "qwen2", *, spare_rows: int = 0, tied: bool = False
+) -> Path:
     """Two layers, the fake model's byte tokenizer, grouped-query attention as in the real model."""
     torch.manual_seed(0)
     shape = {
-        "vocab_size": 262,
+        "vocab_size": 262 + spare_rows,
         "hidden_size": 64,
         "intermediate_size": 128,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 512,
-        "tie_word_embeddings": False,
+        "tie_word_embeddings": tied,
     }
     config = Qwen2Config(**shape) if architecture == "qwen2" else LlamaConfig(**shape)
     model = AutoModelForCausalLM.from_config(config)

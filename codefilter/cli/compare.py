@@ -29,10 +29,14 @@ def compare_command(
         list[str] | None, typer.Option("--metric", help="Metrics to show; several by repeating it.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    tests: Annotated[
+        int,
+        typer.Option("--tests", min=1, help="Figures judged together: wider intervals (Bonferroni)."),
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print every metric as JSON.")] = False,
 ) -> None:
     """Compare arms on the tasks that they have in common; runs of shards are joined."""
-    from codefilter.comparison import METRICS, compare, group_by_benchmark
+    from codefilter.comparison import METRICS, compare, confidence, group_by_benchmark
     from codefilter.evaluation.runs import join_runs, read_run
 
     unknown = [name for name in metric or [] if name not in METRICS]
@@ -41,21 +45,23 @@ def compare_command(
     comparisons: list[Comparison] = []
     for joined in join_runs([read_run(folder) for folder in runs]):
         chosen = joined.choose_baseline(baseline)
-        comparisons += compare(joined.results, chosen, joined.benchmark, seed=seed)
+        comparisons += compare(joined.results, chosen, joined.benchmark, seed=seed, tests=tests)
     if as_json:
         print(json.dumps([asdict(comparison) for comparison in comparisons], indent=1))
         return
     for (benchmark, level), rows in group_by_benchmark(comparisons).items():
-        _print(benchmark, level, rows, metric or _SHOWN)
+        _print(benchmark, level, rows, metric or _SHOWN, confidence(tests))
 
 
-def _print(benchmark: str, level: str, rows: Sequence[Comparison], metrics: Sequence[str]) -> None:
+def _print(
+    benchmark: str, level: str, rows: Sequence[Comparison], metrics: Sequence[str], confidence: float
+) -> None:
     from codefilter.comparison import METRICS
 
     first = rows[0]
     print(
         f"{benchmark}, {level}: {first.tasks} tasks of {first.repositories} repositories, against "
-        f"{first.baseline}; 95 % intervals drawn {first.difference.method}"
+        f"{first.baseline}; {100 * confidence:g} % intervals drawn {first.difference.method}"
     )
     table = Table(box=None, pad_edge=False)
     table.add_column("arm", overflow="fold")

@@ -145,12 +145,12 @@ def _configuration(folder: Path) -> Finding:
 
 
 def _filter(folder: Path) -> Finding:
-    from codefilter.filters.classifier import ClassifierFilter
+    from codefilter.filters.base import TrainedChunkFilter
     from codefilter.filters.table import get_filter
 
     settings = _settings(folder)
     chosen = get_filter(settings.filter, settings)
-    if not isinstance(chosen, ClassifierFilter):
+    if not isinstance(chosen, TrainedChunkFilter):
         return Finding(State.OK, chosen.name)
     return Finding(State.OK, f"{chosen.name}, weights {settings.filter_weights} {chosen.weights_sha256[:12]}")
 

@@ -26,7 +26,8 @@ Filter = Annotated[
     str | None, typer.Option("--filter", help="none, all, top-k:N, threshold:X, classifier, ...")
 ]
 FilterWeights = Annotated[
-    str | None, typer.Option("--filter-weights", metavar="DIR", help="Of the filter classifier.")
+    str | None,
+    typer.Option("--filter-weights", metavar="DIR", help="Of the filter classifier or generative."),
 ]
 Layout = Annotated[str | None, typer.Option("--layout", help="Where the chunks stand in the prompt.")]
 Retriever = Annotated[str | None, typer.Option("--retriever", help="How candidates are found.")]

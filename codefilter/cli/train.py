@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from codefilter.cli.train_generative import generative_command
 from codefilter.errors import UsageError
 from codefilter.paths import cache_path, exclusive, write_atomically
 from codefilter.types import content_hash
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from codefilter.training.classifier import TrainingRecord
 
 app = typer.Typer(name="train", help="Train a filter on impact labels.", no_args_is_help=True)
+app.command("generative")(generative_command)
 RECORD_FILE = "training.json"
 CARD_FILE = "README.md"
 _SECONDS_PER_TASK = (8, 25)  # of labelling on two cores, quiet and busy: data/results/LOG.md

@@ -7,13 +7,16 @@ is off otherwise because benchmarks score what the model wrote.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from codefilter.config import Settings, check_setting
 from codefilter.errors import UsageError
-from codefilter.filters.classifier import ClassifierFilter
+from codefilter.filters.base import TrainedChunkFilter
 from codefilter.filters.table import get_filter
 from codefilter.strategies import get_strategy
+
+_BEFORE_CHANGE = re.compile(r"/(?=\w+=)")  # no other slash: a value may be a path
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,14 @@ def parse_arm(text: str, settings: Settings) -> Arm:
         UsageError: an unknown filter, setting or strategy, a change that is none.
         FilterError: trained weights that are not there, or not for these settings.
     """
-    filter_name, *changes = text.split("/")
+    filter_name, *changes = _BEFORE_CHANGE.split(text)
+    filter_name, slash, wrong = filter_name.partition("/")
+    if slash:
+        raise UsageError(f"{wrong!r} is not a setting", hint="Write FILTER/NAME=VALUE/NAME=VALUE.")
     values: dict[str, object] = {"filter": filter_name}
     strategy, postprocess = "once", False
     for change in changes:
-        name, equals, value = change.partition("=")
-        if not equals:
-            raise UsageError(f"{change!r} is not a setting", hint="Write FILTER/NAME=VALUE/NAME=VALUE.")
+        name, _, value = change.partition("=")
         if name == "strategy":
             strategy = get_strategy(value).name
         elif name == "postprocess":
@@ -53,13 +57,13 @@ def parse_arm(text: str, settings: Settings) -> Arm:
             values[name] = check_setting(name, typed, f"the arm {text!r}")
     changed = replace(settings, **values)  # type: ignore[arg-type]  # checked above
     chosen = get_filter(filter_name, changed)
-    weights = chosen.weights_sha256 if isinstance(chosen, ClassifierFilter) else ""
+    weights = chosen.weights_sha256 if isinstance(chosen, TrainedChunkFilter) else ""
     return Arm(text, changed, strategy, postprocess, weights)
 
 
 def is_postprocessed(name: str) -> bool:
     """Whether the arm of that name cleans its predictions, so that they are not what the prompt led to."""
-    return "postprocess=on" in name.split("/")[1:]
+    return "postprocess=on" in _BEFORE_CHANGE.split(name)[1:]
 
 
 def parse_arms(text: str, settings: Settings) -> list[Arm]:

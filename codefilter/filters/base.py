@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from codefilter.index import RepositoryIndex
+from codefilter.lm.base import Cancellation
 from codefilter.prompts.in_file import InFileContext
 from codefilter.types import Chunk, CompletionRequest, FilterDecision, LogLikelihood, RetrievedChunk
 
@@ -59,6 +60,7 @@ class FilterContext:
     reader: Reader | None = None  # there for filters that declare `Need.READER`
     index: RepositoryIndex | None = None  # that the candidates are from
     truth: Truth | None = None  # there for filters that declare `Need.TRUTH`
+    cancellation: Cancellation | None = None  # of the request: for filters with a model of their own
 
 
 class ChunkFilter(Protocol):
@@ -80,3 +82,12 @@ class ChunkFilter(Protocol):
         self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
     ) -> list[FilterDecision]:
         """One decision per candidate, in the candidates' order."""
+
+
+@runtime_checkable
+class TrainedChunkFilter(ChunkFilter, Protocol):
+    """A filter with weights of its own."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of its weights."""

@@ -9,6 +9,7 @@ from codefilter.errors import UsageError
 from codefilter.filters.base import ChunkFilter
 from codefilter.filters.classifier import parse_classifier
 from codefilter.filters.cross import parse_cross
+from codefilter.filters.generative import parse_generative
 from codefilter.filters.oracle import parse_impact
 from codefilter.filters.perplexity import parse_gain
 from codefilter.filters.simple import (
@@ -39,6 +40,7 @@ FILTERS: dict[str, Parser] = {
     "perplexity": _plain(parse_gain),
     "classifier": parse_classifier,
     "cross": parse_cross,
+    "generative": parse_generative,
     "oracle": _plain(parse_impact),  # evaluation only
 }
 

@@ -8,7 +8,7 @@ a difference is an error that names both sides, never a silent use.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ MANIFEST_FILE = "filter.json"
 WEIGHTS_FILE = "filter.safetensors"
 SHIPPED = "shipped"  # the value of the setting `filter_weights` that means the weights of this package
 FORMAT = 2
+CLASSIFIER = "classifier"  # and cross: what a manifest is of that does not say another form
 _CROSS = "cross."  # before the names of the cross form's tensors
 
 
@@ -66,24 +67,30 @@ class TrainedFilter:
         return self.manifest.levels.index(level)
 
     def check(self, settings: Settings) -> None:
-        """Refuse settings under which the labels would be others.
-
-        Raises:
-            FilterError: layout, retriever or chunker differ from those of the labels.
-        """
-        for name in ("layout", "retriever", "chunker"):
-            wanted, given = getattr(self.manifest, name), getattr(settings, name)
-            if wanted != given:
-                raise FilterError(
-                    f"the filter's weights were trained with {name} {wanted}, not {given}",
-                    hint=f"Use {name} {wanted}, another --filter (all, for example), or weights trained for "
-                    f"{given} (--filter-weights DIR).",
-                )
+        """Refuse settings under which the labels would be others; errors as in `check_settings`."""
+        made = self.manifest
+        check_settings(settings, layout=made.layout, retriever=made.retriever, chunker=made.chunker)
 
 
-def filter_folder(setting: str) -> Path:
-    """The folder that the setting `filter_weights` names."""
-    return data_path() / "filters" / "classifier" if setting == SHIPPED else Path(setting).expanduser()
+def check_settings(settings: Settings, **labelled_with: str) -> None:
+    """Refuse settings under which the labels would be others.
+
+    Raises:
+        FilterError: layout, retriever or chunker differ from those of the labels.
+    """
+    for name, wanted in labelled_with.items():
+        given = getattr(settings, name)
+        if wanted != given:
+            raise FilterError(
+                f"the filter's weights were trained with {name} {wanted}, not {given}",
+                hint=f"Use {name} {wanted}, another --filter (all, for example), or weights trained for "
+                f"{given} (--filter-weights DIR).",
+            )
+
+
+def filter_folder(setting: str, form: str = CLASSIFIER) -> Path:
+    """The folder that the setting `filter_weights` names, for weights of that form."""
+    return data_path() / "filters" / form if setting == SHIPPED else Path(setting).expanduser()
 
 
 def load_trained(folder: Path) -> TrainedFilter:
@@ -94,12 +101,7 @@ def load_trained(folder: Path) -> TrainedFilter:
         IntegrityError: the weights are not those of the manifest.
     """
     manifest = read_manifest(folder)
-    path = folder / WEIGHTS_FILE
-    if not path.is_file() or sha256_of_file(path) != manifest.weights_sha256:
-        raise IntegrityError(
-            f"{path} is missing or not what {MANIFEST_FILE} promises",
-            hint="Restore the folder, or train anew.",
-        )
+    path = checked_weights(folder, manifest.weights_sha256)
     from safetensors.numpy import load_file  # not with --help
 
     try:
@@ -111,22 +113,52 @@ def load_trained(folder: Path) -> TrainedFilter:
         raise FilterError(f"{path} holds no filter: {error}", hint="Train it anew.") from error
 
 
-def read_manifest(folder: Path) -> FilterManifest:
-    """The manifest of a filter's folder; errors as in `load_trained`."""
+def checked_weights(folder: Path, sha256: str) -> Path:
+    """The file of a filter's weights; `IntegrityError` where it is not what the manifest promises."""
+    path = folder / WEIGHTS_FILE
+    if not path.is_file() or sha256_of_file(path) != sha256:
+        raise IntegrityError(
+            f"{path} is missing or not what {MANIFEST_FILE} promises",
+            hint="Restore the folder, or train anew.",
+        )
+    return path
+
+
+def read_values(folder: Path, form: str) -> dict[str, Any]:
+    """What a manifest says; it must be of that form.
+
+    Raises:
+        FilterError: there is none, it cannot be read, or it is of another form or format.
+    """
     path = folder / MANIFEST_FILE
     if not path.is_file():
         raise FilterError(
             f"{folder} holds no trained filter",
-            hint="Train one: codefilter train classifier --data LABELS --out DIR, then --filter-weights DIR.",
+            hint=f"Train one: codefilter train {form} --data LABELS --out DIR, then --filter-weights DIR.",
         )
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if values.pop("format") != FORMAT:
-            raise FilterError(f"{path} is of another format", hint="Use the version that made it.")
+        found, number = values.get("form", CLASSIFIER), values.pop("format")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise FilterError(f"{path} cannot be read: {error}", hint="Train the filter anew.") from error
+    if found != form:
+        raise FilterError(
+            f"{folder} holds weights of the filter {found}, not of {form}",
+            hint=f"Use --filter {found}, or --filter-weights with a folder of {form}.",
+        )
+    if number != FORMAT:
+        raise FilterError(f"{path} is of another format", hint="Use the version that made it.")
+    return values
+
+
+def read_manifest(folder: Path) -> FilterManifest:
+    """The manifest of a filter's folder; errors as in `load_trained`."""
+    path, values = folder / MANIFEST_FILE, read_values(folder, CLASSIFIER)
+    try:
         manifest = FilterManifest(
             **values | {"features": tuple(values["features"]), "levels": tuple(values["levels"])}
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise FilterError(f"{path} cannot be read: {error}", hint="Train the filter anew.") from error
     if manifest.features != FEATURE_NAMES:
         changed = sorted(set(manifest.features) ^ set(FEATURE_NAMES))
@@ -149,6 +181,11 @@ def save_trained(
         named |= {f"{_CROSS}{name}": tensor for name, tensor in cross.tensors().items()}
     tensors = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in named.items()}
     write_atomically(folder / WEIGHTS_FILE, save(tensors))
-    values = asdict(manifest) | {"weights_sha256": sha256_of_file(folder / WEIGHTS_FILE)}
+    manifest = replace(manifest, weights_sha256=sha256_of_file(folder / WEIGHTS_FILE))
+    write_manifest(folder, asdict(manifest))
+    return manifest
+
+
+def write_manifest(folder: Path, values: dict[str, Any]) -> None:
+    """Write a filter's manifest."""
     write_atomically(folder / MANIFEST_FILE, json.dumps({"format": FORMAT} | values, indent=1) + "\n")
-    return FilterManifest(**values)

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from codefilter.errors import CancelledError, ModelError, UsageError
 from codefilter.lm import decoding
+from codefilter.lm.adapter import Adapter, merge_adapter
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
 from codefilter.lm.packing import Pack, packs
 from codefilter.tokenizer import Tokenizer
@@ -95,23 +96,22 @@ AttentionMaskInterface.register(_ATTENTION, lambda *args, **kwargs: None)
 class TorchLanguageModel:
     """A causal model of transformers behind the `LanguageModel` interface."""
 
-    def __init__(self, folder: Path, identity: ModelIdentity, *, device: str = "auto", dtype: str = "auto"):
+    def __init__(
+        self,
+        folder: Path,
+        identity: ModelIdentity,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        adapter: Adapter | None = None,
+    ):
+        """Load a model; with an adapter it is another one, which `identity` does not tell."""
         self.identity = identity
         self.tokenizer = Tokenizer.from_folder(folder)
         self._device = choose_device(device)
-        try:
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=choose_dtype(dtype, self._device),
-                attn_implementation=_ATTENTION,
-                use_safetensors=True,
-                local_files_only=True,
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(
-                f"{folder} cannot be loaded: {str(error).splitlines()[0]}",
-                hint="The folder must hold config.json, tokenizer.json and safetensors of a causal model.",
-            ) from error
+        model = load_module(folder, choose_dtype(dtype, self._device), _ATTENTION)
+        if adapter is not None:
+            model = merge_adapter(model, adapter)
         self._model = model.to(self._device).eval().requires_grad_(False)
         config = self._model.config.get_text_config()
         self.context_length = int(getattr(config, "max_position_embeddings", 2048))
@@ -196,6 +196,14 @@ class TorchLanguageModel:
         logits: Tensor = output.logits[0].float()
         return logits
 
+    def next_logits(
+        self, token_ids: Sequence[int], cancellation: Cancellation | None = None
+    ) -> NDArray[np.float32]:
+        """What the model expects after a text, (vocabulary,); what the last one shares is not read again."""
+        decoding.check_length(len(token_ids) + 1, self.context_length)
+        logits = decoding.read_prompt(self._session, token_ids, cancellation)[1]
+        return np.asarray(logits[0], dtype=np.float32)
+
     def hidden_states(
         self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
@@ -262,6 +270,19 @@ class _TorchSession:
         for layer in self.cache.layers:  # of unequal length after a cancelled pass
             layer.crop(-max(0, layer.get_seq_length() - length))
         del self._token_ids[length:]
+
+
+def load_module(folder: Path, dtype: torch.dtype, attention: str) -> Any:
+    """The causal model of a folder, on the CPU; `ModelError` where it cannot be loaded."""
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, attn_implementation=attention, use_safetensors=True, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{folder} cannot be loaded: {str(error).splitlines()[0]}",
+            hint="The folder must hold config.json, tokenizer.json and safetensors of a causal model.",
+        ) from error
 
 
 def _decoder_layers(model: torch.nn.Module) -> torch.nn.ModuleList:

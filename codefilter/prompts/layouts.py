@@ -62,12 +62,15 @@ def _repository_chunks(parts: PromptParts) -> list[Segment]:
         segments += _control(parts.format.repository_token)
         segments += _text(SegmentRole.HEADER, f"{parts.repository}\n")
     for chunk in parts.chunks:
-        segments += _file_header(parts, chunk.path)
-        scope = (
-            f"{line_comment(parts.language)} in {chunk.scope}\n" if parts.show_scope and chunk.scope else ""
-        )
-        segments += _text(SegmentRole.CHUNK, scope + _ending_in_newline(chunk.text), chunk.chunk_id)
+        segments += chunk_as_file(parts, chunk)
     return segments
+
+
+def chunk_as_file(parts: PromptParts, chunk: Chunk) -> list[Segment]:
+    """A chunk as a file of the repository."""
+    scope = f"{line_comment(parts.language)} in {chunk.scope}\n" if parts.show_scope and chunk.scope else ""
+    text = _text(SegmentRole.CHUNK, scope + _ending_in_newline(chunk.text), chunk.chunk_id)
+    return _file_header(parts, chunk.path) + text
 
 
 def _commented_chunks(parts: PromptParts) -> list[Segment]:
@@ -171,12 +174,10 @@ def build_prompt(
     cross_file_tokens = 0
     healed = ""
     for position, segment in enumerate(segments):
-        if segment.role is SegmentRole.CONTROL:
-            piece = [_required_id(tokenizer, segment.text)]
-        elif position == len(segments) - 1:
+        if position == len(segments) - 1 and segment.role is not SegmentRole.CONTROL:
             piece, healed = tokenizer.heal(segment.text)
         else:
-            piece = tokenizer.encode(segment.text)
+            piece = segment_ids(segment, tokenizer)
         if segment.role is SegmentRole.CHUNK:
             cross_file_tokens += len(piece)
         ids += piece
@@ -207,8 +208,11 @@ def merge_text(segments: Iterable[Segment]) -> list[Segment]:
     return merged
 
 
-def _required_id(tokenizer: Tokenizer, name: str) -> int:
-    token_id = tokenizer.control_id(name)
+def segment_ids(segment: Segment, tokenizer: Tokenizer) -> list[int]:
+    """Token ids of a segment, whole."""
+    if segment.role is not SegmentRole.CONTROL:
+        return tokenizer.encode(segment.text)
+    token_id = tokenizer.control_id(segment.text)
     if token_id is None:  # `get_format` has checked the family's tokens
-        raise ValueError(f"{name} is not a control token of this tokenizer")
-    return token_id
+        raise ValueError(f"{segment.text} is not a control token of this tokenizer")
+    return [token_id]

@@ -44,6 +44,7 @@ class Row:
     """One arm of the table."""
 
     arm: str
+    note: str  # how many tasks it is of, where that is not all of them
     cells: tuple[Cell | None, ...]  # None: not measured
     outcome: str  # wins / ties / losses
     repositories: str
@@ -179,19 +180,20 @@ def _table(level: str, rows: Sequence[Comparison]) -> LevelTable:
         columns=tuple(METRICS[name].unit for name in measured),
         outcome_of=METRICS[quality].unit,
         rows=tuple(
-            _row({row.metric: row for row in rows if row.arm == arm}, measured, quality)
+            _row({row.metric: row for row in rows if row.arm == arm}, measured, quality, first.tasks)
             for arm in dict.fromkeys(row.arm for row in rows)
         ),
         plots={title: svg for title, svg in plots.items() if svg},
     )
 
 
-def _row(own: Mapping[str, Comparison], measured: Sequence[str], quality: str) -> Row:
+def _row(own: Mapping[str, Comparison], measured: Sequence[str], quality: str, tasks: int) -> Row:
     some = next(iter(own.values()))
     is_baseline = some.arm == some.baseline
     counted = own.get(quality)
     return Row(
         arm=some.arm,
+        note="" if some.tasks == tasks else f"{some.tasks} tasks, against the same of {some.baseline}",
         cells=tuple(_cell(own[name]) if name in own else None for name in measured),
         outcome="" if is_baseline or counted is None else f"{counted.wins}/{counted.ties}/{counted.losses}",
         repositories=(

@@ -23,7 +23,6 @@ from codefilter import __version__
 from codefilter.config import Settings
 from codefilter.dataset.description import Description, require_description
 from codefilter.dataset.sources import RepositorySource
-from codefilter.dataset.split import read_splits
 from codefilter.dataset.storage import read_examples
 from codefilter.errors import DatasetError
 from codefilter.filters.features import FEATURE_NAMES
@@ -31,7 +30,13 @@ from codefilter.filters.trained import FilterManifest, save_trained
 from codefilter.labeling import LabelOptions
 from codefilter.tokenizer import Tokenizer
 from codefilter.training.cross import fit_cross, judge_cross_out_of_fold
-from codefilter.training.examples import TrainingTask, Values, copied_tasks, labelled_tasks
+from codefilter.training.examples import (
+    TrainingTask,
+    Values,
+    copied_tasks,
+    labelled_parts,
+    labelled_tasks,
+)
 from codefilter.training.fitting import FitOptions, fit
 from codefilter.training.judging import (
     FilterFigures,
@@ -117,7 +122,7 @@ def train_classifier(
     """
     started = time.monotonic()
     description = require_description(labels)
-    parts = _parts(labels)
+    parts = labelled_parts(labels)
     progress("features of the labelled tasks")
     labelled = [task for task in labelled_tasks(labels, roots, tokenizer) if task.repository in parts]
     _require_repositories(labels, labelled)
@@ -284,17 +289,6 @@ def _require_repositories(labels: Path, labelled: Sequence[TrainingTask]) -> Non
             "to learn from, to stop by, to judge",
             hint="Label more: codefilter dataset build REPO... --out DIR",
         )
-
-
-def _parts(labels: Path) -> dict[str, str]:
-    """Repository → part; those that were set aside for tests are not there."""
-    parts = {name: part for name, part in read_splits(labels).items() if part != "test"}
-    if not {"train", "validation"} <= set(parts.values()):
-        raise DatasetError(
-            f"{labels} is not divided into a train and a validation part",
-            hint=f"Divide it: codefilter dataset split {labels} --validation 0.15",
-        )
-    return parts
 
 
 def _settings_of(description: Description) -> Settings:

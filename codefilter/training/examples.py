@@ -22,7 +22,9 @@ from codefilter.dataset.description import Recipe, require_description
 from codefilter.dataset.materialize import Materializer
 from codefilter.dataset.records import ExampleRecord, ReadingRecord
 from codefilter.dataset.sources import RepositorySource
+from codefilter.dataset.split import read_splits
 from codefilter.dataset.storage import read_examples
+from codefilter.errors import DatasetError
 from codefilter.filters.drafts import draft_features, draft_matrix
 from codefilter.filters.features import FEATURE_NAMES, FeatureExtractor, Matrix
 from codefilter.index import RepositoryIndex
@@ -57,6 +59,21 @@ class TrainingTask:
     everything: float = 0.0  # impact of all candidates together, not corrected
     floor: float = 0.0  # mean impact of unrelated chunks: what was taken off to correct
     drafts: Matrix | None = None  # (candidates, draft features); None where nothing was read
+
+
+def labelled_parts(labels: Path) -> dict[str, str]:
+    """Repository → part; those that were set aside for tests are not there.
+
+    Raises:
+        DatasetError: the dataset is not divided.
+    """
+    parts = {name: part for name, part in read_splits(labels).items() if part != "test"}
+    if not {"train", "validation"} <= set(parts.values()):
+        raise DatasetError(
+            f"{labels} is not divided into a train and a validation part",
+            hint=f"Divide it: codefilter dataset split {labels} --validation 0.15",
+        )
+    return parts
 
 
 def labelled_tasks(

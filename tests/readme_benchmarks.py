@@ -1,0 +1,129 @@
+"""The README's figures of benchmarks: arms, and their differences with intervals.
+
+In: records that `codefilter evaluate` wrote, in data/results/. Out: Markdown.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from codefilter.comparison import ALL_LEVELS, Comparison, compare
+from codefilter.evaluation.results import TaskResult
+from tests.recorded_results import read
+
+_INTERVALS = "97.5 % intervals (95 %, corrected for two figures)"
+
+
+def evaluation() -> str:
+    record = read("fresh-core.json")
+    repositories = len({result["repository"] for result in record["results"]})
+    chosen = read("choose-threshold.json")
+    figures = ", ".join(
+        f"`{arm['arm']}` {arm['nats_per_token']:.3f} with {arm['cross_file_tokens']:.0f}"
+        for arm in chosen["arms"]
+    )
+    return "\n".join(
+        [
+            f"**Completing** {record['tasks']} places of {repositories} benchmark packages ({record['levels']}; packages "
+            f"of 2026, of which no training label was made; {record['model']['name']}; RepoCoder metrics; "
+            "`fresh-core.json`):",
+            "",
+            *arms(record),
+            "",
+            f"k and the threshold were chosen on places of the train packages; the threshold on {chosen['tasks']}, by nats per "
+            f"token and tokens of other files (`choose-threshold.json`): {figures}. Differences on Fresh with {_INTERVALS}:",
+            "",
+            *differences(record, [("all", "none"), ("top-k:1", "none"), *_of_the_filter(record)]),
+        ]
+    )
+
+
+def repoeval() -> str:
+    record = read("repoeval-function.json")
+    return "\n".join(
+        [
+            f"**RepoEval**, {record['tasks']} function tasks of three repositories (`repoeval-function.json`; every model "
+            "has probably seen them, so only the differences say something; tasks are drawn within repositories):",
+            "",
+            *arms(record),
+            "",
+            f"Differences with {_INTERVALS}:",
+            "",
+            *differences(record, [("all", "none"), *_of_the_filter(record)]),
+        ]
+    )
+
+
+def another_generator() -> str:
+    record = read("fresh-smollm2.json")
+    return "\n".join(
+        [
+            f"**Another generator**, {record['model']['name']}, which writes from left to right, with the same filter on "
+            f"{record['tasks']} places of Fresh (`fresh-smollm2.json`):",
+            "",
+            *arms(record),
+            "",
+            f"Differences with {_INTERVALS}:",
+            "",
+            *differences(record, [("all", "none"), *_of_the_filter(record)]),
+        ]
+    )
+
+
+def choice() -> str:
+    record = read("choose-layout.json")
+    return "\n".join(
+        [
+            f"**Choosing** layout, order and retriever on {record['tasks']} places of the train packages, by the "
+            "likelihood of the truth (`choose-layout.json`):",
+            "",
+            *arms(record),
+        ]
+    )
+
+
+def arms(record: Any) -> list[str]:
+    """A table of all arms."""
+    rows = [
+        "| arm | EM / ES | nats per token | worse than `none` | prompt tokens | of other files |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm in record["arms"]:
+        match = (
+            "" if arm["exact_match"] is None else f"{arm['exact_match']:.1f} / {arm['edit_similarity']:.1f}"
+        )
+        rows.append(
+            f"| `{arm['arm']}` | {match} | {arm['nats_per_token']:.3f} | {100 * arm['worse_than_first']:.0f} % "
+            f"| {arm['prompt_tokens']:.0f} | {arm['cross_file_tokens']:.0f} |"
+        )
+    return rows
+
+
+def differences(record: Any, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """A table of arms, each against a baseline: the two primary figures, judged together, and exact match."""
+    rows = [
+        "| | nats per token | ES | EM | win / tie / loss in nats | repositories + / - |",
+        "|---|---|---|---|---|---|",
+    ]
+    found = {baseline: _compared(record, baseline) for _, baseline in pairs}
+    for arm, baseline in pairs:
+        nats, similarity, match = (found[baseline][arm, metric] for metric in ("nats", "es", "em"))
+        rows.append(
+            f"| `{arm}` against `{baseline}` | {nats.difference.show_signed(3)} "
+            f"| {similarity.difference.show_signed(1)} | {match.difference.show_signed(1)} "
+            f"| {nats.wins} / {nats.ties} / {nats.losses} "
+            f"| {nats.repositories_better} / {nats.repositories_worse} |"
+        )
+    return rows
+
+
+def _of_the_filter(record: Any) -> list[tuple[str, str]]:
+    others = [arm["arm"] for arm in record["arms"] if arm["arm"] != "classifier"]
+    return [("classifier", arm) for arm in others if not arm.startswith("oracle")]
+
+
+def _compared(record: Any, baseline: str) -> Mapping[tuple[str, str], Comparison]:
+    results = [TaskResult(prediction="", target="", chunks=(), **row) for row in record["results"]]
+    rows = compare(results, baseline, record["benchmark"], ("nats", "es", "em"), tests=2)
+    levels = {row.level for row in rows}
+    wanted = ALL_LEVELS if ALL_LEVELS in levels else next(iter(levels))
+    return {(row.arm, row.metric): row for row in rows if row.level == wanted}
