@@ -9,7 +9,7 @@ from typing import Any
 from codefilter.dataset.cost import corpus_cost
 from codefilter.dataset.description import RunRecord
 from codefilter.dataset.figures import LabelFigures
-from tests import readme_benchmarks, readme_speed
+from tests import readme_benchmarks, readme_editor, readme_speed
 from tests.recorded_results import read
 
 
@@ -118,6 +118,7 @@ def render() -> str:
         readme_benchmarks.choice(),
         engines(),
         readme_speed.requests(),
+        readme_editor.in_the_editor(),
         speed(),
     )
     return "\n\n".join(sections) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 
 from codefilter import __version__
 from codefilter.cli import doctor, main
+from codefilter.cli.complete import complete_command
+from codefilter.cli.explain import explain_command
 from codefilter.errors import CancelledError, CodeFilterError, UsageError
 
 CODEFILTER = (sys.executable, "-m", "codefilter")
@@ -177,3 +180,13 @@ def test_help_is_quick() -> None:
     started = time.monotonic()
     subprocess.run([*CODEFILTER, "--help"], check=True, capture_output=True, timeout=30)
     assert time.monotonic() - started < 5  # measured: 0.4 s; torch would take several
+
+
+def test_complete_and_explain_have_the_same_options_for_the_same_things() -> None:
+    of_complete, of_explain = (
+        {name: value.annotation for name, value in inspect.signature(command).parameters.items()}
+        for command in (complete_command, explain_command)
+    )
+    shared = of_complete.keys() & of_explain.keys() - {"file", "line"}  # which only one of them insists on
+    assert {name: of_complete[name] for name in shared} == {name: of_explain[name] for name in shared}
+    assert of_complete.keys() - of_explain.keys() == {"repo", "show_context"}  # explain takes several

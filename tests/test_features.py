@@ -141,6 +141,18 @@ def test_no_candidates_and_odd_places(root: Path) -> None:
         assert np.isfinite(extractor.extract(foreign, in_file(foreign), found).values).all()
 
 
+def test_the_chunks_that_were_asked_for_last_are_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codefilter.filters.features.table._CACHED_CHUNKS", 2)
+    request = request_at()
+    with RepositoryIndex.open(root) as index:
+        extractor = FeatureExtractor(index)
+        found = candidates(root, ["shop/quotes.py", "shop/orders.py"])
+        assert len(found) > 2
+        for candidate in (*found, found[0], found[1], found[0], found[2]):
+            extractor.extract(request, in_file(request), [candidate])
+        assert [*extractor._views] == [found[0].chunk, found[2].chunk]
+
+
 def test_inputs_hold_the_features_and_their_distance_from_the_mean() -> None:
     values = np.random.default_rng(0).normal(size=(3, len(FEATURE_NAMES))).astype(np.float32)
     inputs = network_inputs(values)

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,9 +24,10 @@ from hypothesis import strategies as st
 from codefilter.chunking import ChunkOptions, chunk_file
 from codefilter.cli import main
 from codefilter.errors import IndexStorageError, SourceError, UsageError
-from codefilter.index import RepositoryIndex, Snapshot, build, store
+from codefilter.index import RepositoryIndex, Snapshot, build, store, workers
 from codefilter.index.entry import FileEntry
 from codefilter.index.terms import count_terms, terms
+from codefilter.index.workers import WorkersEndedError
 from codefilter.languages import language_of
 from codefilter.source import SkipReason, scan
 from codefilter.speed.indexing import measure_indexing, write_repository
@@ -240,6 +240,44 @@ def test_an_editors_text_counts_until_it_is_closed_and_is_not_saved(sample_repos
     assert contents(index.snapshot) == before
 
 
+def test_who_updates_a_file_hears_whether_its_text_is_another(sample_repository: Path) -> None:
+    index = RepositoryIndex.open(sample_repository)
+    typed = "def typed_in_editor():\n    pass\n"
+    assert index.update_file("shop/pricing.py", typed)
+    assert not index.update_file("shop/pricing.py", typed)
+    (sample_repository / "shop" / "pricing.py").write_text(typed)
+    assert not index.update_file("shop/pricing.py")  # saved
+    assert not index.update_file(".env", typed)
+    assert not index.update_file("build/generated.py")
+    (sample_repository / "shop" / "pricing.py").unlink()
+    assert index.update_file("shop/pricing.py")
+    assert not index.update_file("shop/pricing.py")
+
+
+def test_an_editors_text_that_is_to_be_left_out_by_now_leaves_with_the_next_look(
+    sample_repository: Path,
+) -> None:
+    index = RepositoryIndex.open(sample_repository)
+    index.update_file("shop/pricing.py", "def typed_in_editor():\n    pass\n")
+    (sample_repository / ".gitignore").write_text("pricing.py\n")
+    assert index.refresh().num_removed == 1
+    assert not index.snapshot.definitions("typed_in_editor")
+    index.update_file("shop/pricing.py", "def typed_in_editor():\n    pass  # on\n")
+    assert not index.snapshot.definitions("typed_in_editor")
+
+
+def test_an_editors_text_has_the_limits_of_files(sample_repository: Path) -> None:
+    index = RepositoryIndex.open(sample_repository)
+    for text in (
+        f"def typed_in_editor(): return '{'x' * 6_000}'\n",
+        "def typed_in_editor(): pass\n" * 40_000,
+    ):
+        index.update_file("shop/pricing.py", text)
+        assert not index.snapshot.definitions("typed_in_editor")
+    index.update_file("shop/pricing.py", "def typed_in_editor():\n    pass\n")
+    assert index.snapshot.definitions("typed_in_editor")
+
+
 def test_saved_changes_are_on_disk_for_the_next_process(sample_repository: Path) -> None:
     index = RepositoryIndex.open(sample_repository)
     write(sample_repository, {"shop/pricing.py": "def saved():\n    pass\n"})
@@ -364,21 +402,21 @@ def test_workers_and_one_process_build_the_same(many_files: Path) -> None:
 def test_without_workers_the_index_is_built_and_says_so(
     many_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "ProcessPoolExecutor", no_workers)
+    monkeypatch.setattr(workers, "_Worker", no_workers)
     index = RepositoryIndex.open(many_files, workers=2)
     assert index.report.num_files == 100
     assert "one process" in index.report.notices[0]
 
 
 def no_workers(*_: object, **__: object) -> None:
-    raise OSError("no semaphores")
+    raise OSError("no processes")
 
 
 def test_workers_that_die_are_replaced_by_this_process(
     many_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(spec: object, wanted: list[build.Wanted], workers: int) -> object:
-        batches = real(spec, wanted, 1)  # type: ignore[arg-type]
+    def broken(spec: object, wanted: list[build.Wanted], workers: int, *_: object) -> object:
+        batches = real(spec, wanted, 1, print)  # type: ignore[arg-type]
         if workers == 1:
             return batches
         return iter_then_break(next(batches))
@@ -392,7 +430,7 @@ def test_workers_that_die_are_replaced_by_this_process(
 
 def iter_then_break(first: object) -> object:
     yield first
-    raise BrokenProcessPool("killed")
+    raise WorkersEndedError("killed")
 
 
 # --- what the saved file survives

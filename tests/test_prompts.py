@@ -4,7 +4,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codefilter.errors import ModelError, UsageError
@@ -139,6 +139,7 @@ def request(prefix: str, suffix: str = "") -> CompletionRequest:
     return CompletionRequest("main.py", prefix, suffix, "python")
 
 
+@example(prefix="\n\x80", suffix="", budget=1)  # not even a character of the line fits
 @given(
     prefix=st.text(st.characters(codec="utf-8"), max_size=400),
     suffix=st.text(st.characters(codec="utf-8"), max_size=200),

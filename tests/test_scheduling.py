@@ -33,7 +33,7 @@ async def test_a_newer_request_cancels_the_older_one_of_its_key(requests: Newest
     await asyncio.sleep(0.05)
     started = time.monotonic()
     assert await requests.run("a", lambda _: "new") == "new"
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 25  # and not the 30 s that the older one takes
     with pytest.raises(asyncio.CancelledError):
         await older
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from types import FunctionType, ModuleType
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from codefilter.budget import ReadingCost, choose, still_good
 from codefilter.config import Settings, user_config_file
+from codefilter.feedback import FeedbackStore
 from codefilter.types import (
     Chunk,
     CompletionRequest,
@@ -23,7 +26,11 @@ from codefilter.types import (
     RetrievedChunk,
 )
 from codefilter_lsp.__main__ import make_server
+from codefilter_lsp.answers import Answer, Answers, Origin
 from codefilter_lsp.consent import Wish, grant, without_wishes
+from codefilter_lsp.documents import Documents
+from codefilter_lsp.folders import Folder
+from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
 from codefilter_lsp.scheduling import NewestWins
@@ -120,6 +127,63 @@ def test_reuse_forgets_the_oldest() -> None:
     assert reuse.get("context", request("0999 = ")) is not None
     reuse.clear()
     assert reuse.get("context", request("0999 = ")) is None
+
+
+def texts_held_by(*things: object) -> list[str]:
+    """All texts that can be reached from some objects of the server."""
+    found, seen, stack = [], set(), list(things)
+    while stack:
+        thing = stack.pop()
+        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType):
+            continue
+        seen.add(id(thing))
+        found += [thing] if isinstance(thing, str) else []
+        stack += gc.get_referents(thing)
+    return found
+
+
+def test_what_may_be_suggested_again_holds_no_document() -> None:
+    reuse: Reuse[Origin] = Reuse()
+    here = request("x = 1\n" * 5_000, "\n" * 20_000)
+    answer = Answer("file:///a.py", 30_000, here, "inline", texts=("first",))
+    reuse.put("context", here, answer.texts, answer.origin)
+    assert max(map(len, texts_held_by(reuse))) < 1_000
+    known = reuse.get("context", replace(here, prefix=here.prefix + "fi"))
+    assert known is not None
+    assert (known.texts, known.origin.answer_id) == (("rst",), answer.answer_id)
+
+
+def test_answers_are_forgotten_by_their_number_and_by_the_size_of_their_documents() -> None:
+    answers = Answers()
+    for number in range(200):
+        answers.add(Answer(f"file:///{number}.py", 0, request("x"), "inline"))
+    assert 10 < len(answers._by_id) < 100
+    assert answers.last is not None
+    assert answers.last.uri == "file:///199.py"
+    large = [Answer(f"file:///{number}", 0, request("x" * 1_000_000), "inline") for number in range(20)]
+    for answer in large:
+        answers.add(answer)
+    assert len(answers._by_id) < 10
+    assert answers.get(large[-1].answer_id) is large[-1]
+    huge = Answer("file:///huge", 0, request("x" * 50_000_000), "inline")
+    answers.add(huge)
+    assert [*answers._by_id] == [huge.answer_id]
+
+
+def test_offers_hold_no_documents_and_are_written_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codefilter_lsp.noting.SEEN_SECONDS", 0.0)
+    notes = Notes(Documents())
+    for number in range(100):
+        here = request(f"number = {number}\n" * 1_000)
+        answer = Answer(f"file:///{number}.py", 12_000, here, "inline", texts=("first",))
+        notes.offered(answer, Folder(None, Settings()))
+    assert len(notes._offers) < 100
+    assert max(map(len, texts_held_by(*notes._offers.values()))) < 1_000
+    notes.end()
+    notes._thread.shutdown(wait=True)
+    store = FeedbackStore()
+    assert len(list(store.records())) == 100
+    store.close()
 
 
 @given(text=st.text(min_size=1, max_size=20), cut=st.integers(0, 20), prefix=st.text(max_size=20))

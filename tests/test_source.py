@@ -232,6 +232,11 @@ def test_one_path_is_judged_as_in_a_scan(tmp_path: Path) -> None:
     assert skip_reason(tmp_path, "logs/x.py") is SkipReason.IGNORED
     assert skip_reason(tmp_path, "node_modules/x.js") is SkipReason.FOLDER
     assert skip_reason(tmp_path, "gone.py") is SkipReason.UNREADABLE
+    assert skip_reason(tmp_path, "new/gone.py") is SkipReason.UNREADABLE
+    assert skip_reason(tmp_path, "new/ignored.py") is SkipReason.IGNORED  # neither is there
+    assert skip_reason(tmp_path, "new/logs/x.py") is SkipReason.IGNORED
+    assert skip_reason(tmp_path, "new/.env") is SkipReason.SECRET
+    assert skip_reason(tmp_path, "new/node_modules/x.js") is SkipReason.FOLDER
     assert skip_reason(tmp_path, "pkg") is SkipReason.SPECIAL
     assert skip_reason(tmp_path, "../kept.py") is SkipReason.LINK_OUTSIDE
     assert skip_reason(tmp_path, str(tmp_path / "kept.py")) is SkipReason.LINK_OUTSIDE

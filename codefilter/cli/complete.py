@@ -14,8 +14,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from codefilter.cli import options
 from codefilter.config import Settings, load_settings
-from codefilter.request import Hole, PlacedRequest, find_repository, parse_place, read_request
+from codefilter.request import PlacedRequest, find_repository, read_request
 from codefilter.types import Completion, FilterDecision, Prompt
 
 FILE_WIDTH = 140  # of lines that go to a file or a pipe
@@ -24,52 +25,28 @@ FILE_WIDTH = 140  # of lines that go to a file or a pipe
 def complete_command(
     file: Annotated[Path, typer.Argument(help="The file to complete.")],
     line: Annotated[int, typer.Option("--line", help="1-based line of the cursor.")],
-    column: Annotated[
-        int | None, typer.Option("--column", help="1-based column; default: end of the line.")
-    ] = None,
-    hole_end: Annotated[
-        str | None,
-        typer.Option(
-            "--hole-end",
-            metavar="L:C",
-            help="Take the code up to here out, and show it beside the completion.",
-        ),
-    ] = None,
+    column: options.Column = None,
+    hole_end: options.HoleEnd = None,
     repo: Annotated[
         Path | None, typer.Option("--repo", help="The repository's root; default: found from the file.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Name or folder of the model, or remote:URL.")
-    ] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
-    filter_name: Annotated[
-        str | None, typer.Option("--filter", help="none, all, top-k:N, threshold:X, classifier, ...")
-    ] = None,
-    filter_weights: Annotated[
-        str | None,
-        typer.Option("--filter-weights", metavar="DIR", help="Of the filter classifier or generative."),
-    ] = None,
-    layout: Annotated[
-        str | None, typer.Option("--layout", help="Where the chunks stand in the prompt.")
-    ] = None,
-    retriever: Annotated[str | None, typer.Option("--retriever", help="How candidates are found.")] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option("--max-new-tokens", help="Upper limit of the output.")
-    ] = None,
-    max_lines: Annotated[
-        int | None, typer.Option("--max-lines", help="Lines to write; 0: until the model ends.")
-    ] = None,
+    model: options.Model = None,
+    engine: options.Engine = None,
+    device: options.Device = None,
+    filter_name: options.Filter = None,
+    filter_weights: options.FilterWeights = None,
+    layout: options.Layout = None,
+    retriever: options.Retriever = None,
+    max_new_tokens: options.MaxNewTokens = None,
+    max_lines: options.MaxLines = None,
     show_context: Annotated[
         bool, typer.Option("--show-context", help="Print the chunks themselves.")
     ] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Read settings from this file only.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Complete code at a place in a file with what the repository knows."""
-    end_line, end_column = parse_place(hole_end) if hole_end is not None else (None, None)
+    hole = options.hole(line, column, hole_end)
     root = repo if repo is not None else find_repository(file.resolve())
     overrides = {
         "model": model,
@@ -85,7 +62,7 @@ def complete_command(
     settings = load_settings(root, config_file=config, overrides=overrides)
     placed = read_request(
         file,
-        Hole(line, column, end_line, end_column),
+        hole,
         repository=root,
         max_new_tokens=settings.max_new_tokens,
         max_lines=settings.max_lines,

@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from codefilter.config import load_settings
+from codefilter.cli import options
+from codefilter.config import Settings, load_settings
 from codefilter.errors import SourceError, UsageError
 from codefilter.paths import cache_path
 from codefilter.types import TaskLevel
 
 if TYPE_CHECKING:
-    from codefilter.evaluation import ArmSummary, TaskError, TaskResult
+    from codefilter.evaluation import Arm, ArmSummary, Outcome, TaskError, TaskGroup, TaskResult
+    from codefilter.evaluation.drawing import DrawnTasks
+    from codefilter.evaluation.records import RunPlan
+    from codefilter.lm.base import LanguageModel
 
 DEFAULT_ARMS = "none,all,classifier"
 _SHOWN = 10  # errors and mismatches; their files have them all
@@ -60,9 +64,9 @@ def evaluate_command(
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Folder with the benchmark's files.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
+    model: options.Model = None,
+    engine: options.Engine = None,
+    device: options.Device = None,
     write: Annotated[
         bool,
         typer.Option("--write/--likelihood-only", help="Generate, or only measure the truth's likelihood."),
@@ -70,9 +74,7 @@ def evaluate_command(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, or refuse.")
     ] = True,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Read settings from this file only.")
-    ] = None,
+    config: options.Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Complete tasks whose truth is known, with every arm. A killed run goes on where it was.
@@ -81,19 +83,8 @@ def evaluate_command(
 
     Exit code 1 if a task failed or a record of the benchmark did not verify.
     """
-    from codefilter.comparison import compare
-    from codefilter.evaluation import (
-        METRIC_FAMILY,
-        evaluate,
-        limit_tasks,
-        parse_arms,
-        parse_shard,
-        shard_tasks,
-        summarise,
-    )
-    from codefilter.evaluation.drawing import SAMPLED_LEVELS, draw_benchmark, draw_packages, draw_repository
-    from codefilter.evaluation.exporting import export_predictions
-    from codefilter.evaluation.records import RunPlan, begin_run, commit, machine, write_record
+    from codefilter.evaluation import parse_arms, parse_shard
+    from codefilter.evaluation.records import begin_run
     from codefilter.lm.loading import load_model
 
     started = time.monotonic()
@@ -101,8 +92,40 @@ def evaluate_command(
         repo, config_file=config, overrides={"model": model, "engine": engine, "device": device}
     )
     parsed = parse_arms(arms, settings)
-    number, num_shards = parse_shard(shard)
+    number_of_shard = parse_shard(shard)
     chosen = [parse_level(name) for name in levels.split(",")] if levels else None
+    _check(benchmark, repo, out)
+    drawn = _draw(benchmark, repo, data, chosen, per_repo, seed)
+    folder = out or cache_path() / "evaluations" / f"{drawn.name}-{drawn.data_sha256[:8]}"
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} is not empty", hint="Give another --out folder, or leave out --no-resume."
+        )
+    groups = _choose_tasks(drawn, limit, seed, number_of_shard)
+    loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    plan = _plan(drawn, groups, parsed, loaded, settings, limit=limit, seed=seed, shard=shard, writes=write)
+    begin_run(plan, folder)
+    allowed = minutes if minutes is not None else 8.0 if repo is not None else None
+    deadline = started + 60 * allowed if allowed is not None else None
+    ran = _run(plan, drawn, groups, parsed, loaded, folder, deadline)
+    if as_json:
+        print(json.dumps(ran.record, indent=1))
+    else:
+        _say(ran, drawn, plan, folder, is_repository=repo is not None)
+    if ran.outcome.errors or drawn.mismatches:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What came of a run."""
+
+    outcome: Outcome
+    summaries: Sequence[ArmSummary]
+    record: dict[str, Any]
+
+
+def _check(benchmark: str | None, repo: Path | None, out: Path | None) -> None:
     if (benchmark is None) == (repo is None):
         raise UsageError(
             "name a benchmark, or a repository with --repo",
@@ -110,27 +133,56 @@ def evaluate_command(
         )
     if out is None and repo is None:
         raise UsageError("--out is missing", hint="Predictions and the record go there.")
+
+
+def _draw(
+    benchmark: str | None,
+    repo: Path | None,
+    data: Path | None,
+    levels: Sequence[TaskLevel] | None,
+    per_repository: int,
+    seed: int,
+) -> DrawnTasks:
+    from codefilter.evaluation.drawing import SAMPLED_LEVELS, draw_benchmark, draw_packages, draw_repository
+
     if repo is not None:
-        drawn = draw_repository(repo, chosen or SAMPLED_LEVELS, per_repo, seed)
-    elif benchmark == "train":
-        drawn = draw_packages(benchmark, chosen or SAMPLED_LEVELS, per_repo, seed)
-    else:
-        drawn = draw_benchmark(benchmark or "", data, chosen)
-    folder = out or cache_path() / "evaluations" / f"{drawn.name}-{drawn.data_sha256[:8]}"
-    if not resume and folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(
-            f"{folder} is not empty", hint="Give another --out folder, or leave out --no-resume."
-        )
-    groups = shard_tasks(limit_tasks(drawn.groups, limit, seed), number, num_shards)
-    tasks = [task for group in groups for task in group.tasks]
+        return draw_repository(repo, levels or SAMPLED_LEVELS, per_repository, seed)
+    if benchmark == "train":
+        return draw_packages(benchmark, levels or SAMPLED_LEVELS, per_repository, seed)
+    return draw_benchmark(benchmark or "", data, levels)
+
+
+def _choose_tasks(drawn: DrawnTasks, limit: int | None, seed: int, shard: tuple[int, int]) -> list[TaskGroup]:
+    """The tasks of this run; `SourceError` where there are none."""
+    from codefilter.evaluation import limit_tasks, shard_tasks
+
+    groups = shard_tasks(limit_tasks(drawn.groups, limit, seed), *shard)
     _say_mismatches(drawn.mismatches)
-    if not tasks:
+    if not any(group.tasks for group in groups):
         raise SourceError(
             f"{drawn.name} has no task here",
             hint=" ".join(drawn.missing) or "Choose other levels, or another shard.",
         )
-    loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
-    plan = RunPlan(
+    return groups
+
+
+def _plan(
+    drawn: DrawnTasks,
+    groups: Sequence[TaskGroup],
+    arms: Sequence[Arm],
+    loaded: LanguageModel,
+    settings: Settings,
+    *,
+    limit: int | None,
+    seed: int,
+    shard: str,
+    writes: bool,
+) -> RunPlan:
+    from codefilter.evaluation import METRIC_FAMILY
+    from codefilter.evaluation.records import RunPlan, commit, machine
+
+    tasks = [task for group in groups for task in group.tasks]
+    return RunPlan(
         benchmark=drawn.name,
         data_sha256=drawn.data_sha256,
         levels=",".join(dict.fromkeys(task.level.value for task in tasks)),
@@ -138,54 +190,62 @@ def evaluate_command(
         seed=seed,
         shard=shard,
         tasks=len(tasks),
-        arms=tuple(arm.name for arm in parsed),
-        writes=write,
+        arms=tuple(arm.name for arm in arms),
+        writes=writes,
         metric_family=METRIC_FAMILY,
         model=loaded.identity,
         engine=loaded.description,
         settings=settings,
         commit=commit(),
         machine=machine(),
-        weights_sha256={arm.name: arm.weights_sha256 for arm in parsed if arm.weights_sha256},
+        weights_sha256={arm.name: arm.weights_sha256 for arm in arms if arm.weights_sha256},
     )
-    begin_run(plan, folder)
-    allowed = minutes if minutes is not None else 8.0 if repo is not None else None
-    with tqdm(total=len(parsed) * len(tasks), desc="evaluate", unit="completion") as bar:
+
+
+def _run(
+    plan: RunPlan,
+    drawn: DrawnTasks,
+    groups: Sequence[TaskGroup],
+    arms: Sequence[Arm],
+    loaded: LanguageModel,
+    folder: Path,
+    deadline: float | None,
+) -> _Ran:
+    """Complete all tasks with all arms, and write what came of it into the folder."""
+    from codefilter.comparison import compare
+    from codefilter.evaluation import evaluate, summarise
+    from codefilter.evaluation.exporting import export_predictions
+    from codefilter.evaluation.records import write_record
+
+    with tqdm(total=len(arms) * plan.tasks, desc="evaluate", unit="completion") as bar:
         outcome = evaluate(
-            groups,
-            parsed,
-            loaded,
-            folder,
-            lambda _: bar.update(),
-            write=write,
-            deadline=started + 60 * allowed if allowed is not None else None,
+            groups, arms, loaded, folder, lambda _: bar.update(), write=plan.writes, deadline=deadline
         )
     summaries = summarise(outcome.results, plan.arms)
-    export_predictions(outcome.results, tasks, folder)
+    export_predictions(outcome.results, [task for group in groups for task in group.tasks], folder)
+    compared = compare(outcome.results, plan.arms[0], drawn.name)
     record = write_record(
         plan,
         folder,
         summaries,
         outcome.results,
-        comparisons=[
-            asdict(c) for c in compare(outcome.results, plan.arms[0], drawn.name) if c.arm != plan.arms[0]
-        ],
+        comparisons=[asdict(one) for one in compared if one.arm != plan.arms[0]],
         errors=[asdict(error) for error in outcome.errors],
         mismatches=len(drawn.mismatches),
         not_done=outcome.num_left,
         notices=list(drawn.notices),
     )
-    if as_json:
-        print(json.dumps(record, indent=1))
-    else:
-        title = f"{drawn.name}: {record['tasks']} tasks, {loaded.identity.name}, {METRIC_FAMILY} metrics"
-        _print(summaries, title)
-        _say_outcome(outcome.errors, outcome.num_left, drawn.notices, folder)
-        if repo is not None:
-            _say_verdicts(outcome.results, plan.arms)
-        print(f"Look at it: codefilter report {folder}")
-    if outcome.errors or drawn.mismatches:
-        raise typer.Exit(1)
+    return _Ran(outcome, summaries, record)
+
+
+def _say(ran: _Ran, drawn: DrawnTasks, plan: RunPlan, folder: Path, *, is_repository: bool) -> None:
+    """Tell a person what came of a run."""
+    title = f"{drawn.name}: {ran.record['tasks']} tasks, {plan.model.name}, {plan.metric_family} metrics"
+    _print(ran.summaries, title)
+    _say_outcome(ran.outcome.errors, ran.outcome.num_left, drawn.notices, folder)
+    if is_repository:
+        _say_verdicts(ran.outcome.results, plan.arms)
+    print(f"Look at it: codefilter report {folder}")
 
 
 def _print(summaries: Sequence[ArmSummary], title: str) -> None:

@@ -14,13 +14,14 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
+from codefilter.cli import options
 from codefilter.cli.complete import FILE_WIDTH, chunk_to_json
 from codefilter.cli.labels import find_example, load_model_of
 from codefilter.coloring import STRONG_NATS, terminal_tokens
 from codefilter.config import Settings, load_settings
 from codefilter.errors import UsageError
 from codefilter.paths import write_atomically
-from codefilter.request import Hole, find_repository, parse_place, read_request
+from codefilter.request import Hole, find_repository, read_request
 from codefilter.types import CompletionRequest
 
 if TYPE_CHECKING:
@@ -48,17 +49,8 @@ class _Subject:
 def explain_command(
     file: Annotated[Path | None, typer.Argument(help="The file that the completion belongs to.")] = None,
     line: Annotated[int | None, typer.Option("--line", help="1-based line of the cursor.")] = None,
-    column: Annotated[
-        int | None, typer.Option("--column", help="1-based column; default: end of the line.")
-    ] = None,
-    hole_end: Annotated[
-        str | None,
-        typer.Option(
-            "--hole-end",
-            metavar="L:C",
-            help="Take the code up to here out, and show it beside the completion.",
-        ),
-    ] = None,
+    column: options.Column = None,
+    hole_end: options.HoleEnd = None,
     text: Annotated[
         str | None, typer.Option("--text", help="Explain this text; default: what the model writes.")
     ] = None,
@@ -76,27 +68,18 @@ def explain_command(
             "labelled from; packages are found alone.",
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Name or folder of the model, or remote:URL.")
-    ] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
-    filter_name: Annotated[str | None, typer.Option("--filter", help="As of `codefilter complete`.")] = None,
-    layout: Annotated[
-        str | None, typer.Option("--layout", help="Where the chunks stand in the prompt.")
-    ] = None,
-    retriever: Annotated[str | None, typer.Option("--retriever", help="How candidates are found.")] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option("--max-new-tokens", help="Upper limit of the output.")
-    ] = None,
-    max_lines: Annotated[
-        int | None, typer.Option("--max-lines", help="Lines to write; 0: until the model ends.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Read settings from this file only.")
-    ] = None,
+    model: options.Model = None,
+    engine: options.Engine = None,
+    device: options.Device = None,
+    filter_name: options.Filter = None,
+    filter_weights: options.FilterWeights = None,
+    layout: options.Layout = None,
+    retriever: options.Retriever = None,
+    max_new_tokens: options.MaxNewTokens = None,
+    max_lines: options.MaxLines = None,
+    config: options.Config = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Tell which chunks made a completion likelier, by nats per token, and why others were dropped."""
     overrides: dict[str, object] = {
@@ -104,6 +87,7 @@ def explain_command(
         "engine": engine,
         "device": device,
         "filter": filter_name,
+        "filter_weights": filter_weights,
         "layout": layout,
         "retriever": retriever,
         "max_new_tokens": max_new_tokens,
@@ -115,8 +99,7 @@ def explain_command(
         if repos and len(repos) > 1:
             raise UsageError("a file has one repository", hint="Give --repo once.")
         repo = repos[0] if repos else find_repository(file.resolve())
-        end_line, end_column = parse_place(hole_end) if hole_end is not None else (None, None)
-        subject = _placed(file, Hole(line, column, end_line, end_column), text, repo, overrides, config)
+        subject = _placed(file, options.hole(line, column, hole_end), text, repo, overrides, config)
     else:
         raise UsageError(
             "nothing to explain",

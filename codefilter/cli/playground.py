@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
+from codefilter.cli import options
+
 
 def playground_command(
     repo: Annotated[Path, typer.Argument(help="The repository's folder.")],
-    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
-    filter_name: Annotated[str | None, typer.Option("--filter", help="Which chunks are kept.")] = None,
+    model: options.Model = None,
+    engine: options.Engine = None,
+    device: options.Device = None,
+    filter_name: options.Filter = None,
     latency_budget_ms: Annotated[
         int, typer.Option("--latency-budget-ms", min=0, help="To read the prompt; 0: as long as it takes.")
     ] = 0,

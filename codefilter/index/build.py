@@ -1,20 +1,17 @@
 """Paths → file entries, on all cores.
 
-In: an `IndexSpec` and paths. Out: per path a `FileEntry`, or why there is none, as they are ready. Workers
-are fresh interpreters ("spawn"), because forking a process that has threads or a model loaded is not safe;
-few files are read in this process, because starting workers takes longer.
+In: an `IndexSpec` and paths. Out: per path a `FileEntry`, or why there is none, as they are ready. Few files
+are read in this process, because starting workers takes longer.
+
+Notable: a parser is native code, and a file that makes it crash must not end an editor's server. So what a
+worker died of is tried again file by file, and the file that another worker dies of is left out.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +19,8 @@ from typing import TypeAlias
 
 from codefilter.index.entry import FileEntry, FileStamp, make_entry
 from codefilter.index.spec import IndexSpec
-from codefilter.source import Skipped, read_source
+from codefilter.index.workers import Death, Workers
+from codefilter.source import Skipped, SkipReason, read_source
 
 _BATCH_FILES = 32
 _MIN_FILES_FOR_WORKERS = 200
@@ -79,41 +77,36 @@ def default_workers() -> int:
     return min(cores, _MAX_WORKERS)
 
 
-def read_files(spec: IndexSpec, wanted: Sequence[Wanted], workers: int) -> Iterator[list[ReadResult]]:
+def read_files(
+    spec: IndexSpec, wanted: Sequence[Wanted], workers: int, on_death: Callable[[str], None]
+) -> Iterator[list[ReadResult]]:
     """Read files in batches, in the order in which they are ready.
 
+    Args:
+        spec: how files are cut.
+        wanted: what to read.
+        workers: how many processes; with one, it is this.
+        on_death: is told how a worker ended that was not meant to; the others go on.
+
     Raises:
-        BrokenProcessPool: workers could not start or were killed; files that did not come were not read.
+        WorkersEndedError: workers could not start or died; files that did not come were not read.
     """
     batches = [wanted[start : start + _BATCH_FILES] for start in range(0, len(wanted), _BATCH_FILES)]
     if workers <= 1 or len(wanted) < _MIN_FILES_FOR_WORKERS:
         yield from map(partial(_read_batch, spec), batches)
         return
-    try:
-        executor = ProcessPoolExecutor(
-            min(workers, len(batches)), multiprocessing.get_context("spawn"), initializer=_start_worker
-        )
-    except (OSError, NotImplementedError) as error:  # no semaphores on this machine
-        raise BrokenProcessPool(str(error)) from error
-    try:
-        for future in as_completed([executor.submit(_read_batch, spec, batch) for batch in batches]):
-            yield future.result()
-    finally:
-        executor.shutdown(cancel_futures=True)
+    pool = Workers[Sequence[Wanted], list[ReadResult]](partial(_read_batch, spec), workers)
+    pool.add(batches)
+    for results in pool.results():
+        if not isinstance(results, Death):
+            yield results
+            continue
+        on_death(results.how)
+        if len(results.task) > 1:
+            pool.add([one] for one in results.task)
+        else:
+            yield [Skipped(one.path, SkipReason.CRASHED) for one in results.task]
 
 
 def _read_batch(spec: IndexSpec, batch: Sequence[Wanted]) -> list[ReadResult]:
     return [read_file(spec, wanted) for wanted in batch]
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it, even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

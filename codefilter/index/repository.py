@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -32,9 +31,10 @@ from codefilter.index.postings import IndexedFile, Segment, Snapshot, Vocabulary
 from codefilter.index.report import IndexReport, language_shares
 from codefilter.index.spec import IndexSpec
 from codefilter.index.store import SavedIndex, open_store
+from codefilter.index.workers import WorkersEndedError
 from codefilter.languages import language_of
 from codefilter.paths import cache_path
-from codefilter.source import ScanReport, Skipped, SkipReason, scan, skip_reason
+from codefilter.source import ScanReport, Skipped, SkipReason, scan, skip_reason, text_reason
 from codefilter.types import Chunk, SourceFile, content_hash
 
 Progress = Callable[[int, int], None]  # files done, files to do
@@ -169,9 +169,13 @@ class RepositoryIndex:
             yield from map(snapshot.chunk, snapshot.slots_of(path))
 
     def refresh(self, *, workers: int | None = None, progress: Progress | None = None) -> IndexReport:
-        """Compare all files with the disk and read what changed; the texts of editors stay."""
+        """Compare all files with the disk and read what changed.
+
+        The texts of editors stay, unless their files are to be left out by now.
+        """
         with self._lock:
             started = time.perf_counter()
+            self._in_editor = {path for path in self._in_editor if self._skip_reason(path) in _ONLY_ON_DISK}
             found = scan(self.root, scope=self.spec.scope)
             on_disk = [path for path in found.files if path not in self._in_editor]
             gone = self._files.keys() - set(on_disk) - self._in_editor
@@ -191,10 +195,11 @@ class RepositoryIndex:
             )
             return self._report
 
-    def update_file(self, path: str, text: str | None = None) -> None:
-        """Bring one file up to date; a query after it sees the new text.
+    def update_file(self, path: str, text: str | None = None) -> bool:
+        """Bring one file up to date; a query after it sees the new text. Whether it is another than before.
 
-        A file that a scan would leave out (ignored, secret, outside the scope) is left out here too.
+        A file that a scan would leave out (ignored, secret, outside the scope) is left out here too, and a
+        text that is too large.
 
         Args:
             path: relative to the root.
@@ -202,19 +207,19 @@ class RepositoryIndex:
                 call without a text. None: as it is on the disk, or gone.
         """
         with self._lock:
-            if path not in self._in_editor or text is None:
-                reason = self._skip_reason(path)
-                if reason not in (_ONLY_ON_DISK if text is not None else (None,)):
-                    self.remove_file(path)
-                    return
+            before = self._known_hash(path)
+            if self._is_left_out(path, text):
+                self.remove_file(path)
+                return before != ""
             if text is not None:
                 self._in_editor.add(path)
                 file = SourceFile(path, text, language_of(path), content_hash(text))
                 self._put(make_entry(file, _EDITOR_STAMP, self.spec))
             else:
                 self._in_editor.discard(path)
-                self._take([read_file(self.spec, Wanted(path, self._known_hash(path)))])
+                self._take([read_file(self.spec, Wanted(path, before))])
             self._publish()
+            return self._known_hash(path) != before
 
     def remove_file(self, path: str) -> None:
         """Take a file out of the index; one that is still on the disk comes back with `refresh`."""
@@ -222,6 +227,13 @@ class RepositoryIndex:
             self._in_editor.discard(path)
             self._forget([path])
             self._publish()
+
+    def _is_left_out(self, path: str, text: str | None) -> bool:
+        if text is None:
+            return self._skip_reason(path) is not None
+        if text_reason(path, text) not in _ONLY_ON_DISK:
+            return True
+        return path not in self._in_editor and self._skip_reason(path) not in _ONLY_ON_DISK
 
     def _skip_reason(self, path: str) -> SkipReason | None:
         if self.spec.scope is not None and not path.startswith(f"{self.spec.scope}/"):
@@ -231,14 +243,17 @@ class RepositoryIndex:
     def _read_all(self, wanted: Sequence[Wanted], workers: int) -> Iterator[list[ReadResult]]:
         """Read files with workers and, where those cannot be had, without."""
         missing = {one.path: one for one in wanted}
+        deaths: list[str] = []
         try:
-            for results in read_files(self.spec, wanted, workers):
+            for results in read_files(self.spec, wanted, workers, deaths.append):
                 for result in results:
                     del missing[result.path]
                 yield results
-        except BrokenProcessPool as error:
+        except WorkersEndedError as error:
             self._notices.append(f"files were read by one process, since its workers ended: {error}")
-            yield from read_files(self.spec, list(missing.values()), workers=1)
+            yield from read_files(self.spec, list(missing.values()), 1, deaths.append)
+        else:
+            self._notices += [f"{how} while it read files; others read them again" for how in {*deaths}]
 
     def _is_current(self, path: str) -> bool:
         file = self._files.get(path)

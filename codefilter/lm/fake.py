@@ -47,7 +47,8 @@ def byte_tokenizer_spec() -> dict[str, Any]:
         "added_tokens": added,
         "pre_tokenizer": byte_level,
         "decoder": byte_level,
-        "model": {"type": "BPE", "vocab": BYTE_OF_CHARACTER, "merges": []},
+        # there is nothing to drop out; but without it ten thousand lines would be remembered, 2 kB for each
+        "model": {"type": "BPE", "vocab": BYTE_OF_CHARACTER, "merges": [], "dropout": 0.5},
     }
 
 

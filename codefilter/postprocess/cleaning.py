@@ -18,6 +18,7 @@ from codefilter.postprocess.endings import (
     cut_what_follows,
     drop_unfinished_line,
 )
+from codefilter.postprocess.extent import opened_indentation
 from codefilter.postprocess.indentation import repair_indentation
 from codefilter.postprocess.place import Place
 
@@ -28,8 +29,15 @@ _FEWEST_CHARACTERS = 2  # with fewer, typing is quicker than looking
 
 
 def trim_end(place: Place, text: str) -> str:
-    """White space at the end; before something on the same line, spaces may be meant."""
-    return text.rstrip("\r\n") if place.rest.strip() else text.rstrip()
+    """White space at the end; before something on the same line, spaces may be meant.
+
+    What closes a block of several lines gets a line of its own.
+    """
+    if not place.rest.strip():
+        return text.rstrip()
+    opened = opened_indentation(place)
+    is_block = opened is not None and "\n" in text.rstrip()
+    return f"{text.rstrip()}\n{opened}" if is_block else text.rstrip("\r\n")
 
 
 def drop_tiny(place: Place, text: str) -> str:

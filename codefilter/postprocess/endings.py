@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from codefilter.languages import TEXT, language_of
-from codefilter.postprocess.extent import opened_indentation
+from codefilter.postprocess.extent import Extent, extent_of, opened_indentation
 from codefilter.postprocess.place import Place, Token, indentation_of, unmatched_closers, width
 
 _CONTROL_TEXT = re.compile(
@@ -45,8 +45,8 @@ def _is_header(line: str) -> bool:
 
 
 def cut_after_line(place: Place, text: str) -> str:
-    """With something behind the cursor, nothing beyond this line fits."""
-    return text.partition("\n")[0] if place.rest.strip() else text
+    """With something behind the cursor nothing beyond this line fits; between braces a block does."""
+    return text.partition("\n")[0] if extent_of(place) is Extent.WITHIN_LINE else text
 
 
 def drop_unfinished_line(place: Place, text: str) -> str:

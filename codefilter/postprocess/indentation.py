@@ -41,6 +41,8 @@ def style_of(place: Place, text: str) -> Style:
     with_spaces = sum(line.startswith("  ") for line in around)
     if with_tabs > with_spaces or (with_tabs == with_spaces == 0 and place.language == "go"):
         return Style(True, _DEFAULT_STEP)
+    if text.startswith("\n"):
+        written.insert(0, place.typed)
     for lines in (around, [*place.lines_above[:1], place.typed], written):
         widths = [width(indentation_of(line)) for line in lines]
         steps = Counter(b - a for a, b in pairwise(widths) if 2 <= b - a <= 8)

@@ -33,7 +33,10 @@ def cut_in_file(
     """Cut the file around the cursor to the budgets (in tokens; `typed` counts as part of the prefix)."""
     line_start = request.prefix.rfind("\n") + 1
     typed = _last_tokens(request.prefix[line_start:], tokenizer, prefix_tokens)
-    budget = prefix_tokens - len(tokenizer.encode(typed))
+    is_whole = (
+        len(typed) == len(request.prefix) - line_start
+    )  # else lines above it would not be its neighbours
+    budget = prefix_tokens - len(tokenizer.encode(typed)) if is_whole else 0
     lines = _lines(request.prefix[:line_start])
     start = _anchored_start(lines, tokenizer, budget)
     prefix = "".join(lines[start:])

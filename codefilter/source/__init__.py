@@ -5,8 +5,8 @@ In: a folder. Out: `scan` finds the files and says why others are left out; `rea
 """
 
 from codefilter.source.decoding import Decoded, decode
-from codefilter.source.names import is_secret
-from codefilter.source.reading import DecodedSourceFile, read_source
+from codefilter.source.names import is_secret, is_skipped_folder
+from codefilter.source.reading import DecodedSourceFile, read_source, text_reason
 from codefilter.source.report import ScanReport, Skipped, SkipReason
 from codefilter.source.scanning import SourceLimits, scan, skip_reason
 
@@ -19,7 +19,9 @@ __all__ = [
     "SourceLimits",
     "decode",
     "is_secret",
+    "is_skipped_folder",
     "read_source",
     "scan",
     "skip_reason",
+    "text_reason",
 ]

@@ -54,14 +54,22 @@ def read_source(
     return _source_file(path, data, limits)
 
 
+def text_reason(path: str, text: str, *, limits: SourceLimits = DEFAULT_LIMITS) -> SkipReason | None:
+    """Why a text is left out, whoever has it: a file or an editor."""
+    if not text.strip():
+        return SkipReason.EMPTY
+    if max(map(len, text.split("\n"))) > limits.max_line_characters:
+        return SkipReason.LONG_LINES
+    return size_reason(path, len(text), limits)
+
+
 def _source_file(path: str, data: bytes, limits: SourceLimits) -> DecodedSourceFile | Skipped:
     language = language_of(path)
     decoded = decode(data, is_python=language == "python")
     if decoded is None:
         return Skipped(path, SkipReason.BINARY)
     text = decoded.text
-    if not text.strip():
-        return Skipped(path, SkipReason.EMPTY)
-    if max(map(len, text.split("\n"))) > limits.max_line_characters:
-        return Skipped(path, SkipReason.LONG_LINES)
+    reason = text_reason(path, text, limits=limits)
+    if reason:
+        return Skipped(path, reason)
     return DecodedSourceFile(path, text, language, content_hash(text), decoded.encoding, decoded.is_guess)

@@ -27,6 +27,7 @@ class SkipReason(StrEnum):
     TOO_LARGE = "larger than the limit"
     LONG_LINES = "line longer than the limit"
     BINARY = "binary"
+    CRASHED = "the process that read it died"
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ def scan(root: Path, *, scope: str | None = None, limits: SourceLimits = DEFAULT
 def skip_reason(root: Path, path: str, *, limits: SourceLimits = DEFAULT_LIMITS) -> SkipReason | None:
     """Why a scan of `root` would leave one file out, or None where it would find it.
 
-    The file need not exist any more; then the reason is `SkipReason.UNREADABLE`.
+    The file need not exist, or not yet: where nothing else speaks against it, the reason is
+    `SkipReason.UNREADABLE`.
     """
     root = _folder(root)
     parts = PurePosixPath(path).parts
@@ -69,7 +70,7 @@ def skip_reason(root: Path, path: str, *, limits: SourceLimits = DEFAULT_LIMITS)
     for depth in range(1, len(parts)):
         folder = "/".join(parts[:depth])
         reason = _entry_reason(root, folder, rules, limits, is_folder=True)
-        if reason:
+        if reason not in (None, SkipReason.UNREADABLE):
             return reason
         rules = rules.inside(folder)
     return _entry_reason(root, "/".join(parts), rules, limits, is_folder=False)
@@ -134,7 +135,7 @@ def _entry_reason(
     try:
         status = place.lstat()
     except OSError:
-        return SkipReason.UNREADABLE
+        return _absent_reason(path, rules, is_folder=is_folder)
     if stat.S_ISLNK(status.st_mode):
         return _link_reason(root, place)
     if is_folder:
@@ -146,6 +147,15 @@ def _entry_reason(
     if rules.ignores(path, is_folder=False):
         return SkipReason.IGNORED
     return skip_reason_by_name(path) or size_reason(path, status.st_size, limits)
+
+
+def _absent_reason(path: str, rules: IgnoreRules, *, is_folder: bool) -> SkipReason:
+    """Why an entry that is not there would be left out; an editor may have a text for it already."""
+    if is_folder and is_skipped_folder(PurePosixPath(path).name):
+        return SkipReason.FOLDER
+    if rules.ignores(path, is_folder=is_folder):
+        return SkipReason.IGNORED
+    return (None if is_folder else skip_reason_by_name(path)) or SkipReason.UNREADABLE
 
 
 def size_reason(path: str, num_bytes: int, limits: SourceLimits) -> SkipReason | None:

@@ -15,7 +15,7 @@ from functools import partial
 from codefilter.config import Settings
 from codefilter.errors import CancelledError
 from codefilter.lm.base import Cancellation
-from codefilter_lsp.answers import Answer, Answers, Source
+from codefilter_lsp.answers import Answer, Answers, Origin, Source
 from codefilter_lsp.background import Background, Editor
 from codefilter_lsp.documents import Document, path_of
 from codefilter_lsp.folders import Folder
@@ -24,6 +24,7 @@ from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
 from codefilter_lsp.scheduling import NewestWins
+from codefilter_lsp.settings import EditorOptions
 from codefilter_lsp.status import Kind, Status
 from codefilter_lsp.suggesting import Suggestions, Wanted
 from codefilter_lsp.workspace import Workspace
@@ -42,7 +43,7 @@ class Answering:
         self._models = Models(background.stopping)
         self._model_thread = ThreadPoolExecutor(1, "codefilter-model")
         self._requests = NewestWins(self._model_thread)
-        self._reuse: Reuse[Answer] = Reuse()
+        self._reuse: Reuse[Origin] = Reuse()
         self._is_warm = False
         self._snoozed_until = float("-inf")
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -74,6 +75,7 @@ class Answering:
         several.
         """
         started = time.perf_counter()
+        self._requests.supersede(kind)  # also where this one needs no model
         self._files.look_for_other_commit()
         folder = self._files.folder_of(document.path)
         request = folder.make_request(document, offset)
@@ -83,13 +85,12 @@ class Answering:
             why_not = folder.why_not(document.path)
         if why_not:
             return self._finish(replace(answer, source=Source.NOBODY, reason=why_not), started, folder)
-        options = self._files.options
+        options = folder.options
         context = (folder.root, folder.settings, folder.context_version(request.path), options.block_lines)
         known = None if explicit else self._reuse.get(context, request)
         if known is not None and (known.typed or not known.origin.is_shortened):
             source = Source.TYPED_ALONG if known.typed else Source.ASKED_BEFORE
-            reused = known.origin.reused_as(answer, known.texts, source)
-            return self._finish(reused, started, folder)
+            return self._finish(answer.reusing(known.origin, known.texts, source), started, folder)
         wanted = Wanted(
             request,
             folder.context_version(request.path),
@@ -97,10 +98,10 @@ class Answering:
             block_lines=options.block_lines,
             budget_seconds=0.0 if explicit else options.latency_budget_ms / 1000,
         )
-        answer = await self._ask(folder, answer, wanted, 0.0 if explicit else self._wait_seconds())
+        answer = await self._ask(folder, answer, wanted, 0.0 if explicit else self._wait_seconds(options))
         if answer.suggestions is not None:
-            self._reuse.put(context, request, answer.texts, answer)
-            if answer.is_shortened:  # asked again at this place, the model answers with all chunks
+            self._reuse.put(context, request, answer.texts, answer.origin)
+            if answer.origin.is_shortened:  # asked again at this place, the model answers with all chunks
                 self._background.start("reading ahead", self._read_ahead, (folder, wanted))
         return self._finish(answer, started, folder)
 
@@ -134,8 +135,7 @@ class Answering:
         """Let the model answer."""
         self._set_idle_timer()
         self._is_warm = True
-        if folder.root is not None and folder.index is None:
-            self._editor.log(f"{answer.place}: the index is not there yet; nothing of other files is used")
+        answer = replace(answer, is_indexed=not folder.is_opening)
         self._show(Status("completing", busy=True))
         try:
             suggestions = await self._requests.run(
@@ -158,8 +158,7 @@ class Answering:
         answer = replace(answer, seconds=time.perf_counter() - started)
         self.answers.add(answer)
         if answer.texts:
-            self.notes.is_wanted = self._files.options.feedback
-            self.notes.offered(answer, folder.root, folder.settings)
+            self.notes.offered(answer, folder)
         self._editor.log(f"{answer.place}: {answer.summary}, {answer.seconds:.2f} s")
         failed = answer.source is Source.NOBODY and self._why_off(None) is None
         self._show(Status(answer.summary, Kind.WARNING if failed else Kind.NORMAL))
@@ -171,7 +170,7 @@ class Answering:
 
     def _why_off(self, document: Document | None) -> str | None:
         """Why completions are off: everywhere, or in the language of a document; None where they are on."""
-        options = self._files.options
+        options = self._files.options if document is None else self._files.folder_of(document.path).options
         if (left := self._snoozed_until - time.monotonic()) > 0:
             return f"snoozed for {max(1, round(left / 60))} more minutes"
         if not options.enabled:
@@ -180,8 +179,8 @@ class Answering:
             return f"switched off for {document.language_id} in the editor's options"
         return None
 
-    def _wait_seconds(self) -> float:
-        debounce_ms = self._files.options.debounce_ms
+    def _wait_seconds(self, options: EditorOptions) -> float:
+        debounce_ms = options.debounce_ms
         return self._pace.wait_seconds(time.monotonic()) if debounce_ms is None else debounce_ms / 1000
 
     async def _load_model(self, settings: Settings) -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import uuid
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from codefilter.types import CompletionRequest
 from codefilter_lsp.suggesting import Suggestions
 
-_CAPACITY = 256
+_CAPACITY = 64
+_MOST_CHARACTERS = 4_000_000  # of documents: every answer holds the text that it was asked for
 
 
 class Source(StrEnum):
@@ -23,6 +25,20 @@ class Source(StrEnum):
     ASKED_BEFORE = "asked before"
     TYPED_ALONG = "typed along"
     NOBODY = "nobody"  # it holds no text, and `reason` says why
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model's answer, as what may be suggested again: without the document that it was asked for."""
+
+    answer_id: str
+    reason: str
+    suggestions: Suggestions | None
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether chunks were left out to answer in time."""
+        return self.suggestions is not None and self.suggestions.is_shortened
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,7 @@ class Answer:
     source: Source = Source.MODEL
     reason: str = ""  # why there is no text
     suggestions: Suggestions | None = None
+    is_indexed: bool = True  # other files of the folder were there to be searched, or there are none
     seconds: float = 0.0
     answer_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     asked_id: str = ""  # of the model's answer that this one is the rest of
@@ -53,9 +70,9 @@ class Answer:
         return self.asked_id or self.answer_id
 
     @property
-    def is_shortened(self) -> bool:
-        """Whether chunks were left out to answer in time."""
-        return self.suggestions is not None and self.suggestions.is_shortened
+    def origin(self) -> Origin:
+        """The model's answer that the texts come from."""
+        return Origin(self.origin_id, self.reason, self.suggestions)
 
     @property
     def summary(self) -> str:
@@ -71,19 +88,20 @@ class Answer:
                 f"{retrieved} retrieved, {retrieved - used} pruned"
                 + (f" ({late} to answer in time)" if late else "")
             )
+            said += ["the folder is still being indexed"] * (not self.is_indexed)
             said += [f"cleaned: {', '.join(cleaned.rules)}"] * bool(cleaned.rules)
             said += completion.notices
         return "; ".join(said)
 
-    def reused_as(self, answer: Answer, texts: tuple[str, ...], source: Source) -> Answer:
-        """This answer for another request."""
+    def reusing(self, origin: Origin, texts: tuple[str, ...], source: Source) -> Answer:
+        """This answer with texts of an earlier one."""
         return replace(
-            answer,
+            self,
             texts=texts,
             source=source,
-            reason=self.reason,
-            suggestions=self.suggestions,
-            asked_id=self.origin_id,
+            reason=origin.reason,
+            suggestions=origin.suggestions,
+            asked_id=origin.answer_id,
         )
 
 
@@ -92,6 +110,8 @@ class Answers:
 
     def __init__(self) -> None:
         self._by_id: OrderedDict[str, Answer] = OrderedDict()
+        self._impacts: dict[str, Mapping[str, float]] = {}
+        self._num_characters = 0
 
     @property
     def last(self) -> Answer | None:
@@ -101,9 +121,27 @@ class Answers:
     def add(self, answer: Answer) -> None:
         """Keep an answer, and forget the oldest."""
         self._by_id[answer.answer_id] = answer
-        if len(self._by_id) > _CAPACITY:
-            self._by_id.popitem(last=False)
+        self._num_characters += _num_characters(answer)
+        while len(self._by_id) > _CAPACITY or (
+            len(self._by_id) > 1 and self._num_characters > _MOST_CHARACTERS
+        ):
+            _, oldest = self._by_id.popitem(last=False)
+            self._num_characters -= _num_characters(oldest)
+            self._impacts.pop(oldest.answer_id, None)
 
     def get(self, answer_id: str) -> Answer | None:
         """An answer that is still known."""
         return self._by_id.get(answer_id)
+
+    def was_measured(self, answer: Answer, impacts: Mapping[str, float]) -> None:
+        """Keep what each chunk did for an answer, by chunk id."""
+        if answer.answer_id in self._by_id:
+            self._impacts[answer.answer_id] = impacts
+
+    def impacts_of(self, answer: Answer) -> Mapping[str, float]:
+        """What each chunk did for an answer, by chunk id; empty until it was measured."""
+        return self._impacts.get(answer.answer_id, {})
+
+
+def _num_characters(answer: Answer) -> int:
+    return len(answer.request.prefix) + len(answer.request.suffix)

@@ -7,18 +7,21 @@ work without any of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from codefilter.paths import cache_path, write_atomically
+from codefilter_lsp.answers import Answer
 from codefilter_lsp.explaining import explain, to_markdown
 from codefilter_lsp.items import ACCEPT_COMMAND, answer_of
 from codefilter_lsp.protocol import DID_PARTIALLY_ACCEPT, DID_SHOW
 from codefilter_lsp.server import CodeFilterServer
 
 _SNOOZE_MINUTES = 5.0
+_KEPT_PAGES = 20
 
 
 def register(server: CodeFilterServer) -> None:
@@ -45,35 +48,66 @@ async def accept(server: CodeFilterServer, *arguments: Any) -> None:
 async def explain_last(server: CodeFilterServer, *arguments: Any) -> dict[str, Any] | None:
     """Why the last answer, or one with a given id, is as it is; None where there is none.
 
-    An editor that can open documents shows it as a page, unless it asks for the data alone (a second
-    argument, ``{"show": false}``).
+    An editor that can open documents shows it as a page, unless it asks for the data alone (an argument
+    ``{"show": false}``); for others its address is in ``page``.
     """
-    answers = server.answering.answers
-    answer_id = next((argument for argument in arguments if isinstance(argument, str)), None)
-    answer = answers.get(answer_id) if answer_id else answers.last
-    wanted = not any(isinstance(argument, dict) and argument.get("show") is False for argument in arguments)
+    answer = _answer(server, arguments)
     if answer is None:
-        if wanted:
+        if _is_to_be_shown(arguments):
             server.tell("CodeFilter: nothing was asked for yet.")
         return None
-    explanation = explain(answer)
-    window = server.client_capabilities.window
-    if wanted and window is not None and window.show_document:
-        page = cache_path() / "explanation.md"
-        write_atomically(page, to_markdown(explanation))
-        try:
-            await server.window_show_document_async(types.ShowDocumentParams(page.as_uri(), take_focus=True))
-        except JsonRpcException as error:
-            server.log(f"the editor does not open {page}: {error}")
+    explanation = explain(answer, server.answering.answers.impacts_of(answer))
+    if _is_to_be_shown(arguments):
+        await _show(server, explanation)
     return explanation
 
 
 async def attribute(server: CodeFilterServer, *arguments: Any) -> dict[str, float]:
-    """What each chunk did for the likelihood of an answer's text (nats per token), by chunk id."""
+    """Measure what each chunk did for the likelihood of an answer's text (nats per token), by chunk id.
+
+    Arguments and page are those of `explain_last`; empty where a newer request stopped it.
+    """
+    answer = _answer(server, arguments)
+    if answer is None:
+        return {}
+    async with server.show_progress("Measuring what each chunk did"):
+        impacts = await server.answering.impacts(answer)
+    answers = server.answering.answers
+    answers.was_measured(answer, impacts)
+    if impacts and _is_to_be_shown(arguments):
+        await _show(server, explain(answer, impacts))
+    return impacts
+
+
+def _answer(server: CodeFilterServer, arguments: Sequence[Any]) -> Answer | None:
+    """The answer of a command's arguments, or the last one."""
     answer_id = next((argument for argument in arguments if isinstance(argument, str)), None)
     answers = server.answering.answers
-    answer = answers.get(answer_id) if answer_id else answers.last
-    return await server.answering.impacts(answer) if answer is not None else {}
+    return answers.get(answer_id) if answer_id else answers.last
+
+
+def _is_to_be_shown(arguments: Sequence[Any]) -> bool:
+    return not any(isinstance(argument, dict) and argument.get("show") is False for argument in arguments)
+
+
+async def _show(server: CodeFilterServer, explanation: dict[str, Any]) -> None:
+    """Write the page and have the editor open it; one that cannot is told where it is.
+
+    Every page has a name of its own: editors that have one open do not look whether it has changed.
+    """
+    measured = any(chunk["impact_nats"] is not None for chunk in explanation["chunks"])
+    page = cache_path() / "explanations" / f"{explanation['id'][:12]}{'-measured' * measured}.md"
+    write_atomically(page, to_markdown(explanation))
+    for old in sorted(page.parent.glob("*.md"), key=lambda one: one.stat().st_mtime)[:-_KEPT_PAGES]:
+        old.unlink(missing_ok=True)
+    explanation["page"], explanation["is_shown"] = page.as_uri(), False
+    window = server.client_capabilities.window
+    if window is not None and window.show_document:
+        params = types.ShowDocumentParams(page.as_uri(), take_focus=True)
+        try:
+            explanation["is_shown"] = (await server.window_show_document_async(params)).success
+        except JsonRpcException as error:
+            server.log(f"the editor does not open {page}: {error}")
 
 
 async def status(server: CodeFilterServer, *arguments: Any) -> dict[str, object]:

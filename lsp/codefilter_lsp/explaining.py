@@ -5,14 +5,18 @@ In: an `Answer`. Out: the same in JSON, for editors with a view of their own, an
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codefilter.types import Completion, FilterDecision
 from codefilter_lsp.answers import Answer
 
 
-def explain(answer: Answer) -> dict[str, Any]:
-    """The JSON that the command ``codefilter.explain`` returns; lines are 1-based, ends inclusive."""
+def explain(answer: Answer, impacts: Mapping[str, float]) -> dict[str, Any]:
+    """The JSON that the command ``codefilter.explain`` returns; lines are 1-based, ends inclusive.
+
+    `impacts`: nats per token that each chunk adds to the likelihood of the text, by chunk id, if measured.
+    """
     shown: dict[str, Any] = {
         "id": answer.answer_id,
         "place": answer.place,
@@ -32,16 +36,18 @@ def explain(answer: Answer) -> dict[str, Any]:
         "written": completion.text,
         "cleaned": list(cleaned.rules),
         "finish_reason": completion.finish_reason.value,
-        "prompt_tokens": completion.prompt.num_tokens,
+        "prompt_tokens": answer.suggestions.prompt_tokens,
         "cross_file_tokens": completion.prompt.num_cross_file_tokens,
         "mean_log_likelihood_nats": completion.log_likelihood.mean_nats,
         "stage_seconds": completion.stage_seconds,
         "notices": list(completion.notices),
-        "chunks": [_chunk(completion, decision, late) for decision in completion.decisions],
+        "chunks": [_chunk(completion, decision, late, impacts) for decision in completion.decisions],
     }
 
 
-def _chunk(completion: Completion, decision: FilterDecision, late: set[str]) -> dict[str, Any]:
+def _chunk(
+    completion: Completion, decision: FilterDecision, late: set[str], impacts: Mapping[str, float]
+) -> dict[str, Any]:
     chunk = decision.candidate.chunk
     return {
         "id": chunk.chunk_id,
@@ -58,6 +64,7 @@ def _chunk(completion: Completion, decision: FilterDecision, late: set[str]) -> 
         "polarity": decision.polarity.value,
         "confidence": decision.confidence,
         "reason": _reason(completion, decision, late),
+        "impact_nats": impacts.get(chunk.chunk_id),
     }
 
 
@@ -76,13 +83,27 @@ def to_markdown(explanation: dict[str, Any]) -> str:
     for text in explanation["texts"]:
         lines += ["", "```", text, "```"]
     if explanation["chunks"]:
-        lines += ["", "| | place | symbol | why |", "|---|---|---|---|"]
-        for chunk in explanation["chunks"]:
-            verdict = "used" if chunk["in_prompt"] else "dropped"
-            place = f"{chunk['path']}:{chunk['start_line']}-{chunk['end_line']}"
-            lines.append(f"| {verdict} | {place} | {chunk['symbol'] or ''} | {chunk['reason']} |")
+        lines += ["", *_table(explanation["chunks"])]
         seconds = explanation["stage_seconds"].items()
         lines += ["", " · ".join(f"{stage} {value:.2f} s" for stage, value in seconds)]
     if explanation.get("written") and explanation["cleaned"]:
         lines += ["", "As the model wrote it:", "", "```", explanation["written"], "```"]
     return "\n".join(lines) + "\n"
+
+
+def _table(chunks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """All chunks; those first that did most for the text, once that was measured."""
+    measured = [chunk for chunk in chunks if chunk["impact_nats"] is not None]
+    if not measured:
+        lines = ["| | place | symbol | why |", "|---|---|---|---|"]
+        return [*lines, *(f"| {_verdict(chunk)} | {chunk['reason']} |" for chunk in chunks)]
+    lines = ["Nats per token of the text above that each chunk alone adds to no chunk at all:", ""]
+    lines += ["| | place | symbol | nats | why |", "|---|---|---|---:|---|"]
+    for chunk in sorted(measured, key=lambda chunk: -float(chunk["impact_nats"])):
+        lines.append(f"| {_verdict(chunk)} | {chunk['impact_nats']:+.2f} | {chunk['reason']} |")
+    return lines
+
+
+def _verdict(chunk: Mapping[str, Any]) -> str:
+    place = f"{chunk['path']}:{chunk['start_line']}-{chunk['end_line']}"
+    return f"{'used' if chunk['in_prompt'] else 'dropped'} | {place} | {chunk['symbol'] or ''}"

@@ -5,7 +5,6 @@ In: documents and places in them, changes. Out: requests and suggestions.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,11 @@ from codefilter.languages import get_language, language_of
 from codefilter.lm.base import Cancellation
 from codefilter.source import SkipReason, is_secret, skip_reason
 from codefilter.types import CompletionRequest
+from codefilter_lsp.checkout import checkout_of
 from codefilter_lsp.documents import Document
 from codefilter_lsp.models import LoadedModel, Models
 from codefilter_lsp.positions import with_plain_line_ends
+from codefilter_lsp.settings import EditorOptions
 from codefilter_lsp.suggesting import Suggester
 
 IGNORE_FILES = (".gitignore", ".codefilterignore")
@@ -38,18 +39,21 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self.documents or self.files or self.everything)
 
-    def apply(self, index: RepositoryIndex, stopping: Cancellation) -> None:
-        """Bring the index up to date. For the index's thread only."""
-        for path, text in self.documents.items():
-            index.update_file(path, text)
+    def apply(self, index: RepositoryIndex, stopping: Cancellation) -> set[str]:
+        """Bring the index up to date. For the index's thread only.
+
+        Returns:
+            The paths whose text is another now; an empty one among them stands for any number.
+        """
+        changed = {path for path, text in self.documents.items() if index.update_file(path, text)}
         files = set(self.files)
         if gone := tuple(f"{path}/" for path in files if not (index.root / path).exists()):
             files.update(path for path in index.paths if path.startswith(gone))  # a whole folder is gone
-        if self.everything or len(files) > MANY_FILES or any(path.endswith(IGNORE_FILES) for path in files):
-            index.refresh(progress=lambda done, total: stopping.raise_if_cancelled())
-            return
-        for path in files:
-            index.update_file(path)
+        on_disk = [*files, *(path for path, text in self.documents.items() if text is None)]
+        if self.everything or len(files) > MANY_FILES or any(path.endswith(IGNORE_FILES) for path in on_disk):
+            report = index.refresh(progress=lambda done, total: stopping.raise_if_cancelled())
+            return changed | {""} if report.num_read or report.num_removed else changed
+        return changed | {path for path in files if index.update_file(path)}
 
 
 class Folder:
@@ -58,6 +62,7 @@ class Folder:
     def __init__(self, root: Path | None, settings: Settings) -> None:
         self.root = root
         self.settings = settings
+        self.options = EditorOptions()
         self.index: RepositoryIndex | None = None
         self.is_opening = False
         self.changes = Changes()
@@ -65,7 +70,7 @@ class Folder:
         self._num_own_changes: Counter[str] = Counter()
         self._suggester: Suggester | None = None
         self._suggester_for: tuple[RepositoryIndex | None, LoadedModel, Settings] | None = None
-        self._git_state = self._read_git_state()
+        self._checkout = checkout_of(root) if root else ""
 
     def relative(self, path: Path) -> str:
         """The path as the index knows it."""
@@ -119,21 +124,5 @@ class Folder:
 
     def has_other_commit(self) -> bool:
         """Whether git has checked out something else since the last call: then all files may have changed."""
-        before, self._git_state = self._git_state, self._read_git_state()
-        return self._git_state != before
-
-    def _read_git_state(self) -> str:
-        """What HEAD says, and the branch that it names."""
-        head = self._read_git("HEAD")
-        branch = re.fullmatch(r"ref: (refs/heads/[\w./-]+)\s*", head)
-        return head + self._read_git(branch[1]) if branch and ".." not in branch[1] else head
-
-    def _read_git(self, name: str) -> str:
-        try:
-            return (
-                (self.root / ".git" / name).read_text(encoding="utf-8", errors="replace")[:1000]
-                if self.root
-                else ""
-            )
-        except OSError:
-            return ""
+        before, self._checkout = self._checkout, checkout_of(self.root) if self.root else ""
+        return self._checkout != before

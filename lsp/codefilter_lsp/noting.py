@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from codefilter.errors import CodeFilterError
 from codefilter.feedback import LINES_AROUND, FeedbackRecord, FeedbackStore, Outcome
 from codefilter_lsp.answers import Answer
 from codefilter_lsp.documents import Documents, Edit
+from codefilter_lsp.folders import Folder
 from codefilter_lsp.positions import from_utf16_length, with_plain_line_ends
 from codefilter_lsp.tracking import Span
 
@@ -30,19 +31,21 @@ _log = logging.getLogger(__name__)
 
 SEEN_SECONDS = 0.75  # shorter, and nobody has read it
 SETTLED_SECONDS = 120.0
+_MOST_OFFERS = 64
 
 
 @dataclass
 class _Offer:
-    """One text on its way to a record."""
+    """One text on its way to a record. It holds the lines around the cursor, not the document."""
 
-    answer: Answer
-    root: Path | None
-    settings: Settings
+    uri: str
+    folder: Folder
+    record: FeedbackRecord  # as it would be if nothing more happened
+    num_typed_before: int  # characters of the document before the cursor
     span: Span
     offered_at: float = field(default_factory=time.monotonic)
-    text: str = ""
     outcome: Outcome = Outcome.SHOWN
+    text: str = ""
     is_shown: bool = False
     accepted_characters: int = 0
     is_lost: bool = False  # an edit reached over its edge
@@ -57,36 +60,33 @@ class Notes:
     """The feedback of one editor. For the event loop's thread only; another one writes."""
 
     def __init__(self, documents: Documents) -> None:
-        self.is_wanted = True
         self._has_failed = self._has_ended = False
         self._documents = documents
         self._offers: dict[str, _Offer] = {}  # by the id of the model's answer
         self._thread = ThreadPoolExecutor(1, "codefilter-feedback")
         self._store: FeedbackStore | None = None
 
-    @property
-    def is_on(self) -> bool:
-        """Whether feedback is kept."""
-        return self.is_wanted and not self._has_failed
-
-    def offered(self, answer: Answer, root: Path | None, settings: Settings) -> None:
+    def offered(self, answer: Answer, folder: Folder) -> None:
         """An answer with a text is sent to the editor."""
-        if not self.is_on:
+        if not self._is_on(folder):
             return
-        for other in self._offers.values():
-            if (
-                other.answer.uri == answer.uri
-                and other.is_open
-                and other.answer.answer_id != answer.origin_id
-            ):
+        for origin_id, other in self._offers.items():
+            if other.uri == answer.uri and other.is_open and origin_id != answer.origin_id:
                 if other.is_shown or time.monotonic() - other.offered_at > SEEN_SECONDS:
                     other.outcome = Outcome.REJECTED
                 else:
                     other.is_lost = True  # it never stood long enough to be read
         if answer.origin_id not in self._offers:
-            span = Span(answer.offset, answer.offset)
-            self._offers[answer.origin_id] = _Offer(answer, root, settings, span, text=answer.texts[0])
-        self._settle(lambda offer: offer.is_lost and offer.is_open)
+            self._offers[answer.origin_id] = _Offer(
+                answer.uri,
+                folder,
+                _first_record(answer, folder.root, folder.settings),
+                len(answer.request.prefix),
+                Span(answer.offset, answer.offset),
+                text=answer.texts[0],
+            )
+        surplus = {id(offer) for offer in list(self._offers.values())[:-_MOST_OFFERS]}
+        self._settle(lambda offer: (offer.is_lost and offer.is_open) or id(offer) in surplus)
 
     def shown(self, answer: Answer) -> None:
         """The editor says that it shows a text."""
@@ -99,7 +99,7 @@ class Notes:
         if offer is None or not 0 <= number < len(answer.texts):
             return
         text = answer.texts[number]
-        typed = answer.request.prefix[len(offer.answer.request.prefix) :]
+        typed = answer.request.prefix[offer.num_typed_before :]
         taken = len(text) if utf16_length is None else from_utf16_length(text, utf16_length)
         offer.text = typed + text
         offer.accepted_characters = max(offer.accepted_characters, len(typed) + taken)
@@ -109,7 +109,7 @@ class Notes:
     def edited(self, uri: str, edits: list[Edit]) -> None:
         """A document was changed."""
         for offer in self._offers.values():
-            if offer.answer.uri == uri:
+            if offer.uri == uri:
                 for edit in edits:
                     offer.is_lost = not offer.span.edit(*edit) or offer.is_lost
         now = time.monotonic()
@@ -117,11 +117,11 @@ class Notes:
 
     def saved(self, uri: str) -> None:
         """A document is as its user wants it, or about to be closed."""
-        self._settle(lambda offer: offer.answer.uri == uri and not offer.is_open)
+        self._settle(lambda offer: offer.uri == uri and not offer.is_open)
 
     def closed(self, uri: str) -> None:
         """A document is about to be closed."""
-        self._settle(lambda offer: offer.answer.uri == uri)
+        self._settle(lambda offer: offer.uri == uri)
 
     def delete(self) -> None:
         """Forget all that was noted, here and on the disk."""
@@ -136,40 +136,34 @@ class Notes:
             self._thread.submit(self._close)
             self._thread.shutdown(wait=False)
 
+    def _is_on(self, folder: Folder) -> bool:
+        """Whether feedback is kept: that may be switched off before a text has become a record."""
+        return folder.options.feedback and not self._has_failed
+
     def _settle(self, is_due: Callable[[_Offer], bool]) -> None:
         due = [key for key, offer in self._offers.items() if is_due(offer)]
         for offer in [self._offers.pop(key) for key in due]:
             seen = offer.is_shown or time.monotonic() - offer.offered_at > SEEN_SECONDS
-            if self.is_on and (seen or not offer.is_open):
+            if self._is_on(offer.folder) and (seen or not offer.is_open):
                 record = self._record(offer)
                 self._thread.submit(self._write, partial(FeedbackStore.put, record=record))
 
     def _record(self, offer: _Offer) -> FeedbackRecord:
-        request, document = offer.answer.request, self._documents.get(offer.answer.uri)
-        final = None
+        document, final = self._documents.get(offer.uri), None
         if document is not None and not offer.is_lost:
             final = with_plain_line_ends(document.text[offer.span.start : offer.span.end])
         outcome = offer.outcome
         if outcome is Outcome.ACCEPTED and final is not None and final != offer.text:
             outcome = Outcome.EDITED
-        suggestions = offer.answer.suggestions
-        completion = suggestions.completion if suggestions is not None else None
-        return FeedbackRecord(
-            record_id=offer.answer.answer_id,
+        if outcome is Outcome.REJECTED and final is not None and final.startswith(offer.text):
+            outcome = Outcome.SHOWN  # it was typed to its end by hand: not taken, but not wrong either
+        return replace(
+            offer.record,
             time=time.time(),
-            repository=str(offer.root or ""),
-            path=request.path,
-            language=request.language,
-            before="\n".join(request.prefix.split("\n")[-LINES_AROUND:]),
-            after="\n".join(request.suffix.split("\n")[:LINES_AROUND]),
             text=offer.text,
             outcome=outcome,
             accepted_characters=offer.accepted_characters,
             final_text=final,
-            model=offer.settings.model,
-            filter=offer.settings.filter,
-            retrieved=len(completion.decisions) if completion else 0,
-            used=len(completion.prompt.chunk_ids) if completion else 0,
         )
 
     def _write(self, work: Callable[[FeedbackStore], object]) -> None:
@@ -184,3 +178,26 @@ class Notes:
     def _close(self) -> None:
         if self._store is not None:
             self._store.close()
+
+
+def _first_record(answer: Answer, root: Path | None, settings: Settings) -> FeedbackRecord:
+    """What is known when a text is offered."""
+    request, suggestions = answer.request, answer.suggestions
+    completion = suggestions.completion if suggestions is not None else None
+    return FeedbackRecord(
+        record_id=answer.answer_id,
+        time=time.time(),
+        repository=str(root.resolve()) if root is not None else "",  # as the commands look for it
+        path=request.path,
+        language=request.language,
+        before="\n".join(request.prefix.split("\n")[-LINES_AROUND:]),
+        after="\n".join(request.suffix.split("\n")[:LINES_AROUND]),
+        text=answer.texts[0],
+        outcome=Outcome.SHOWN,
+        accepted_characters=0,
+        final_text=None,
+        model=settings.model,
+        filter=settings.filter,
+        retrieved=len(completion.decisions) if completion else 0,
+        used=len(completion.prompt.chunk_ids) if completion else 0,
+    )

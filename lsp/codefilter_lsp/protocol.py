@@ -27,11 +27,24 @@ class ItemNotification:
 
 
 class _Requests(dict[Any, Any]):
-    """Requests under way; at ``shutdown`` pygls goes through them while their ends take them out."""
+    """What is under way, by the message's id: requests, and handlers of notifications.
+
+    Pygls takes requests out when they end, but no handler of a notification: every edit would stay for ever.
+    And at ``shutdown`` it goes through them while their ends take them out.
+    """
+
+    def __setitem__(self, message_id: Any, future: Any) -> None:
+        """Know something until it has ended."""
+        super().__setitem__(message_id, future)
+        future.add_done_callback(lambda done: self._forget(message_id, done))
 
     def items(self) -> Any:
         """All of them at this moment."""
         return list(super().items())
+
+    def _forget(self, message_id: Any, future: Any) -> None:
+        if self.get(message_id) is future:
+            self.pop(message_id, None)
 
 
 class AnsweringProtocol(LanguageServerProtocol):

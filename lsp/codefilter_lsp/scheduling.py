@@ -38,10 +38,7 @@ class NewestWins:
         task = asyncio.current_task()
         assert task is not None
         self._idle.cancel()
-        if (older := self._waiting.get(key)) is not None:
-            older_task, older_cancellation = older
-            older_cancellation.cancel()
-            older_task.cancel()
+        self.supersede(key)
         cancellation = Cancellation()
         self._waiting[key] = task, cancellation
 
@@ -59,6 +56,13 @@ class NewestWins:
         finally:
             if self._waiting.get(key) == (task, cancellation):
                 del self._waiting[key]
+
+    def supersede(self, key: Hashable) -> None:
+        """Cancel the task that still waits under a key: a newer one is there, whoever answers that."""
+        if (older := self._waiting.pop(key, None)) is not None:
+            task, cancellation = older
+            cancellation.cancel()
+            task.cancel()
 
     async def run_when_idle(self, work: Callable[[Cancellation], None]) -> bool:
         """Do work that nobody waits for; the next request of any key stops it. Whether it was done."""

@@ -37,8 +37,9 @@ class Suggestions:
     """What came of it."""
 
     texts: tuple[str, ...]  # best first; empty: nothing to show
-    completion: Completion  # the first candidate as the model wrote it
+    completion: Completion  # the first candidate as the model wrote it; its prompt without texts and tokens
     cleaned: Cleaned
+    prompt_tokens: int
     is_shortened: bool = False  # chunks were left out to answer in time
 
     @property
@@ -84,7 +85,9 @@ class Suggester:
         texts = [one.text for one in cleaned if one.text]
         if len(texts) > 1:
             texts = parsing_first(place, texts)
-        return Suggestions(tuple(texts), completions[0], cleaned[0], is_shortened)
+        first = completions[0]
+        bare = replace(first, prompt=replace(first.prompt, segments=(), token_ids=()))  # many are remembered
+        return Suggestions(tuple(texts), bare, cleaned[0], first.prompt.num_tokens, is_shortened)
 
     def read_ahead(self, wanted: Wanted, cancellation: Cancellation) -> None:
         """Let the model read the prompt with all its chunks, for the next request at this place."""

@@ -19,6 +19,7 @@ from typing import ParamSpec, TypeVar
 from codefilter.config import Settings
 from codefilter.errors import SourceError
 from codefilter.index import RepositoryIndex
+from codefilter.source import is_skipped_folder
 from codefilter_lsp.background import Background, Editor
 from codefilter_lsp.documents import Documents
 from codefilter_lsp.folders import Changes, Folder
@@ -71,7 +72,7 @@ class Workspace:
         found = folder_settings(folder.root, options)
         for problem in found.problems:
             self._editor.tell(problem)
-        folder.settings = found.settings
+        folder.settings, folder.options = found.settings, options
         if folder.index is not None and before.chunker != folder.settings.chunker:
             self._index_thread.submit(folder.index.close)
             folder.index = None
@@ -97,7 +98,9 @@ class Workspace:
             self._index_thread.submit(folder.index.close)
 
     def folder_of(self, path: Path | None) -> Folder:
-        """The innermost folder that holds a file."""
+        """The innermost folder that holds a file; for what is no file yet, the only folder that there is."""
+        if path is None and len(self._folders) == 1:
+            return next(iter(self._folders.values()))
         for parent in path.parents if path is not None else ():
             if parent in self._folders:
                 return self._folders[parent]
@@ -108,17 +111,23 @@ class Workspace:
         folder = self.folder_of(path)
         if path is not None and folder.root is not None:
             relative = folder.relative(path)
-            folder.note_change(relative)
-            plain = None if text is None else with_plain_line_ends(text)
-            self._changes_of(folder).documents[relative] = plain
+            if text is not None:
+                folder.note_change(relative)
+                text = with_plain_line_ends(text)
+            self._changes_of(folder).documents[relative] = text
 
     def files_changed(self, paths: Iterable[Path]) -> None:
-        """Files were created, changed or deleted; what the editor has open counts as the editor has it."""
+        """Files were created, changed or deleted; what the editor has open counts as the editor has it.
+
+        What git and other tools do in folders of their own, all the time, is none of our business.
+        """
         for path in paths:
             folder = self.folder_of(path)
-            if folder.root is not None and not self.documents.is_open(path):
-                self._changes_of(folder).files.add(folder.relative(path))
-                folder.note_change()
+            if folder.root is None or self.documents.is_open(path):
+                continue
+            relative = folder.relative(path)
+            if not any(map(is_skipped_folder, relative.split("/"))):
+                self._changes_of(folder).files.add(relative)
 
     def look_for_other_commit(self) -> None:
         """Notice a switch of branches in editors that do not watch files."""
@@ -170,9 +179,9 @@ class Workspace:
     async def _apply_changes(self, folder: Folder) -> None:
         if folder.index is not None:
             changes, folder.changes = folder.changes, Changes()
-            await self._in_index_thread(changes.apply, folder.index, self._background.stopping)
-            for path in (*changes.documents, *[""] * bool(changes.files or changes.everything)):
-                folder.note_change(path)  # what was answered since it was noted did not know it yet
+            changed = await self._in_index_thread(changes.apply, folder.index, self._background.stopping)
+            for path in changed:
+                folder.note_change(path)  # what was answered before did not know it yet
         elif not folder.is_opening:  # `_open_index` comes here when it is done
             await self._open_index(folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 
 from codefilter.config import user_config_file
 from codefilter.feedback import FeedbackRecord, FeedbackStore, Outcome, feedback_file
+from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.types import FinishReason, LogLikelihood
@@ -69,6 +71,30 @@ async def test_settings_that_are_sent_along_and_of_one_folder(tmp_path: Path) ->
         await editor.initialize(*roots, options=FAKE)
         await editor.until(lambda: server.files.folder_of(roots[1] / "code.py").settings.filter == "none")
         assert server.files.folder_of(roots[0] / "code.py").settings.filter == "all"
+
+
+async def test_what_is_switched_off_in_one_folder_only(tmp_path: Path) -> None:
+    roots = [tmp_path / name for name in ("on", "off", "quiet")]
+    for root in roots:
+        root.mkdir()
+        (root / "code.py").write_text(f"def of_{root.name}(argument):\n    return 1\n")
+    chosen = {roots[1].as_uri(): {"enabled": False}, roots[2].as_uri(): {"feedback": False}}
+    uris = [(root / "new.py").as_uri() for root in roots]
+    async with connected_editor() as (editor, server):
+        editor.settings = lambda scope: chosen.get(scope or "")
+        await editor.initialize(*roots, options={**FAKE, "debounceMs": 0})
+        await editor.until(lambda: not server.files.folder_of(roots[1] / "a").options.enabled)
+        await editor.until(lambda: sum(value["kind"] == "end" for value in editor.progress) >= 3)
+        for uri in uris:
+            editor.open(uri, ONE_LINE)
+        assert [await editor.inline_text(uri, *AT_END) for uri in uris] == ["idth(box)", "", "idth(box)"]
+        for uri in (uris[2], uris[0]):
+            [item] = await within(editor.inline(uri, *AT_END))
+            editor.edit(uri, AT_END, AT_END, item.insert_text)
+            await editor.command(item.command.command, *item.command.arguments)
+            editor.save(uri)
+        await editor.until(lambda: bool(records_of(editor)))
+    assert [record.repository for record in records_of(editor)] == [str(roots[0])]
 
 
 async def test_every_folder_has_its_own_index(tmp_path: Path) -> None:
@@ -128,6 +154,29 @@ async def test_the_reason_why_nothing_is_shown(sample_repository: Path) -> None:
         assert " pruned" in message
 
 
+async def test_the_status_says_that_the_index_is_not_there_yet(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, go_on = (sample_repository / "new.py").as_uri(), threading.Event()
+    opened = RepositoryIndex.open
+
+    def open_late(*arguments: Any, **options: Any) -> RepositoryIndex:
+        go_on.wait(30)
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(RepositoryIndex, "open", open_late)
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        editor.open(uri, ONE_LINE)
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+        said = "9 characters; 0 retrieved, 0 pruned; the folder is still being indexed"
+        assert (await editor.command("codefilter.status"))["message"] == said
+        go_on.set()
+        await editor.until_indexed()
+        await editor.inline_text(uri, *AT_END)
+        assert "indexed" not in (await editor.command("codefilter.status"))["message"]
+
+
 async def test_a_missing_model_is_the_status(sample_repository: Path) -> None:
     async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository)
@@ -156,6 +205,12 @@ async def test_explanations_and_acceptance(sample_repository: Path) -> None:
         assert item.command.command == "codefilter.accept"
         assert await editor.command("codefilter.explain", item.command.arguments[0], {"show": False})
         assert len(editor.documents_shown) == 1
+        for number in range(30):
+            editor.open(uri, f"{'#' * number} price = price_with_d")
+            await editor.inline_text(uri, 0, 21 + number)
+            await editor.command("codefilter.explain")
+        assert len(set(editor.documents_shown)) == 31
+        assert sum(Path(shown.removeprefix("file://")).exists() for shown in editor.documents_shown) == 20
         assert await editor.command(item.command.command, *item.command.arguments) is None
         plain = json.loads(json.dumps(editor.protocol._converter.unstructure(item)))
         editor.protocol.notify("textDocument/didShowCompletion", {"item": plain})
@@ -182,6 +237,13 @@ async def test_what_each_chunk_did_for_a_completion(sample_repository: Path) -> 
         best = max(chunks, key=lambda chunk: impacts[chunk["id"]])
         assert best["path"] == "shop/pricing.py"  # the fake model copied it from there
         assert impacts[best["id"]] > 1
+        assert {chunk["id"]: chunk["impact_nats"] for chunk in chunks} == impacts
+        [page] = editor.documents_shown
+        rows = [
+            line for line in Path(page.removeprefix("file://")).read_text().split("\n") if line[:3] == "| u"
+        ]
+        assert f"{best['path']}:{best['start_line']}" in rows[0]  # the best first
+        assert f"| {best['impact_nats']:+.2f} |" in rows[0]
         assert sum(abs(impact) < 0.5 for impact in impacts.values()) >= len(impacts) - 2
 
 
@@ -271,6 +333,28 @@ async def test_what_was_answered_is_not_used_when_another_file_changes(sample_re
         await editor.until_inline(here, 0, 13, lambda text: text == "ssing(lanes):")
 
 
+async def test_what_changes_nothing_that_is_read_spoils_no_answer(sample_repository: Path) -> None:
+    here, there = sample_repository / "here.py", sample_repository / "shop" / "orders.py"
+    touched = [sample_repository / name for name in (".git/index", "build/new.py", "shop/pricing.py")]
+    touched[0].parent.mkdir()
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        editor.open(here.as_uri(), "w = zebra_cro")
+        editor.open(there.as_uri(), there.read_text())
+        while "asked before" not in "".join(editor.logs[-1:]):
+            await editor.inline_text(here.as_uri(), 0, 13)
+        for path in touched:  # git's own, ignored, written again as it was
+            path.write_text(path.read_text() if path.exists() else "x = 1\n")
+        editor.report_files(*((path, types.FileChangeType.Changed) for path in touched))
+        editor.save(there.as_uri())
+        folder = server.files.folder_of(here)
+        await editor.until(lambda: not folder.changes)  # they were looked at
+        await editor.command("codefilter.status")
+        await editor.inline_text(here.as_uri(), 0, 13)
+        assert "asked before" in editor.logs[-1]
+
+
 async def test_several_lines_where_a_block_opens_and_one_inside_a_line(sample_repository: Path) -> None:
     function = "def add_up(values):\n    total = sum(values)\n    return total\n\n\n"
     async with connected_editor() as (editor, _):
@@ -281,6 +365,16 @@ async def test_several_lines_where_a_block_opens_and_one_inside_a_line(sample_re
         editor.open(uri, f"{function}x = add_up() + 1\n")
         editor.edit(uri, (5, 4), (5, 10), "ad")
         assert "\n" not in await editor.inline_text(uri, 5, 6)
+
+
+async def test_several_lines_between_braces_that_the_editor_closed(sample_repository: Path) -> None:
+    function = "function add(first, second) {\n  const sum = first + second;\n  return sum;\n}\n\n"
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "filter": "none"})
+        uri = (sample_repository / "web" / "add.ts").as_uri()
+        editor.open(uri, f"{function}function add(first, second) {{}}\n", "typescript")
+        inner = "\n  const sum = first + second;\n  return sum;\n"
+        assert await editor.inline_text(uri, 5, 29) == inner
 
 
 @pytest.mark.parametrize("name", [".env", "build/settings.py", "deploy/id_rsa"])
@@ -435,6 +529,40 @@ async def test_who_types_on_gets_the_newest_answer_only(sample_repository: Path)
         assert [item.insert_text for item in newest] == ["idth(box)"]
 
 
+async def test_nothing_of_an_edit_stays(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        editor.open(uri, ONE_LINE)
+        for _ in range(50):
+            editor.edit(uri, (0, 0), (0, 0), "# a key\n")
+        await editor.command("codefilter.status")
+        await asyncio.sleep(0)
+        assert len(server.protocol._request_futures) < 10  # pygls alone keeps two for every edit
+
+
+@pytest.mark.parametrize("newer", ["asked before", "switched off"])
+async def test_a_newer_request_that_needs_no_model_replaces_the_older_too(
+    sample_repository: Path, newer: str
+) -> None:
+    short, long, off = ((sample_repository / name).as_uri() for name in ("short.py", "long.py", "off.go"))
+    options = {**FAKE, "model": "fake:prompt_ms=5", "filter": "none", "languages": {"go": False}}
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=options)
+        await editor.until_indexed()
+        editor.open(short, ONE_LINE)
+        editor.open(long, "# takes seconds to read\n" * 200 + ONE_LINE)
+        editor.open(off, ONE_LINE, "go")
+        while "asked before" not in "".join(editor.logs[-1:]):  # until the index has all of them
+            await editor.inline_text(short, *AT_END)
+        older = asyncio.create_task(editor.inline(long, 201, 17))
+        await asyncio.sleep(0)  # it is sent
+        await editor.inline_text(short if newer == "asked before" else off, *AT_END)
+        assert newer in "".join(editor.logs[-1:])
+        with pytest.raises(JsonRpcRequestCancelled):
+            await within(older, 5)
+
+
 def records_of(editor: Editor) -> list[FeedbackRecord]:
     store = FeedbackStore()
     try:
@@ -471,6 +599,7 @@ async def test_feedback_of_what_is_taken(
     uri = (sample_repository / "new.py").as_uri()
     async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options={**FAKE, "debounce_ms": 0})
+        await editor.until_indexed()  # else the index may come between two requests
         editor.open(uri, ONE_LINE)
         await type_and_take(editor, uri, taken)
         end = (1, 19 + len(taken))
@@ -489,6 +618,7 @@ async def test_feedback_of_what_is_shown_and_not_taken(sample_repository: Path) 
     uri = (sample_repository / "new.py").as_uri()
     async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()  # else the index may come between two requests
         editor.open(uri, ONE_LINE)
         [item] = await within(editor.inline(uri, *AT_END))
         plain = {"command": {"arguments": list(item.command.arguments)}}
@@ -502,16 +632,36 @@ async def test_feedback_of_what_is_shown_and_not_taken(sample_repository: Path) 
     assert (record.final_text or "").startswith("eight(box)")
 
 
+async def test_what_is_typed_by_hand_to_its_end_was_not_rejected(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()  # else the index may come between two requests
+        editor.open(uri, ONE_LINE)
+        [item] = await within(editor.inline(uri, *AT_END))
+        plain = {"command": {"arguments": list(item.command.arguments)}}
+        editor.protocol.notify("textDocument/didShowCompletion", {"item": plain})
+        editor.edit(uri, AT_END, AT_END, "idth(box)\nlast = compute_w")
+        await within(editor.inline(uri, 2, 16))
+        editor.close(uri)
+        await editor.until(lambda: len(records_of(editor)) == 1)
+    [record] = records_of(editor)
+    assert record.outcome is Outcome.SHOWN
+    assert (record.final_text or "").startswith(record.text)
+
+
 async def test_feedback_can_be_switched_off_and_deleted(sample_repository: Path) -> None:
     uri = (sample_repository / "new.py").as_uri()
     async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options={**FAKE, "feedback": False, "debounce_ms": 0})
+        await editor.until_indexed()  # else the index may come between two requests
         editor.open(uri, ONE_LINE)
         await type_and_take(editor, uri, "th(box)")
         editor.save(uri)
     assert not feedback_file().exists()
     async with connected_editor() as (editor, _):
         await editor.initialize(sample_repository, options={**FAKE, "debounce_ms": 0})
+        await editor.until_indexed()  # else the index may come between two requests
         editor.open(uri, ONE_LINE)
         await type_and_take(editor, uri, "th(box)")
         editor.save(uri)

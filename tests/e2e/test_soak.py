@@ -25,6 +25,9 @@ async def test_every_request_is_answered_and_nothing_leaks(tmp_path: Path) -> No
     assert figures.answers["inline, with a text"] > 0
     assert figures.answers["inline, superseded or cancelled"] > 0
     assert figures.answers["of the wrong form, refused"] > 0
+    assert figures.superseded_ms["number"] > 0
+    assert figures.stopped_ms["number"] > 0
+    assert 0 <= figures.stopped_ms["share_within_150"] <= 1
     assert figures.texts_compared > REQUESTS / 2
     assert set(figures.prompts_with) == {"VISIBLE_copy"}
 

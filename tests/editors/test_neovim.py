@@ -131,10 +131,19 @@ def test_the_last_completion_is_explained(neovim: Neovim) -> None:
     neovim.keys(":edit shop/new.py<CR>")
     neovim.until_attached()
     neovim.keys("iprice = price_with_d")
-    neovim.until("vim.g.codefilter_status or ''", "retrieved")
+
+    def is_found() -> bool:
+        neovim.keys("<BS>d")  # until the index is there
+        time.sleep(0.3)
+        return neovim.ghost().startswith("iscount")
+
+    neovim._until(is_found)
     neovim.keys("<Esc>:CodeFilter explain<CR>")
-    neovim.until("vim.api.nvim_buf_get_name(0)", "explanation.md")
+    neovim.until("vim.api.nvim_buf_get_name(0)", "explanations/")
     assert neovim.lines()[0] == "# Completion at shop/new.py:1"
+    assert "Nats per token" not in "".join(neovim.lines())
+    neovim.keys(":CodeFilter measure<CR>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "Nats per token")
 
 
 @pytest.mark.slow

@@ -128,6 +128,14 @@ def open_file(page: Any, name: str) -> None:
     page.keyboard.press("Control+End")
 
 
+def run(page: Any, typed: str, listed: str) -> None:
+    """Run a command by its name."""
+    page.keyboard.press("F1")
+    page.keyboard.type(typed)
+    page.wait_for_selector(f'.quick-input-list [aria-label*="{listed}"]', timeout=PATIENCE_MS)
+    page.keyboard.press("Enter")
+
+
 def text_of(page: Any) -> str:
     return "\n".join(page.locator(".view-line").all_inner_texts()).replace("\xa0", " ")
 
@@ -153,11 +161,10 @@ def test_in_vscode_itself(package: Path, sample_repository: Path, tmp_path: Path
             timeout=PATIENCE_MS,
         )
         page.keyboard.press("Escape")
-        page.keyboard.press("F1")
-        page.keyboard.type("CodeFilter: Show What the Last")
-        page.wait_for_selector('.quick-input-list [aria-label*="Last Completion Was Made"]')
-        page.keyboard.press("Enter")
+        run(page, "CodeFilter: Show What the Last", "Last Completion Was Made")
         page.get_by_text("shop/pricing.py:").first.wait_for(timeout=PATIENCE_MS)
+        run(page, "CodeFilter: Measure What", "Each Chunk Did")
+        page.get_by_text("nats · price_with").first.wait_for(timeout=PATIENCE_MS)
         show(page, "vscode-attribution.png")
 
 
@@ -172,6 +179,10 @@ def test_with_the_default_model(package: Path, sample_repository: Path, tmp_path
     (sample_repository / "shop" / "bill.py").write_text(start)
     with vscode(package, sample_repository, tmp_path, {"codefilter.latencyBudgetMs": 0}) as page:
         open_file(page, "shop/bill.py")
+        run(page, "CodeFilter: Show What the Last", "Last Completion Was Made")
+        page.locator(".pane-header", has_text="shop-repository").first.click()  # room for the view
+        page.locator(".view-line").last.click()
+        page.keyboard.press("Control+End")
         page.keyboard.type("total_", delay=50)
         page.wait_for_selector(".ghost-text-decoration", timeout=PATIENCE_MS)
         show(page, "vscode.png")

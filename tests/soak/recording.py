@@ -2,13 +2,15 @@
 
 ``python -m tests.soak.recording FOLDER`` is `codefilter-lsp` whose prompts leave one line each in the file
 ``prompts``: their length, and every word of the form ``CANARY_...`` or ``VISIBLE_...`` in them. The texts of
-documents leave theirs in ``documents``, after every change: a digest, to compare with the editor's.
+documents leave theirs in ``documents``, after every change: a digest, to compare with the editor's. Work that
+was cancelled while it ran leaves in ``stops`` how many milliseconds it still took.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,16 @@ from typing import Any
 from lsprotocol.types import TextDocumentItem
 
 import codefilter_lsp.models
+import codefilter_lsp.scheduling
+import codefilter_lsp.server
 import codefilter_lsp.workspace
-from codefilter.lm.base import LanguageModel
+from codefilter.lm.base import Cancellation, LanguageModel
 from codefilter.types import content_hash
 from codefilter_lsp.__main__ import main
+from codefilter_lsp.answering import Answering
 from codefilter_lsp.documents import Document, Documents, Edit
+from codefilter_lsp.folders import Folder
+from codefilter_lsp.suggesting import Suggestions, Wanted
 
 PLANTED = re.compile(r"(?:CANARY|VISIBLE)_[a-z]+")
 
@@ -74,8 +81,38 @@ class NotingDocuments(Documents):
         return document
 
 
+class TimedCancellation(Cancellation):
+    """A flag that knows when it was set."""
+
+    cancelled_at: float | None = None
+
+    def cancel(self) -> None:
+        if self.cancelled_at is None:
+            self.cancelled_at = time.perf_counter()
+        super().cancel()
+
+
+class NotingAnswering(Answering):
+    """Answering, which notes how soon its work stops."""
+
+    file: Path
+
+    def _suggest(self, folder: Folder, wanted: Wanted, cancellation: Cancellation) -> Suggestions:
+        try:
+            return super()._suggest(folder, wanted, cancellation)
+        finally:
+            if isinstance(cancellation, TimedCancellation) and cancellation.cancelled_at is not None:
+                took_ms = 1000 * (time.perf_counter() - cancellation.cancelled_at)
+                with self.file.open("a", encoding="utf-8") as lines:
+                    lines.write(f"{took_ms:.3f}\n")
+
+
 if __name__ == "__main__":
-    record, NotingDocuments.file = (Path(sys.argv[1]) / name for name in ("prompts", "documents"))
+    record, NotingDocuments.file, NotingAnswering.file = (
+        Path(sys.argv[1]) / name for name in ("prompts", "documents", "stops")
+    )
+    codefilter_lsp.scheduling.Cancellation = TimedCancellation  # type: ignore[misc]
+    codefilter_lsp.server.Answering = NotingAnswering  # type: ignore[misc]
     codefilter_lsp.workspace.Documents = NotingDocuments  # type: ignore[misc]
     load_model = codefilter_lsp.models.load_model
     codefilter_lsp.models.load_model = lambda *names, **options: recording(  # type: ignore[attr-defined]

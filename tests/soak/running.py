@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from typing import Any
 from tests.soak.recording import digest
 from tests.soak.typist import NOISE, TypedDocument, passages, without_broken_line_ends
 from tests.soak.wire import MISUSED, Asked, Wire
-from tests.soak.workspace import HIDDEN, make_workspace
+from tests.soak.workspace import HIDDEN, UNSAVED, make_workspace, with_word
 
 INLINE, MENU = "textDocument/inlineCompletion", "textDocument/completion"
 PATIENCE_SECONDS = 600.0  # for one answer, on a machine that does other things
+ANSWERED_MS, STOPPED_MS = 50.0, 150.0  # within which a superseded request is answered, and its work stops
 _MOST_WAITING = 30
 _OPEN_DOCUMENTS = 6
 _WARM_UP = 0.2  # of the requests
@@ -80,7 +81,11 @@ class Figures:
     seconds: float = 0.0
     answers: Counter[str] = field(default_factory=Counter)
     actions: Counter[str] = field(default_factory=Counter)
-    superseded_ms: dict[str, float] = field(default_factory=dict)
+    superseded_ms: dict[str, float] = field(default_factory=dict)  # from the newer one to the answer
+    answered_though_superseded: int = (
+        0  # with texts, and more than `ANSWERED_MS` after the newer one was sent
+    )
+    stopped_ms: dict[str, float] = field(default_factory=dict)  # from the cancellation to the end of the work
     memory_mb: list[float] = field(default_factory=list)  # medians of the tenths of the run
     texts_compared: int = 0  # of documents, after every change, with the editor's
     prompts: int = 0
@@ -155,10 +160,9 @@ class _Run:
         self.wire.notify("initialized", {})
         for _ in range(_OPEN_DOCUMENTS):
             self._open_another()
-        for name, word in HIDDEN.items():  # what stands in their buffers must not reach a prompt either
-            path = self.root / name
-            text = f"{path.read_text()}\n{word} = layout_of_prompt("
-            hidden = TypedDocument(path, "python", text)
+        for name, word in {**HIDDEN, **UNSAVED}.items():  # their buffers must not reach a prompt either
+            text = f"{with_word(word)}\n{word} = layout_of_prompt("
+            hidden = TypedDocument(self.root / name, "python", text)
             self._open(hidden)
             self._ask(hidden, len(text))
             await self._until_answered()
@@ -264,18 +268,18 @@ class _Run:
                 figures.problems.append(f"{asked.method} of the wrong form: {asked.error} {asked.result}")
         figures.answers["of the wrong form, refused"] = len(self._misused)
         figures.answers["commands"] = len(self._others)
-        waits = sorted(
-            1000 * (asked.done - newer)
+        waits = [
+            (1000 * (asked.done - newer), asked.is_cancelled)
             for asked, newer in self._superseded
-            if asked.is_cancelled and asked.done is not None and asked.done > newer
+            if asked.done is not None and asked.done > newer
+        ]
+        figures.superseded_ms = spread([wait for wait, was_cancelled in waits if was_cancelled], ANSWERED_MS)
+        figures.answered_though_superseded = sum(
+            wait > ANSWERED_MS for wait, was_cancelled in waits if not was_cancelled
         )
-        if waits:
-            figures.superseded_ms = {
-                "number": len(waits),
-                "median": round(statistics.median(waits), 1),
-                "p95": round(waits[int(0.95 * len(waits))], 1),
-                "longest": round(waits[-1], 1),
-            }
+        stops = self._folder / "stops"
+        lines = stops.read_text().splitlines() if stops.exists() else []
+        figures.stopped_ms = spread([float(line) for line in lines], STOPPED_MS)
 
     def _count_memory(self) -> None:
         count = len(self._asked)
@@ -536,6 +540,20 @@ class _Run:
     def _run_command(self, name: str, *arguments: object) -> None:
         params = {"command": name, "arguments": list(arguments)}
         self._others.append(self.wire.request("workspace/executeCommand", params))
+
+
+def spread(milliseconds: Sequence[float], limit: float) -> dict[str, float]:
+    """How long something took, and the share within a limit."""
+    ordered = sorted(milliseconds)
+    if not ordered:
+        return {}
+    return {
+        "number": len(ordered),
+        "median": round(statistics.median(ordered), 1),
+        "p95": round(ordered[int(0.95 * len(ordered))], 1),
+        "longest": round(ordered[-1], 1),
+        f"share_within_{limit:.0f}": round(sum(one <= limit for one in ordered) / len(ordered), 4),
+    }
 
 
 def _first_traceback(stderr: str) -> str:

@@ -22,6 +22,7 @@ HIDDEN = {  # where a copy with a canary lies, and its name
     "private/layouts.py": "CANARY_private",
     "inner/secret_layouts.py": "CANARY_nested",
 }
+UNSAVED = {"new/.env": "CANARY_unsaved", "build/later.py": "CANARY_later"}  # only in an editor's buffer
 VISIBLE = {"copies/layouts.py": "VISIBLE_copy"}
 OUTSIDE = "CANARY_outside"
 
@@ -36,13 +37,13 @@ def make_workspace(folder: Path) -> Path:
     for name, word in {**HIDDEN, **VISIBLE}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_with_word(word), encoding="utf-8")
+        path.write_text(with_word(word), encoding="utf-8")
     (root / ".gitignore").write_text("build/\n")
     (root / ".codefilterignore").write_text("private/\n")
     (root / "inner" / ".gitignore").write_text("secret_*\n")
     outside = folder / "outside"
     outside.mkdir()
-    (outside / "layouts.py").write_text(_with_word(OUTSIDE), encoding="utf-8")
+    (outside / "layouts.py").write_text(with_word(OUTSIDE), encoding="utf-8")
     (root / "linked.py").symlink_to(outside / "layouts.py")
     (root / "linked").symlink_to(outside, target_is_directory=True)
     (root / ".git" / "refs" / "heads").mkdir(parents=True)
@@ -50,7 +51,7 @@ def make_workspace(folder: Path) -> Path:
     return root
 
 
-def _with_word(word: str) -> str:
+def with_word(word: str) -> str:
     """A module in which a word stands behind every line of code."""
     lines = (_SOURCES / _COPIED).read_text(encoding="utf-8").split("\n")
     return "\n".join(f"{line}  # {word}" if line.strip() else line for line in lines)

@@ -8,7 +8,7 @@ declared; weights name the features that they were trained with, and others are 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -43,7 +43,7 @@ _GROUPS = {
 }
 FEATURE_NAMES = tuple(f"{group}.{field.name}" for group, kind in _GROUPS.items() for field in fields(kind))
 NUM_CHUNK_FEATURES = sum(not name.startswith("place.") for name in FEATURE_NAMES)  # they come first
-_CACHED_CHUNKS = 4096
+_CACHED_CHUNKS = 256  # of 20 kB each; who types sees the same few dozen again and again
 
 Matrix = npt.NDArray[np.float32]
 
@@ -81,7 +81,7 @@ class FeatureExtractor:
 
     def __init__(self, index: RepositoryIndex) -> None:
         self._index = index
-        self._views: dict[Chunk, ChunkView] = {}
+        self._views: OrderedDict[Chunk, ChunkView] = OrderedDict()  # the last asked for at the end
 
     def extract(
         self, request: CompletionRequest, in_file: InFileContext, candidates: Sequence[RetrievedChunk]
@@ -113,7 +113,9 @@ class FeatureExtractor:
     def _view(self, chunk: Chunk, facts: RepositoryFacts) -> ChunkView:
         view = self._views.get(chunk)
         if view is None:
-            if len(self._views) >= _CACHED_CHUNKS:
-                self._views.clear()
             self._views[chunk] = view = ChunkView(chunk, facts.defined_names(chunk))
+            if len(self._views) > _CACHED_CHUNKS:
+                self._views.popitem(last=False)
+        else:
+            self._views.move_to_end(chunk)
         return view

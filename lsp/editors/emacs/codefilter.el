@@ -22,6 +22,9 @@
   "Options of the server, as a property list."
   :type 'plist)
 
+(require 'subr-x)
+(require 'url-util)
+
 (declare-function lsp-register-client "lsp-mode")
 (declare-function make-lsp-client "lsp-mode")
 (declare-function lsp-stdio-connection "lsp-mode")
@@ -54,11 +57,25 @@
         (lsp-request "workspace/executeCommand" (list :command name :arguments (vconcat arguments)))
       (eglot-execute-command (eglot-current-server) name (vconcat arguments)))))
 
+(defun codefilter--get (object key)
+  "The value of KEY in OBJECT, which is a property list or a hash table."
+  (if (hash-table-p object) (gethash (substring (symbol-name key) 1) object) (plist-get object key)))
+
 ;;;###autoload
 (defun codefilter-explain ()
   "Show what the last completion was made from."
   (interactive)
-  (codefilter--run "explain"))
+  (let* ((said (codefilter--run "explain"))
+         (page (and said (codefilter--get said :page))))
+    (when (and page (not (eq t (codefilter--get said :is_shown)))) ; a client that cannot open documents
+      (find-file (url-unhex-string (string-remove-prefix "file://" page))))))
+
+;;;###autoload
+(defun codefilter-measure ()
+  "Measure what each chunk did for the last completion, and show it."
+  (interactive)
+  (codefilter--run "attribute" '(:show :json-false))
+  (codefilter-explain))
 
 ;;;###autoload
 (defun codefilter-snooze (minutes)

@@ -8,8 +8,15 @@ export class AttributionView implements vscode.TreeDataProvider<Row> {
   readonly onDidChangeTreeData = this.changed.event;
   private rows: Row[] = [];
   private folder: vscode.Uri | undefined;
+  private last: Explanation | undefined;
+
+  /** The answer that is shown. */
+  get answerId(): string | undefined {
+    return this.last?.id;
+  }
 
   show(explanation: Explanation): void {
+    this.last = explanation;
     this.rows = rowsOf(explanation);
     const document = vscode.Uri.parse(explanation.uri);
     this.folder = vscode.workspace.getWorkspaceFolder(document)?.uri;

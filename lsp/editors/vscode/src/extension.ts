@@ -31,6 +31,7 @@ class CodeFilter {
     const commands: Record<string, () => unknown> = {
       "codefilter.menu": () => this.menu(),
       "codefilter.showLastCompletion": () => this.explain(true),
+      "codefilter.measureImpact": () => this.measure(),
       "codefilter.snoozeFor5Minutes": () => vscode.commands.executeCommand("codefilter.snooze", 5),
       "codefilter.endSnooze": () => vscode.commands.executeCommand("codefilter.resume"),
       "codefilter.toggleLanguage": () => this.toggleLanguage(),
@@ -111,10 +112,16 @@ class CodeFilter {
     this.bar.show();
   }
 
-  private async explain(reveal: boolean): Promise<void> {
-    const params = { command: "codefilter.explain", arguments: [{ show: false }] };
-    const isRunning = this.client?.state === State.Running;
-    const found = isRunning ? await this.client?.sendRequest<Explanation | null>("workspace/executeCommand", params) : null;
+  /** Let the server run one of its commands; undefined where it is not running. */
+  private async ask<T>(command: string, ...args: unknown[]): Promise<T | undefined> {
+    if (this.client?.state !== State.Running) {
+      return undefined;
+    }
+    return this.client.sendRequest<T>("workspace/executeCommand", { command, arguments: args });
+  }
+
+  private async explain(reveal: boolean, ...answerId: string[]): Promise<void> {
+    const found = await this.ask<Explanation | null>("codefilter.explain", ...answerId, { show: false });
     if (found) {
       this.view.show(found);
     }
@@ -123,10 +130,27 @@ class CodeFilter {
     }
   }
 
+  /** Measure what each chunk did for the text that the view is about. */
+  private async measure(): Promise<void> {
+    const id = this.view.answerId;
+    if (id === undefined) {
+      return;
+    }
+    await vscode.window.withProgress({ location: { viewId: "codefilter.attribution" } }, async () => {
+      const impacts = await this.ask<Record<string, number>>("codefilter.attribute", id, { show: false });
+      if (Object.keys(impacts ?? {}).length > 0) {
+        await this.explain(true, id);
+      } else {
+        void vscode.window.showInformationMessage("CodeFilter: a newer completion came between; measure again.");
+      }
+    });
+  }
+
   private async menu(): Promise<void> {
     const language = vscode.window.activeTextEditor?.document.languageId;
     const entries: [string, string][] = [
       ["$(list-tree) Show what the last completion was made from", "codefilter.showLastCompletion"],
+      ["$(graph) Measure what each chunk did for it", "codefilter.measureImpact"],
       ["$(bell-slash) Snooze for 5 minutes", "codefilter.snoozeFor5Minutes"],
       ["$(bell) End snooze", "codefilter.endSnooze"],
       ...(language ? ([[`$(code) Switch on or off for ${language}`, "codefilter.toggleLanguage"]] as [string, string][]) : []),

@@ -87,8 +87,9 @@ test("the status bar shows what goes on", () => {
 });
 
 test("every chunk has a row with its verdict", () => {
-  const chunk = { path: "a.py", start_line: 3, end_line: 9, symbol: "f", text: "t", polarity: "positive", confidence: 1 };
-  const rows = rowsOf({
+  const place = { path: "a.py", start_line: 3, end_line: 9, symbol: "f", text: "t" };
+  const chunk = { ...place, id: "1", polarity: "positive", confidence: 1, impact_nats: null };
+  const explanation = {
     id: "1",
     place: "b.py:4",
     uri: "file:///b.py",
@@ -101,10 +102,16 @@ test("every chunk has a row with its verdict", () => {
       { ...chunk, in_prompt: true, keep: true, reason: "helps" },
       { ...chunk, in_prompt: false, keep: false, reason: "does not" },
     ],
-  });
+  };
+  const rows = rowsOf(explanation);
   assert.deepEqual(rows.map((row) => row.icon), ["sparkle", "check", "close", "clock"]);
   assert.equal(rows[1]?.label, "a.py:3-9");
   assert.equal(rows[2]?.description, "f · dropped · does not");
+  const [used, dropped] = explanation.chunks;
+  assert.ok(used && dropped);
+  const measured = rowsOf({ ...explanation, chunks: [{ ...used, impact_nats: -0.5 }, { ...dropped, impact_nats: 1 }] });
+  assert.equal(measured[1]?.description, "+1.00 nats · f · dropped · does not"); // the best first
+  assert.equal(measured[2]?.description, "−0.50 nats · f · used · helps");
 });
 
 test("a workspace cannot set what runs, what is loaded and what is contacted", () => {

@@ -103,6 +103,9 @@ test("a completion is shown, and accepted by its command", async () => {
   assert.equal(await connection.sendRequest(ExecuteCommandRequest.type, { command, arguments: args ?? [] }), null);
   const explanation = await connection.sendRequest(ExecuteCommandRequest.type, { command: "codefilter.explain" });
   assert.equal(explanation.texts[0], "idth(box)");
+  const asked = { command: "codefilter.attribute", arguments: [explanation.id, { show: false }] };
+  const impacts = await connection.sendRequest(ExecuteCommandRequest.type, asked);
+  assert.deepEqual(Object.keys(impacts), explanation.chunks.map((chunk: { id: string }) => chunk.id));
   assert.ok(statuses.some((status) => status.message.startsWith("9 characters")));
 });
 

@@ -67,6 +67,14 @@ local subcommands = {
   explain = function()
     command("explain", {}) -- the server opens its page in a window
   end,
+  measure = function()
+    say("measuring what each chunk did for the last completion")
+    command("attribute", {}, function(impacts) -- opens the page with them
+      if vim.tbl_isempty(impacts) then
+        say("nothing was measured: no chunks were found, or a newer completion came between")
+      end
+    end)
+  end,
   snooze = function(arguments)
     command("snooze", { tonumber(arguments[1]) or 5 }, show_status)
   end,
@@ -93,7 +101,12 @@ function M.enable()
   vim.lsp.config("codefilter", {
     cmd = cmd,
     filetypes = options.filetypes,
-    root_markers = options.root_markers,
+    root_dir = function(buffer, on_root)
+      -- The server's own pages are no place to complete; they would start a server of their own.
+      if not vim.api.nvim_buf_get_name(buffer):find("/explanations/%x+[%w-]*%.md$") then
+        on_root(vim.fs.root(buffer, options.root_markers))
+      end
+    end,
     init_options = options.settings,
     settings = { codefilter = options.settings },
     capabilities = { textDocument = { inlineCompletion = { dynamicRegistration = false } } },

@@ -1,0 +1,65 @@
+"""The README's figures of the server at work; see `readme_results`."""
+
+from typing import Any
+
+from tests.recorded_results import read
+
+_KINDS = {"cold": "the first in a file", "warm": "later ones", "without the model": "without the model"}
+_PREPARING = ("in-file", "retrieve", "filter", "prompt")
+
+
+def _answers(row: dict[str, Any]) -> str:
+    share = row["stage_share"]
+    parts = [sum(share.get(stage, 0) for stage in _PREPARING), share.get("read"), share.get("write")]
+    parts.append(share.get("debounce, queue, protocol"))
+    shown = " | ".join(f"{100 * part:.0f} %" if share and part is not None else "" for part in parts)
+    seconds = f"{row['median_seconds']:.3f} ({row['p95_seconds']:.3f})"
+    return f"| {_KINDS[row['kind']]} | {row['requests']} | {seconds} | {shown} |"
+
+
+def _soak(run: dict[str, Any]) -> str:
+    soon = run["superseded_ms"]
+    text = (
+        f"- {run['requests']:,} requests in {run['seconds'] / 60:.0f} minutes with `{run['model'].partition(':')[0]}`: "
+        f"{run['texts_compared']:,} texts of documents were held against the editor's, {run['prompts']:,} prompts searched for "
+        f"what is secret or ignored. A superseded request is answered after {soon['median']:.0f} ms "
+        f"(95 % within {soon['p95']:.0f} ms)"
+    )
+    if stopped := run.get("stopped_ms"):
+        text += f", its work stops after {stopped['median']:.0f} ms (95 % within {stopped['p95']:.0f} ms)"
+    memory = run["memory_mb"]
+    text += f". Memory in tenths of the run: {memory[0]:.0f} to {memory[-1]:.0f} MB."
+    problems = [problem.partition(":")[0] for problem in run["problems"]]
+    return text + (f" Not as it must be: {'; '.join(problems)}." if problems else " Nothing was amiss.")
+
+
+def _kept(rows: list[dict[str, Any]]) -> str:
+    shown = (
+        f"with `{row['filter']}` {row['hits']} of {row['hits'] + row['requests']} pauses are answered by what was suggested "
+        f"before, and the others read {row['prompt_tokens'] - row['reused_tokens']:.0f} of {row['prompt_tokens']:.0f} tokens"
+        for row in rows
+    )
+    return f"Of recorded typing (`speed-typing.json`), {'; '.join(shown)} (medians)."
+
+
+def in_the_editor() -> str:
+    """Answers while somebody types, and the soak."""
+    latency, soak = read("latency.json"), read("soak.json")
+    counts = latency["counts"]
+    return "\n".join(
+        [
+            f"**In the editor**: {counts['requests']} keys typed at {counts['places']} places of Fresh through the server, a "
+            f"request after each, two cores, {latency['model']} (`latency.json`); the next key replaced "
+            f"{counts['replaced by the next key']} of them:",
+            "",
+            "| answers | number | seconds, median (95th percentile) | finding, filtering | reading | writing | waiting |",
+            "|---|---|---|---|---|---|---|",
+            *map(_answers, latency["rows"]),
+            "",
+            _kept(read("speed-typing.json")["rows"]),
+            "",
+            "The server at work for hours, with edits, files that vanish, broken messages and settings in between (`soak.json`):",
+            "",
+            *map(_soak, soak["runs"]),
+        ]
+    )
