@@ -35,7 +35,7 @@ def trained_filter() -> str:
             f"| the retriever's score | {record['retriever_auc']:.3f} | {record['retriever_auc_within']:.3f} |",
             f"| shuffled labels | {record['shuffled_auc']:.3f} | {record['shuffled_auc_within']:.3f} |",
             "",
-            f"It keeps {100 * figures['kept_tokens']:.0f} % of the tokens, {100 * figures['positive']['recall']:.0f} % of the "
+            f"At its threshold, and with the labels' short in-file contexts, it keeps {100 * figures['kept_tokens']:.0f} % of the tokens, {100 * figures['positive']['recall']:.0f} % of the "
             f"positive chunks among them (precision {100 * figures['positive']['precision']:.0f} %), and nothing in "
             f"{100 * figures['abstains']:.0f} % of the tasks.",
         ]
