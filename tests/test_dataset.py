@@ -176,12 +176,15 @@ def test_a_slice_ends_at_its_limit_and_the_next_goes_on(
     assert len(numbers(out)) == 12
 
 
-def test_progress_counts_down_to_nothing(repositories: list[RepositorySource], tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [None, 5])
+def test_progress_counts_down_to_nothing(
+    repositories: list[RepositorySource], tmp_path: Path, most: int | None
+) -> None:
     seen: list[Progress] = []
     dataset = DatasetFolder(tmp_path / "labels")
-    build_dataset(repositories, dataset, executor(), PLAN, seen.append)
-    assert (seen[0].labelled, seen[0].remaining) == (0, 12)
-    assert (seen[-1].labelled, seen[-1].remaining) == (12, 0)
+    build_dataset(repositories, dataset, executor(), replace(PLAN, max_examples=most), seen.append)
+    assert (seen[0].labelled, seen[0].remaining) == (0, most or 12)
+    assert (seen[-1].labelled, seen[-1].remaining) == (most or 12, 0)
 
 
 def test_bad_repositories_are_skipped_with_their_reason(

@@ -128,6 +128,7 @@ class _Build:
         self._on_progress = on_progress
         self._started = time.monotonic()
         self._given = 0
+        self._done = 0
         self._labelled = 0
         self._remaining = 0
 
@@ -138,6 +139,7 @@ class _Build:
         self._remaining = self._plan.rounds * self._plan.round_tasks * len(usable)
         for outcome in self._executor.run(self._items(usable), pool):
             self._remaining -= 1
+            self._done += 1
             if outcome.record is not None:
                 self._dataset.append(outcome.record, outcome.states)
                 self._labelled += 1
@@ -164,8 +166,9 @@ class _Build:
         self._dataset.describe(description)
 
     def _report(self, source: RepositorySource) -> None:
-        seconds = time.monotonic() - self._started
-        self._on_progress(Progress(self._labelled, self._remaining, seconds, source.name))
+        seconds, most = time.monotonic() - self._started, self._plan.max_examples
+        remaining = self._remaining if most is None else min(self._remaining, most - self._done)
+        self._on_progress(Progress(self._labelled, remaining, seconds, source.name))
 
     def _read(
         self, sources: Sequence[RepositorySource]
