@@ -33,6 +33,10 @@ def evaluation() -> str:
             f"token and tokens of other files (`choose-threshold.json`): {figures}. Differences on Fresh with {_INTERVALS}:",
             "",
             *differences(record, [("all", "none"), ("top-k:1", "none"), *_of_the_filter(record)]),
+            "",
+            "The same in `codefilter report`, whose page shows every task, its chunks and what each arm wrote (intervals of 95 % there):",
+            "",
+            "![Table of arms; edit similarity against prompt tokens and seconds](data/results/report.png)",
         ]
     )
 

@@ -1,0 +1,28 @@
+"""``python -m tests.report_picture report.html picture.png``: the table and plots of all levels, as a picture."""
+
+import importlib
+import shutil
+import sys
+from pathlib import Path
+
+_ONLY_ALL_LEVELS = """() => {
+  let shown = false;
+  for (const part of document.querySelector("section").children) {
+    if (/^H[23]$/.test(part.tagName)) shown = part.textContent === "all";
+    if (!shown || part.tagName === "P") part.style.display = "none";
+  }
+}"""
+
+
+def main(page: Path, picture: Path) -> None:
+    with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 600})
+        tab.goto(page.resolve().as_uri())
+        tab.evaluate(_ONLY_ALL_LEVELS)
+        tab.locator("section").first.screenshot(path=picture)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
