@@ -1,4 +1,4 @@
-"""``python -m tests.report_picture report.html picture.png``: the table and plots of all levels, as a picture."""
+"""``python -m tests.report_picture report.html picture.png``: table and plots of all levels, as a picture."""
 
 import importlib
 import shutil
