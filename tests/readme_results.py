@@ -115,6 +115,7 @@ def render() -> str:
         labels(),
         trained_filter(),
         readme_benchmarks.evaluation(),
+        readme_benchmarks.repoeval(),
         readme_benchmarks.another_generator(),
         readme_benchmarks.choice(),
         engines(),
