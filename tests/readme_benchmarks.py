@@ -43,37 +43,29 @@ def evaluation() -> str:
 
 def repoeval() -> str:
     record = read("repoeval-function.json")
-    return "\n".join(
-        [
-            f"**RepoEval**, {record['tasks']} function tasks of three repositories (`repoeval-function.json`; every model "
-            "has probably seen them, so only the differences say something; tasks are drawn within repositories):",
-            "",
-            *arms(record),
-            "",
-            f"Differences with {_INTERVALS}:",
-            "",
-            *differences(record, [("all", "none"), *_of_the_filter(record)]),
-        ]
+    return _held_against_each_other(
+        record,
+        f"**RepoEval**, {record['tasks']} function tasks of three repositories (`repoeval-function.json`; every model has "
+        "probably seen them, so only the differences say something; tasks are drawn within repositories):",
     )
 
 
 def another_generator() -> str:
     record = read("fresh-smollm2.json")
-    return "\n".join(
-        [
-            f"**Another generator**, {record['model']['name']}, which writes from left to right, with the same filter on "
-            f"{record['tasks']} places of Fresh (`fresh-smollm2.json`):",
-            "",
-            *arms(record),
-            "",
-            f"Differences with {_INTERVALS}:",
-            "",
-            *differences(record, [("all", "none"), *_of_the_filter(record)]),
-            "",
-            "Not run yet, for want of processor hours: `oracle`, the controls at equal tokens, iterative and selective retrieval, "
-            "left to right, post-processing; RepoEval's lines and calls, whose repositories no package carries.",
-        ]
+    text = _held_against_each_other(
+        record,
+        f"**Another generator**, {record['model']['name']}, which writes from left to right, with the same filter on "
+        f"{record['tasks']} places of Fresh (`fresh-smollm2.json`):",
     )
+    return (
+        f"{text}\n\nNot run yet, for want of processor hours: `oracle`, the controls at equal tokens, iterative and selective "
+        "retrieval, left to right, post-processing; RepoEval's lines and calls, whose repositories no package carries."
+    )
+
+
+def _held_against_each_other(record: Any, head: str) -> str:
+    table = differences(record, [("all", "none"), *_of_the_filter(record)])
+    return "\n".join([head, "", *arms(record), "", f"Differences with {_INTERVALS}:", "", *table])
 
 
 def choice() -> str:
