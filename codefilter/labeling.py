@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from codefilter.completion import Completer
 from codefilter.controls import ControlChunk, ControlRepository, draw_controls
+from codefilter.filters.drafts import DRAFT_TOKENS
 from codefilter.likelihood import target_continuation
 from codefilter.lm.base import (
     Continuation,
@@ -49,7 +50,7 @@ class LabelOptions:
     """What a label is made of, besides the settings of prompts and retrieval."""
 
     num_controls: int = 3
-    draft_tokens: int = 15
+    draft_tokens: int = DRAFT_TOKENS
     positive_threshold: float = 0.2  # T_p, corrected mean nats per target token
     negative_threshold: float = -0.2  # T_n
     seed: int = 0

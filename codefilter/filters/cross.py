@@ -43,16 +43,15 @@ class CrossFilter(ClassifierFilter):
         Raises:
             FilterError: the weights have no cross form.
         """
-        if trained.cross is None:
+        if trained.cross is None or trained.manifest.cross_keep_from is None:
             raise FilterError(
                 "these filter weights have no cross form", hint="Use --filter classifier, or train them anew."
             )
-        self._network = trained.cross
+        self._network, self._cross_keep_from = trained.cross, trained.manifest.cross_keep_from
         super().__init__(trained, keep_from)
 
     def _trained_keep_from(self) -> float:
-        chosen = self._trained.manifest.cross_keep_from
-        return self._trained.manifest.keep_from if chosen is None else chosen
+        return self._cross_keep_from
 
     def _judge(
         self, inputs: Matrix, candidates: Sequence[RetrievedChunk], context: FilterContext

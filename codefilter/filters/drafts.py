@@ -18,7 +18,7 @@ from codefilter.filters.base import Reader
 from codefilter.filters.features import Matrix
 from codefilter.types import LogLikelihood, RetrievedChunk
 
-DRAFT_TOKENS = 15  # as many as the labels have
+DRAFT_TOKENS = 15  # of labels, and of whoever reads as they were made
 
 _FIRST_TOKENS = 5
 _MUCH_NATS = 1.0
