@@ -26,6 +26,7 @@ class Neovim:
 
     def __init__(self, program: Path, folder: Path, settings: dict[str, Any]) -> None:
         self._program = str(program)
+        self._namespace = "codefilter"  # of its grey text
         self._socket = str(folder / "nvim.sock")
         options = {"cmd": [sys.executable, "-m", "codefilter_lsp"], "settings": settings}
         init = folder / "init.lua"
@@ -34,6 +35,8 @@ class Neovim:
         command = [self._program, "--headless", "--clean", "-u", str(init), "--listen", self._socket]
         self._process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL)
         self._until(lambda: Path(self._socket).exists())
+        if self.lua("vim.lsp.inline_completion ~= nil"):
+            self._namespace = "nvim.lsp.inline_completion"
 
     def lua(self, expression: str) -> Any:
         """Value of a Lua expression."""
@@ -52,7 +55,7 @@ class Neovim:
 
     def ghost(self) -> str:
         """The grey text, all its lines."""
-        space = "vim.api.nvim_get_namespaces().codefilter"
+        space = f"vim.api.nvim_get_namespaces()['{self._namespace}']"
         marks = self.lua(f"vim.api.nvim_buf_get_extmarks(0, {space}, 0, -1, {{details = true}})")
         if not marks:
             return ""
@@ -93,10 +96,20 @@ class Neovim:
             time.sleep(0.05)
 
 
+@pytest.fixture(params=[tools.neovim, tools.newest_neovim], ids=["0.11", "0.12"])
+def program(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param()
+    return found
+
+
 @pytest.fixture
-def neovim(sample_repository: Path, request: pytest.FixtureRequest) -> Iterator[Neovim]:
-    settings = getattr(request, "param", {"model": "fake", "filter": "all", "debounceMs": 0})
-    editor = Neovim(tools.neovim(), sample_repository, settings)
+def settings() -> dict[str, Any]:
+    return {"model": "fake", "filter": "all", "debounceMs": 0}
+
+
+@pytest.fixture
+def neovim(program: Path, sample_repository: Path, settings: dict[str, Any]) -> Iterator[Neovim]:
+    editor = Neovim(program, sample_repository, settings)
     try:
         yield editor
     finally:
@@ -118,6 +131,25 @@ def test_grey_text_is_shown_and_taken(neovim: Neovim) -> None:
     neovim.until_ghost("(box)")  # what is left
     neovim.keys("<Esc>")
     neovim._until(lambda: neovim.ghost() == "")
+
+
+def test_what_was_typed_on_is_not_written_twice(neovim: Neovim) -> None:
+    neovim.keys(":edit shop/new.py<CR>")
+    neovim.until_attached()
+    neovim.keys("iwidth = compute_width(box)<CR>other = compute_w")
+    neovim.until_ghost("idth(box)")
+    neovim.keys("id<Tab>")  # faster than any answer
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "other = compute_width(box)")
+    neovim.keys("<CR>last = compute_w")
+    neovim.until_ghost("idth(box)")
+    neovim.keys("id<M-Right>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "last = compute_width")
+    neovim.until_ghost("(box)")
+    neovim.keys("x<Tab>")  # another way: the key is what it was
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "last = compute_widthx")
+    time.sleep(0.3)
+    assert neovim.lines()[1] == "other = compute_width(box)"
+    assert neovim.lines()[2].rstrip() == "last = compute_widthx"
 
 
 def test_a_key_without_a_completion_is_that_key(neovim: Neovim) -> None:
@@ -148,7 +180,7 @@ def test_the_last_completion_is_explained(neovim: Neovim) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("user_cache")
-@pytest.mark.parametrize("neovim", [{"latencyBudgetMs": 0}], indirect=True)
+@pytest.mark.parametrize("settings", [{"latencyBudgetMs": 0}])
 def test_with_the_default_model(neovim: Neovim) -> None:
     try:
         models.resolve(Settings().model)

