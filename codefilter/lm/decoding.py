@@ -46,7 +46,7 @@ class Session(Protocol):
     ) -> NDArray[np.float32]:
         """Append tokens; logits after each of the last `rows` of them, shape (rows, vocabulary).
 
-        On `CancelledError` the session is as it was before the call.
+        On `CancelledError` the session may hold the first of them: the next request is likely to have them too.
         """
 
     def crop(self, length: int) -> None:

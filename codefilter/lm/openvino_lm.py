@@ -18,7 +18,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from codefilter.errors import CancelledError, UsageError
+from codefilter.errors import UsageError
 from codefilter.lm import decoding
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
 from codefilter.lm.keeping import KeptStates
@@ -148,18 +148,14 @@ class _OpenVinoSession:
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
     ) -> NDArray[np.float32]:
-        before, length = len(self._token_ids), len(token_ids)
+        length = len(token_ids)
         step = length if cancellation is None else _CANCELLABLE_TOKENS
         start = 0
-        try:
-            for stop in (*range(step, length - rows + 1, step), length):
-                if cancellation is not None:
-                    cancellation.raise_if_cancelled()
-                self._append(token_ids[start:stop], rows if stop == length else 0)
-                start = stop
-        except CancelledError:
-            self.crop(before)
-            raise
+        for stop in (*range(step, length - rows + 1, step), length):
+            if cancellation is not None:
+                cancellation.raise_if_cancelled()
+            self._append(token_ids[start:stop], rows if stop == length else 0)
+            start = stop
         log_probabilities, _ = self._predictions()
         return log_probabilities.copy()  # the next pass overwrites them
 
