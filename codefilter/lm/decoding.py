@@ -46,7 +46,7 @@ class Session(Protocol):
     ) -> NDArray[np.float32]:
         """Append tokens; logits after each of the last `rows` of them, shape (rows, vocabulary).
 
-        On `CancelledError` the session may hold the first of them: the next request is likely to have them too.
+        On `CancelledError` the session may hold the first of them, as the next request may have them too.
         """
 
     def crop(self, length: int) -> None:

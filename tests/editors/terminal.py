@@ -61,8 +61,9 @@ class Terminal:
         time.sleep(0.3)
 
     def screen(self) -> str:
-        """What is seen now."""
-        while select.select([self._file], [], [], 0.05)[0]:
+        """What is seen now; a program that never stops drawing is not waited for."""
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline and select.select([self._file], [], [], 0.05)[0]:
             try:
                 self._stream.feed(os.read(self._file, 65536))
             except OSError:  # the program has ended

@@ -31,7 +31,8 @@ def helix(sample_repository: Path, tmp_path: Path, settings: str) -> Iterator[Te
     text = CONFIGURATION.read_text().replace('command = "codefilter-lsp"', server)
     options = "[language-server.codefilter.config]\n"
     (folder / "languages.toml").write_text(text.replace(options, options + settings))
-    (folder / "config.toml").write_text("[editor.word-completion]\nenable = false\n")  # its menu would be there first
+    no_words = "[editor.word-completion]\nenable = false\n"  # their menu would be there first
+    (folder / "config.toml").write_text(no_words)
     (sample_repository / ".git").mkdir()
     variables = {
         "XDG_CONFIG_HOME": str(tmp_path / "config"),

