@@ -101,6 +101,30 @@ def test_cancellation_stops_between_layers(folder: Path) -> None:
     )
 
 
+def test_what_a_superseded_request_has_read_is_not_read_again(folder: Path) -> None:
+    model = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32")
+    prompt = [(7 * i) % 256 for i in range(300)]
+    options = GenerationOptions(max_new_tokens=3)
+    cancellation, passes = Cancellation(), []
+
+    def end_in_the_third(*_: object) -> None:
+        passes.append(1)
+        if len(passes) == 3:
+            cancellation.cancel()
+
+    hook = model._model.model.layers[0].register_forward_hook(end_in_the_third)
+    with pytest.raises(CancelledError):
+        model.generate(prompt, options, cancellation)
+    hook.remove()
+    after = model.generate([*prompt, 5], options, Cancellation())[0]
+    assert after.num_reused_tokens == 256  # two slices
+    fresh = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32").generate(
+        [*prompt, 5], options
+    )
+    assert after.token_ids == fresh[0].token_ids
+    assert after.log_likelihood.per_token == pytest.approx(fresh[0].log_likelihood.per_token, abs=1e-4)
+
+
 def test_unknown_devices_types_and_folders_are_clear_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not available"):
         choose_device("cuda:99" if not torch.cuda.is_available() else "tpu")

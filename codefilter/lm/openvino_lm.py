@@ -148,14 +148,11 @@ class _OpenVinoSession:
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
     ) -> NDArray[np.float32]:
-        length = len(token_ids)
-        step = length if cancellation is None else _CANCELLABLE_TOKENS
-        start = 0
-        for stop in (*range(step, length - rows + 1, step), length):
+        size = len(token_ids) if cancellation is None else _CANCELLABLE_TOKENS
+        for part, wanted in decoding.slices(token_ids, rows, size):
             if cancellation is not None:
                 cancellation.raise_if_cancelled()
-            self._append(token_ids[start:stop], rows if stop == length else 0)
-            start = stop
+            self._append(part, wanted)
         log_probabilities, _ = self._predictions()
         return log_probabilities.copy()  # the next pass overwrites them
 

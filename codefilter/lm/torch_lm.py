@@ -32,6 +32,9 @@ from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
 
 _ATTENTION = "codefilter_packed"
+_SLOW_SLICE = (
+    128  # tokens that a CPU reads at once; what a request has read when it is superseded is kept by slices
+)
 
 
 def packed_attention(
@@ -252,10 +255,16 @@ class _TorchSession:
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
     ) -> NDArray[np.float32]:
-        start = len(self._token_ids)
+        is_slow = cancellation is not None and self._model._device.type == "cpu"
+        logits = torch.empty(0)
+        for part, wanted in decoding.slices(token_ids, rows, _SLOW_SLICE if is_slow else len(token_ids)):
+            logits = self._append(part, wanted, cancellation)
+        return np.asarray(logits.cpu().numpy(), dtype=np.float32)
+
+    def _append(self, token_ids: Sequence[int], rows: int, cancellation: Cancellation | None) -> Tensor:
+        start, length = len(self._token_ids), len(token_ids)
         try:
             with self._model._cancelled_by(cancellation):
-                length = len(token_ids)
                 positions = torch.arange(start, start + length)
                 last_rows = torch.arange(length - rows, length)
                 logits = self._model.forward(token_ids, self.cache, positions, keep_logits=last_rows)
@@ -263,7 +272,7 @@ class _TorchSession:
             self.crop(start)  # some layers have already appended
             raise
         self._token_ids += token_ids
-        return np.asarray(logits.cpu().numpy(), dtype=np.float32)
+        return logits
 
     def crop(self, length: int) -> None:
         layer: Any
