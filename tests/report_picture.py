@@ -15,6 +15,9 @@ _ONLY_ALL_LEVELS = """() => {
 
 
 def main(page: Path, picture: Path) -> None:
+    """Take the picture."""
+    if not page.is_file():
+        sys.exit(f"error: no page at {page}\nhint: make one with: codefilter report RUN --out {page}")
     with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 1280, "height": 600})

@@ -31,6 +31,7 @@ def explain(answer: Answer, impacts: Mapping[str, float]) -> dict[str, Any]:
     if answer.suggestions is None:
         return shown
     completion, cleaned = answer.suggestions.completion, answer.suggestions.cleaned
+    likelihood = completion.log_likelihood  # of no token where a server tells none
     late = set(answer.suggestions.late_chunk_ids)
     return shown | {
         "written": completion.text,
@@ -38,7 +39,7 @@ def explain(answer: Answer, impacts: Mapping[str, float]) -> dict[str, Any]:
         "finish_reason": completion.finish_reason.value,
         "prompt_tokens": answer.suggestions.prompt_tokens,
         "cross_file_tokens": completion.prompt.num_cross_file_tokens,
-        "mean_log_likelihood_nats": completion.log_likelihood.mean_nats,
+        "mean_log_likelihood_nats": likelihood.mean_nats if likelihood.num_tokens else None,
         "stage_seconds": completion.stage_seconds,
         "notices": list(completion.notices),
         "chunks": [_chunk(completion, decision, late, impacts) for decision in completion.decisions],
