@@ -100,6 +100,10 @@ def test(pytest_arguments: Sequence[str]) -> int:
     install(extra="dev")
     for model in TEST_MODELS:
         run(f"fetching {model}", [PYTHON, "-m", "codefilter", "models", "pull", model], capture=True)
+    say("fetching Neovim, Helix and Emacs")
+    tools = [PYTHON, "-m", "tests.editors.tools", "--terminal-only"]
+    if subprocess.run(tools, cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode != 0:
+        say("some of them are missing; their tests are skipped")
     failed = []
     for program, *options in CHECKS:
         command = [str(PROGRAMS / program), *options, *(pytest_arguments if program == "pytest" else ())]

@@ -21,7 +21,7 @@ CUDA = ["torch", "nvidia-cublas-cu12", "triton"]
 class Commands:
     """Stands in for `subprocess`: notes what would run and answers as told."""
 
-    PIPE = subprocess.PIPE
+    PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -146,7 +146,7 @@ def test_every_check_runs_and_one_failure_is_enough(bootstrap: ModuleType, comma
     assert bootstrap.test(["-k", "something"]) == 1
     for check in ("ruff check .", "ruff format --check .", "mypy", "lint-imports", "pytest -k something"):
         assert commands.any(f"bin/{check}"), check
-    commands.failing = set()
+    commands.failing = {"editors.tools"}  # no Debian here: the editors' tests are skipped
     assert bootstrap.test([]) == 0
 
 

