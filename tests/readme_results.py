@@ -42,6 +42,35 @@ def trained_filter() -> str:
     )
 
 
+def _verdict(auc: float) -> str:
+    return "It tells helpful chunks from others no better than chance. " if abs(auc - 0.5) < 0.05 else ""
+
+
+def tuned_reader() -> str:
+    """The paper's filter, beside the others on the tasks that it was judged on."""
+    record, others = read("filter-generative.json"), read("filter-classifier.json")
+    figures, until, late = record["reading_all"], record["adaptive"], others["validation"]
+    last, manifest = record["curve"][-1], record["manifest"]
+    return "\n".join(
+        [
+            f"**The paper's filter** `generative`, {manifest['reader']} tuned on {manifest['label_tasks']} labelled tasks in "
+            f"{record['seconds'] / 60:.0f} minutes of two cores ({record['steps']} steps), judged on the {figures['tasks']} tasks of "
+            "the validation repositories (`filter-generative.json`), which stopped both trainings:",
+            "",
+            "| judged by | over all chunks | within a task |",
+            "|---|---|---|",
+            f"| `generative` | {figures['auc']:.3f} | {figures['auc_within']:.3f} |",
+            f"| `classifier` | {late['auc']:.3f} | {late['auc_within']:.3f} |",
+            f"| the retriever's score | {record['retriever_auc']:.3f} | {record['retriever_auc_within']:.3f} |",
+            "",
+            f"{_verdict(figures['auc'])}It reads {100 * record['chunks_read']:.0f} % of the chunks before it has enough, and keeps "
+            f"{100 * until['kept_tokens']:.0f} % of the tokens, {100 * until['positive']['recall']:.0f} % of the positive chunks among "
+            f"them (precision {100 * until['positive']['precision']:.0f} %); a control token costs it "
+            f"{last['validation_control']:.2f} nats.",
+        ]
+    )
+
+
 def cost_of_a_corpus(record: Any) -> str:
     description = record["description"]
     recipe = description["recipe"]
@@ -114,6 +143,7 @@ def render() -> str:
     sections = (
         labels(),
         trained_filter(),
+        tuned_reader(),
         readme_benchmarks.evaluation(),
         readme_benchmarks.repoeval(),
         readme_benchmarks.another_generator(),
