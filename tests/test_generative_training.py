@@ -64,6 +64,9 @@ def test_control_tokens_and_the_completion_are_learned_and_contexts_are_not() ->
     every = training_sequence(task, CONTROL, read_all=True)
     assert every.token_ids == (*until.token_ids[:10], more, 52, 62, negative, enough, 7, 8, 9)
     assert every.parts == (*until.parts[:10], x, c, c, x, x, c, y, y)
+    assert until.answers == until.token_ids
+    had_enough = (enough, 52, 62, negative)  # and reads on
+    assert every.answers == (*until.token_ids[:10], *had_enough, enough, 7, 8, 9)
     nothing = training_sequence(reading_task([NEUTRAL, NEGATIVE]), CONTROL, read_all=False)
     assert nothing.token_ids == (1, 2, enough, 7, 8, 9)
     assert training_sequence(reading_task([]), CONTROL, read_all=True).token_ids == nothing.token_ids
@@ -82,7 +85,7 @@ def sequences() -> list[TrainingSequence]:
     tasks = []
     for number, polarities in enumerate([(NEUTRAL, POSITIVE), (POSITIVE, NEGATIVE), (NEUTRAL, NEUTRAL)]):
         tasks.append(place(number, polarities))
-    return [training_sequence(task, CONTROL, read_all=False) for task in tasks]
+    return [training_sequence(task, CONTROL, read_all=number == 1) for number, task in enumerate(tasks)]
 
 
 def place_request(number: int) -> tuple[CompletionRequest, list[RetrievedChunk]]:
@@ -199,7 +202,7 @@ def test_the_loss_is_that_of_control_tokens_and_completions(base: Path, tmp_path
         for sequence in sequences():
             scores = model(input_ids=torch.tensor([sequence.token_ids])).logits[0].log_softmax(-1)
             for i, part in list(enumerate(sequence.parts))[1:]:
-                nats[part].append(-scores[i - 1, sequence.token_ids[i]].item())
+                nats[part].append(-scores[i - 1, sequence.answers[i]].item())
     assert point.validation_control == pytest.approx(np.mean(nats[Part.CONTROL]), abs=1e-4)
     assert point.validation_target == pytest.approx(np.mean(nats[Part.TARGET]), abs=1e-4)
 

@@ -50,7 +50,7 @@ def generative_command(
         typer.Option("--target-weight", min=0.0, help="Of a completion's token; a control token's is 1."),
     ] = 1.0,
     read_all: Annotated[
-        bool, typer.Option("--read-all", help="<EC> after all chunks, not after the last positive one.")
+        bool, typer.Option("--read-all", help="Learn from all chunks, also behind the last positive one.")
     ] = False,
     thresholds: Annotated[
         tuple[float, float], typer.Option("--thresholds", help="Of <MC> and <pos>, for using the filter.")

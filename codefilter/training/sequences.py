@@ -4,8 +4,8 @@ In: a dataset of impact labels and the repositories that it names. Out: `Reading
 reads them, and from each a `TrainingSequence`: between the chunks stands what the filter should have said,
 at the end the completion. Control tokens and completion are learned, contexts are only read (CODEFILTER,
 arXiv 2508.05970, section 4).
-Notable: which chunks stand before <EC> is our choice. Up to the last positive one, so that the model learns
-to stop; or all, so that it learns from every label, and never stops early.
+Notable: which chunks stand before <EC> is our choice. Up to the last positive one, as it will be used; or all
+of them, to learn from every label: behind the last positive one it is to say <EC>, and reads on anyway.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class TrainingSequence:
     """Token ids, and what each is."""
 
     token_ids: tuple[int, ...]
+    answers: tuple[int, ...]  # what is to be said in each place: another token only where it reads on anyway
     parts: tuple[Part, ...]
 
 
@@ -115,24 +116,27 @@ def _reading_task(
 
 
 def training_sequence(task: ReadingTask, control: ControlTokens, *, read_all: bool) -> TrainingSequence:
-    """What the model should have read and said; `read_all`: <EC> stands after all chunks."""
-    last = [i for i, polarity in enumerate(task.polarities) if read_all or polarity is Polarity.POSITIVE]
-    pieces: list[tuple[Sequence[int], Part]] = [(task.text.context, Part.CONTEXT)]
-    for i in range(last[-1] + 1 if last else 0):
-        pieces += [
-            ([control.more], Part.CONTROL),
-            (task.text.chunks[i], Part.CONTEXT),
-            ([control.of(task.polarities[i])], Part.CONTROL),
-        ]
-    pieces += [
-        ([control.enough], Part.CONTROL),
-        (task.text.opening, Part.CONTEXT),
-        (task.target, Part.TARGET),
-    ]
-    return TrainingSequence(
-        tuple(token_id for ids, _ in pieces for token_id in ids),
-        tuple(part for ids, part in pieces for _ in ids),
-    )
+    """What the model should have read and said; `read_all`: it reads all chunks, also where it had enough."""
+    positives = [i for i, polarity in enumerate(task.polarities) if polarity is Polarity.POSITIVE]
+    num_wanted = positives[-1] + 1 if positives else 0
+    token_ids: list[int] = []
+    answers: list[int] = []
+    parts: list[Part] = []
+
+    def add(ids: Sequence[int], part: Part, said: Sequence[int] | None = None) -> None:
+        token_ids.extend(ids)
+        answers.extend(ids if said is None else said)
+        parts.extend([part] * len(ids))
+
+    add(task.text.context, Part.CONTEXT)
+    for i in range(len(task.polarities) if read_all else num_wanted):
+        add([control.more], Part.CONTROL, [control.more if i < num_wanted else control.enough])
+        add(task.text.chunks[i], Part.CONTEXT)
+        add([control.of(task.polarities[i])], Part.CONTROL)
+    add([control.enough], Part.CONTROL)
+    add(task.text.opening, Part.CONTEXT)
+    add(task.target, Part.TARGET)
+    return TrainingSequence(tuple(token_ids), tuple(answers), tuple(parts))
 
 
 def shuffled_polarities(tasks: Sequence[ReadingTask], seed: int) -> list[ReadingTask]:

@@ -218,7 +218,8 @@ class Tuner:
         parts = torch.tensor(sequence.parts, device=device)
         learned = (parts != Part.CONTEXT).nonzero().squeeze(1)
         logits = self._model(input_ids=ids[None], use_cache=False, logits_to_keep=learned - 1).logits[0]
-        entropies = cross_entropy(logits.float(), ids[learned], reduction="none")  # (learned,)
+        answers = torch.tensor(sequence.answers, device=device)[learned]
+        entropies = cross_entropy(logits.float(), answers, reduction="none")  # (learned,)
         return torch.zeros(2, device=device).index_add(0, parts[learned], entropies)
 
     @torch.no_grad()
