@@ -330,15 +330,22 @@ STEPS = st.lists(st.tuples(st.sampled_from(["a.py", "b.py", "c/d.py"]), st.none(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(start=TEXTS, steps=STEPS, merge_after=st.sampled_from([0, 1, 3, 1000]))
+@given(
+    start=TEXTS,
+    steps=STEPS,
+    merge_after=st.sampled_from([0, 1, 3, 1000]),
+    forgotten_terms=st.sampled_from([-1000, 0, 1000]),
+)
 def test_updates_give_what_a_new_build_gives(
     start: str,
     steps: list[tuple[str, str | None]],
     merge_after: int,
+    forgotten_terms: int,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("codefilter.index.postings._MIN_CHUNKS_TO_MERGE", merge_after)
+        patch.setattr("codefilter.index.repository._FORGOTTEN_TERMS", forgotten_terms)
         root = write(tmp_path_factory.mktemp("r"), {"a.py": start, "kept.py": "def kept():\n    alpha()\n"})
         index = RepositoryIndex.open(root, options=SMALL_CHUNKS)
         for path, text in steps:
@@ -354,6 +361,18 @@ def test_updates_give_what_a_new_build_gives(
 
 
 SMALL_CHUNKS = ChunkOptions(target_lines=3, max_lines=4, min_lines=1)
+
+
+def test_words_that_were_half_typed_are_forgotten(sample_repository: Path) -> None:
+    index = RepositoryIndex.open(sample_repository)
+    before, snapshot = len(index.snapshot.vocabulary), index.snapshot
+    held = contents(snapshot)
+    for number in range(60):
+        index.update_file("shop/new.py", " ".join(f"word{number}x{i}" for i in range(100)))
+    assert len(index.snapshot.vocabulary) < before + 4_000  # of 6,000 and their parts
+    assert contents(snapshot) == held
+    index.update_file("shop/new.py", "")
+    assert contents(index.snapshot) == held
 
 
 def test_a_query_keeps_its_snapshot_while_files_change(sample_repository: Path) -> None:

@@ -27,7 +27,7 @@ _SHARE_TO_MERGE = 1 / 8
 
 
 class Vocabulary:
-    """Numbers terms in the order they come. It only grows, and lives as long as the process."""
+    """Numbers terms in the order they come. It only grows; a new one is begun when most are forgotten."""
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
@@ -47,7 +47,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, eq=False)
 class IndexedFile:
-    """A file entry and the numbers of its terms in the process's vocabulary."""
+    """A file entry and the numbers of its terms in the index's vocabulary."""
 
     entry: FileEntry
     term_ids: Int32Array  # (distinct terms of the file,)
@@ -166,6 +166,11 @@ class Snapshot:
         for file in dead:
             np.subtract.at(frequency, file.term_ids[file.entry.chunk_terms], 1)
         return frequency
+
+    @property
+    def num_forgotten_terms(self) -> int:
+        """How many terms of the vocabulary no living chunk contains."""
+        return self.document_frequency.size - int(np.count_nonzero(self.document_frequency))
 
     def term_id(self, term: str) -> int | None:
         """The number of a term that some living chunk contains."""

@@ -40,6 +40,7 @@ from codefilter.types import Chunk, SourceFile, content_hash
 Progress = Callable[[int, int], None]  # files done, files to do
 
 _DEFAULT_OPTIONS = ChunkOptions()
+_FORGOTTEN_TERMS = 1_000  # so many are not worth the work
 _EDITOR_STAMP = FileStamp(-1, -1)  # equals no file's
 # What an editor's text makes up for: the file is not saved yet.
 _ONLY_ON_DISK = (None, SkipReason.UNREADABLE, SkipReason.EMPTY)
@@ -298,6 +299,11 @@ class RepositoryIndex:
 
     def _publish(self) -> None:
         self._snapshot = Snapshot(self._files, self._vocabulary, self._main)
+        if self._snapshot.num_forgotten_terms > len(self._vocabulary) // 2 + _FORGOTTEN_TERMS:
+            self._vocabulary = Vocabulary()  # without every word that somebody had half typed
+            for file in list(self._files.values()):
+                self._put(file.entry)
+            self._snapshot = Snapshot(self._files, self._vocabulary, None)
         self._main = self._snapshot.main
 
     def _make_report(
