@@ -1,5 +1,6 @@
 """``python -m tests.report_picture report.html picture.png``: table and plots of all levels, as a picture."""
 
+import argparse
 import importlib
 import shutil
 import sys
@@ -15,7 +16,7 @@ _ONLY_ALL_LEVELS = """() => {
 
 
 def main(page: Path, picture: Path) -> None:
-    """Take the picture."""
+    """Take a picture of a report."""
     if not page.is_file():
         sys.exit(f"error: no page at {page}\nhint: make one with: codefilter report RUN --out {page}")
     with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
@@ -28,4 +29,8 @@ def main(page: Path, picture: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(prog="python -m tests.report_picture", description=main.__doc__)
+    parser.add_argument("page", type=Path, help="of codefilter report")
+    parser.add_argument("picture", type=Path, help="a PNG file")
+    arguments = parser.parse_args()
+    main(arguments.page, arguments.picture)

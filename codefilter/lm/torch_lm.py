@@ -32,9 +32,7 @@ from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
 
 _ATTENTION = "codefilter_packed"
-_SLOW_SLICE = (
-    128  # tokens that a CPU reads at once; what a request has read when it is superseded is kept by slices
-)
+_SLOW_SLICE = 128  # tokens that a CPU reads at once: a superseded request's reading is kept by slices
 
 
 def packed_attention(

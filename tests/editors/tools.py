@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -154,8 +155,9 @@ def _fetch_code_server() -> None:
 
 def _fetch_from_debian() -> None:
     """Packages with all that they need, down to the C library; apt with lists of its own finds them."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        print("Helix, Emacs and Neovim 0.12 are left out: they come from Debian, with apt-get and dpkg")
+    has_programs = shutil.which("apt-get") is not None and shutil.which("dpkg") is not None
+    if not has_programs or platform.machine() != "x86_64":
+        print("Helix, Emacs and Neovim 0.12 are left out: they come with apt-get and dpkg, for x86_64")
         return
     folder = TOOLS / "debian.partial"
     root, apt = folder / "root", folder / "apt"
