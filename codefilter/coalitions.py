@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codefilter.completion import Completer
+from codefilter.completion import Completer, generation_options
 from codefilter.labeling import keep_all
 from codefilter.likelihood import target_continuation
-from codefilter.lm.base import GenerationOptions, LanguageModel
+from codefilter.lm.base import LanguageModel
 from codefilter.metrics import score
 from codefilter.types import CompletionTask, RetrievedChunk
 
@@ -96,11 +96,10 @@ def shapley_values(values: Values) -> Values:
 class CoalitionLabeler:
     """Tries sets of chunks on tasks of one repository."""
 
-    def __init__(self, completer: Completer, model: LanguageModel, *, decode: bool = True) -> None:
+    def __init__(self, completer: Completer, model: LanguageModel) -> None:
         """`completer` builds prompts; its budgets and layout are those of the labels."""
         self._completer = completer
         self._model = model
-        self._decode = decode
 
     def label(
         self, task: CompletionTask, candidates: Sequence[RetrievedChunk], gains: Values, floor_nats: float
@@ -120,7 +119,8 @@ class CoalitionLabeler:
 
         def attempt(name: str, chosen: frozenset[int]) -> TriedSet:
             if chosen not in tried:
-                tried[chosen] = self._try(name, task, [candidates[i] for i in sorted(chosen)])
+                chunks = [candidates[i] for i in sorted(chosen)]
+                tried[chosen] = self._try(name, task, chunks, is_written=name != "greedy")
             return tried[chosen]
 
         attempt("none", frozenset())
@@ -130,14 +130,15 @@ class CoalitionLabeler:
         attempt("best set by surrogate", frozenset(i for i in range(len(candidates)) if best >> i & 1))
         attempt("positive Shapley values", frozenset(int(i) for i in np.flatnonzero(shapley > 0)))
         self._grow(shapley, attempt)
-        sets = list(tried.values())
-        if self._decode:
-            sets = self._decoded(sets, task, candidates)
+        likeliest = max(tried, key=lambda chosen: tried[chosen].nats)
+        if tried[likeliest].edit_similarity is None:
+            chunks = [candidates[i] for i in sorted(likeliest)]
+            tried[likeliest] = self._try("greedy", task, chunks, is_written=True)
         return CoalitionLabel(
             task.task_id,
             tuple(candidate.rank for candidate in candidates),
             tuple(round(float(value), 4) for value in shapley),
-            tuple(sets),
+            tuple(tried.values()),
         )
 
     @staticmethod
@@ -153,36 +154,18 @@ class CoalitionLabeler:
             if measured.nats > nats:
                 kept, nats = grown, measured.nats
 
-    def _try(self, name: str, task: CompletionTask, chunks: Sequence[RetrievedChunk]) -> TriedSet:
+    def _try(
+        self, name: str, task: CompletionTask, chunks: Sequence[RetrievedChunk], *, is_written: bool
+    ) -> TriedSet:
+        """Measure a set, and decode with it where that is wanted: likelier is not always written."""
         in_file = self._completer.cut_in_file(task.request)
         prompt = self._completer.build_prompt(task.request, in_file, keep_all(chunks))
         continuation = target_continuation(prompt, task.target, self._model.tokenizer)
         likelihood = self._model.log_likelihoods(prompt.token_ids, [continuation])[0]
+        exact_match = edit_similarity = None
+        if is_written:  # at once: the engine has just read this prompt
+            options = generation_options(task.request, prompt)
+            scores = score(METRIC_FAMILY, self._model.generate(prompt.token_ids, options)[0].text, task)
+            exact_match, edit_similarity = float(scores.exact_match), scores.edit_similarity
         ranks = tuple(chunk.rank for chunk in chunks)
-        return TriedSet(name, ranks, round(likelihood.total_nats, 4), None, None)
-
-    def _decoded(
-        self, sets: Sequence[TriedSet], task: CompletionTask, candidates: Sequence[RetrievedChunk]
-    ) -> list[TriedSet]:
-        """The named sets and the likeliest one, decoded: likelier is not always written."""
-        likeliest = max(sets, key=lambda one: one.nats)
-        by_rank = {candidate.rank: candidate for candidate in candidates}
-        return [
-            self._write(one, task, [by_rank[rank] for rank in one.ranks])
-            if one is likeliest or one.name != "greedy"
-            else one
-            for one in sets
-        ]
-
-    def _write(self, one: TriedSet, task: CompletionTask, chunks: Sequence[RetrievedChunk]) -> TriedSet:
-        request = task.request
-        in_file = self._completer.cut_in_file(request)
-        prompt = self._completer.build_prompt(request, in_file, keep_all(chunks))
-        options = GenerationOptions(
-            max_new_tokens=request.max_new_tokens,
-            max_lines=request.max_lines,
-            required_text=prompt.healed_text,
-        )
-        text = self._model.generate(prompt.token_ids, options)[0].text
-        scores = score(METRIC_FAMILY, text, task)
-        return TriedSet(one.name, one.ranks, one.nats, float(scores.exact_match), scores.edit_similarity)
+        return TriedSet(name, ranks, round(likelihood.total_nats, 4), exact_match, edit_similarity)
