@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.recorded_results import read
+from tests.soak.running import WARM_UP
 
 _KINDS = {"cold": "the first in a file", "warm": "later ones", "without the model": "without the model"}
 _PREPARING = ("in-file", "retrieve", "filter", "prompt")
@@ -28,7 +29,8 @@ def _soak(run: dict[str, Any]) -> str:
     if stopped := run.get("stopped_ms"):
         text += f", its work stops after {stopped['median']:.0f} ms (95 % within {stopped['p95']:.0f} ms)"
     memory = run["memory_mb"]
-    text += f". Memory in tenths of the run: {memory[0]:.0f} to {memory[-1]:.0f} MB."
+    warm = memory[int(10 * WARM_UP) :]
+    text += f". Memory: {memory[0]:.0f} MB at first, {min(warm):.0f} to {max(warm):.0f} MB after a warm-up of two tenths."
     problems = [problem.partition(":")[0] for problem in run["problems"]]
     return text + (f" Not as it must be: {'; '.join(problems)}." if problems else " Nothing was amiss.")
 

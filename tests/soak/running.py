@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 600.0  # for one answer, on a machine that does other things
 ANSWERED_MS, STOPPED_MS = 50.0, 150.0  # within which a superseded request is answered, and its work stops
 _MOST_WAITING = 30
 _OPEN_DOCUMENTS = 6
-_WARM_UP = 0.2  # of the requests
+WARM_UP = 0.2  # of the requests
 _MEMORY_TOLERANCE = 0.05
 _SETTINGS: tuple[object, ...] = (
     {"latencyBudgetMs": 60},
@@ -287,7 +287,7 @@ class _Run:
         for number, megabytes in self._memory:
             tenths[min(9, 10 * number // max(1, count))].append(megabytes)
         self.figures.memory_mb = [round(statistics.median(tenth), 1) for tenth in tenths if tenth]
-        warm = self.figures.memory_mb[int(10 * _WARM_UP) :]
+        warm = self.figures.memory_mb[int(10 * WARM_UP) :]
         if self.plan.is_long and warm:
             usual = statistics.median(warm)
             if max(abs(value - usual) for value in warm) > _MEMORY_TOLERANCE * usual:
