@@ -103,6 +103,8 @@ def test_going_back_to_a_prompt_reads_only_what_is_new(folder: Path, monkeypatch
     assert again.num_reused_tokens == len(first) - 1
     assert again.token_ids == before.token_ids
     assert again.log_likelihood.per_token == pytest.approx(before.log_likelihood.per_token, abs=1e-3)
+    model.hidden_states(other, 3)
+    assert model.generate(first, options)[0].num_reused_tokens == len(first) - 1
     longer = model.generate([*first[:60], *other[:9]], options)[0]  # and from there on as usual
     assert longer.num_reused_tokens == 60
 

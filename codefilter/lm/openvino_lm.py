@@ -90,6 +90,7 @@ class OpenVinoLanguageModel:
         self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
         """See `HiddenStateModel.hidden_states`. The norm is a part of the head, so it is done again here."""
+        self._session.set_aside(token_ids)
         last = decoding.read_before_states(
             self._session, token_ids, num_states, self.context_length, cancellation
         )
