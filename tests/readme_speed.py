@@ -44,13 +44,15 @@ def requests() -> str:
 
 def agreement() -> str:
     """Whether engines write the same."""
-    rows = _rows("speed-agreement.json")
-    first, last = rows[0], rows[-1]
+    first, *others = _rows("speed-agreement.json")
+    shown = (
+        f"{row['engine']} ({row['edit_similarity']:.1f}; {row['same_text']} texts the same to the letter, "
+        f"{row['mean_difference_nats']:.3f} nats per token of the truth apart)"
+        for row in others
+    )
     return (
-        f"- The same {first['tasks']} line tasks written by {first['engine']} and by {last['engine']} "
-        f"(`speed-agreement.json`): edit similarity {first['edit_similarity']:.1f} and "
-        f"{last['edit_similarity']:.1f}, {last['same_text']} texts the same to the letter, "
-        f"{last['mean_difference_nats']:.3f} nats per token of the truth apart."
+        f"- The same {first['tasks']} line tasks written by {first['engine']} (edit similarity "
+        f"{first['edit_similarity']:.1f}), and by {'; by '.join(shown)} (`speed-agreement.json`)."
     )
 
 

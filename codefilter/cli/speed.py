@@ -63,7 +63,7 @@ def engines_command(
     model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
     engines: Annotated[
         str,
-        typer.Option("--engines", help="Which, by commas; remote:URL is a server."),
+        typer.Option("--engines", help="ENGINE or ENGINE:DTYPE, by commas; remote:URL is a server."),
     ] = "torch,openvino",
     package: Annotated[
         str, typer.Option("--package", help="Of the manifest: its files are read.")
@@ -73,7 +73,6 @@ def engines_command(
     as_json: AsJson = False,
 ) -> None:
     """Read and write source text with every engine, against plain transformers with eager attention."""
-    from codefilter.lm.loading import load_model
     from codefilter.packages import fetch_package, load_corpora
     from codefilter.speed.engines import measure_engines
 
@@ -84,9 +83,7 @@ def engines_command(
     found = resolve(model)
     timings = measure_engines(
         found.folder,
-        lambda engine: (
-            load_model(engine) if engine.startswith("remote:") else load_model(model, engine=engine)
-        ),
+        lambda engine: _load(model, engine),
         engines.split(","),
         [path.read_text(encoding="utf-8") for path in files],
     )
@@ -97,8 +94,8 @@ def engines_command(
 def agreement_command(
     model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
     engines: Annotated[
-        str, typer.Option("--engines", help="By commas; the first is what others compare with.")
-    ] = "torch,openvino",
+        str, typer.Option("--engines", help="As of `speed engines`; the first is what others compare with.")
+    ] = "torch:float32,torch,openvino",
     filter_name: Annotated[str, typer.Option("--filter", help="Which chunks are read.")] = "none",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Line tasks of the train packages.")] = 60,
     out: Out = None,
@@ -110,16 +107,12 @@ def agreement_command(
     from codefilter.evaluation import limit_tasks
     from codefilter.evaluation.drawing import draw_packages
     from codefilter.index import RepositoryIndex
-    from codefilter.lm.loading import load_model
     from codefilter.speed.agreement import measure_agreement
     from codefilter.types import TaskLevel
 
-    def load(engine: str) -> LanguageModel:
-        return load_model(model, engine=engine)
-
     names = engines.split(",")
-    settings = load_settings(None, overrides={"model": model, "engine": names[0], "filter": filter_name})
-    reader = load(names[-1])  # filters may read
+    settings = load_settings(None, overrides={"model": model, "filter": filter_name})
+    reader = _load(model, names[-1])  # filters may read
     places = []
     for group in limit_tasks(draw_packages("train", (TaskLevel.LINE,), limit, 0).groups, limit, 0):
         index = RepositoryIndex.open(group.root) if group.root is not None else None
@@ -127,7 +120,7 @@ def agreement_command(
         places += [(task, completer.prepare(task.request).prompt) for task in group.tasks]
     details = {"model": reader.identity.name, "sha256": reader.identity.sha256, "filter": filter_name}
     del completer, reader
-    rows = measure_agreement(load, names, places, Console(stderr=True).print)
+    rows = measure_agreement(lambda engine: _load(model, engine), names, places, Console(stderr=True).print)
     _report("agreement", [asdict(row) for row in rows], out, as_json, **details)
 
 
@@ -338,6 +331,16 @@ def index_command(
     if plot is not None:
         write_atomically(plot, draw_indexing(timings))
     _report("index", [asdict(timing) for timing in timings], out, as_json)
+
+
+def _load(model: str, engine: str) -> LanguageModel:
+    """The model by an engine that may be followed by a number type, as in ``torch:float32``; or a server."""
+    from codefilter.lm.loading import load_model
+
+    if engine.startswith("remote:"):
+        return load_model(engine)
+    name, _, dtype = engine.partition(":")
+    return load_model(model, engine=name, dtype=dtype or "auto")
 
 
 def _report(
