@@ -122,7 +122,7 @@ def install(extra: str) -> None:
     installed = stamp.read_text().split() if stamp.exists() and Path(PYTHON).exists() else []
     if digest in installed and {extra, "dev"} & set(installed):  # dev has everything
         return
-    if not Path(PYTHON).exists():
+    if not has_pip():
         make_environment()
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
     if not sys.stderr.isatty():
@@ -131,6 +131,12 @@ def install(extra: str) -> None:
     install_torch(pip, torch_requirement(project))
     run("installing CodeFilter", [*pip, "--editable", f"{ROOT}[{extra}]"])
     stamp.write_text(f"{digest} {extra}")
+
+
+def has_pip() -> bool:
+    """Whether the environment is there and whole: pip comes last, if nothing interrupts its creation."""
+    command = [PYTHON, "-m", "pip", "--version"]
+    return Path(PYTHON).exists() and subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def make_environment() -> None:

@@ -26,8 +26,10 @@ from codefilter.errors import ConfigError
 
 REPOSITORY_FILE = "codefilter.toml"
 ENVIRONMENT_PREFIX = "CODEFILTER_"
-# variables that other modules read
-NOT_SETTINGS = frozenset({"CODEFILTER_CACHE", "CODEFILTER_MODELS_FROM", "CODEFILTER_REMOTE_KEY"})
+# variables that other modules and bootstrap.py read
+NOT_SETTINGS = frozenset(
+    {"CODEFILTER_CACHE", "CODEFILTER_MODELS_FROM", "CODEFILTER_REMOTE_KEY", "CODEFILTER_VENV"}
+)
 
 _MODEL_NAME = r"\w[\w.-]*(/\w[\w.-]*)?"  # "qwen2.5-coder-0.5b", "owner/name"; no path, no URL
 
@@ -157,12 +159,16 @@ def read_config_file(file: ConfigFile) -> dict[str, Value]:
     """Read and check one file's settings; `ConfigError` names the file and, where known, the line."""
     try:
         table: object = tomllib.loads(file.path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {file.path}: {error}", hint="It must be a UTF-8 text file.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
             f"{file.path} is not valid TOML: {error}", hint="Correct that line; strings need quotes."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {file.path}: {error}", hint="It must be a UTF-8 text file.") from None
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets in each other
+        raise ConfigError(
+            f"{file.path} is beyond what can be read: {error}", hint="No setting is that long or deep."
+        ) from None
     for key in file.table:
         table = table.get(key, {}) if isinstance(table, dict) else {}
     if not isinstance(table, dict):
@@ -186,13 +192,14 @@ def check_setting(name: str, value: object, origin: str) -> Value:
     if type(value) is not kind:  # not isinstance: True is no number here
         wanted = "text" if kind is str else "a whole number"
         raise ConfigError(
-            f"{name} in {origin} must be {wanted}, not {reprlib.repr(value)}",
+            f"{name} in {origin} must be {wanted}, not {_shown(value)}",
             hint=f"The default is {getattr(Settings, name)!r}.",
         )
     if isinstance(value, int):
         if not rule.minimum <= value <= rule.maximum:
             raise ConfigError(
-                f"{name} in {origin} cannot be {value}", hint=f"From {rule.minimum} to {rule.maximum}."
+                f"{name} in {origin} cannot be {_shown(value)}",
+                hint=f"From {rule.minimum} to {rule.maximum}.",
             )
         return value or (None if name in _OPTIONAL else 0)
     text = str(value)
@@ -203,6 +210,14 @@ def check_setting(name: str, value: object, origin: str) -> Value:
             f"{name} in {origin} cannot be {reprlib.repr(text)}", hint=f"One of: {', '.join(rule.choices)}."
         )
     return text
+
+
+def _shown(value: object) -> str:
+    """A value in a message, shortened; Python refuses to write thousands of digits."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _typed(name: str, text: str) -> object:

@@ -142,12 +142,13 @@ class Tokenizer:
 
         A text that ends inside a word (``return self.fo``) has other last tokens than the finished word would
         have there. The tokens of the last run of letters are taken back, at least the last token, and what
-        they stood for must be the beginning of what is generated. A text that ends in a line break is left
-        whole: code continues on a new token there.
+        they stood for (normalized, where the tokenizer does that) must be the beginning of what is generated.
+        A text that ends in a line break is left whole: code continues on a new token there.
         """
         ids = self.encode(text)
         if not ids or text.endswith("\n"):
             return HealedText(ids, "")
+        text = self.decode(ids)  # as the model sees it: a normalizer may have changed it
         stable_bytes = len(_LETTERS_AT_END.sub("", text).encode("utf-8", "replace"))
         ends = np.cumsum([len(self.token_bytes[i]) for i in ids])
         kept = min(len(ids) - 1, int(np.searchsorted(ends, stable_bytes, side="right")))

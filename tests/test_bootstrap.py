@@ -98,6 +98,20 @@ def test_a_second_run_installs_nothing(bootstrap: ModuleType, commands: Commands
     assert commands.lines == []
 
 
+def test_an_environment_without_pip_is_made_anew(bootstrap: ModuleType, commands: Commands) -> None:
+    """As where its creation was interrupted."""
+    Path(bootstrap.PYTHON).parent.mkdir(parents=True)
+    Path(bootstrap.PYTHON).touch()
+    bootstrap.install("dev")
+    assert not commands.any("-m venv")
+    commands.failing = {"pip --version"}
+    bootstrap.install("openvino")  # all of it is there
+    (Path(bootstrap.VENV) / "codefilter-installed.txt").unlink()
+    bootstrap.install("dev")
+    made = next(number for number, line in enumerate(commands.lines) if "-m venv" in line)
+    assert any("--upgrade pip" in line for line in commands.lines[made:])
+
+
 def test_test_installs_more_than_demo(bootstrap: ModuleType, commands: Commands) -> None:
     bootstrap.install("openvino")
     commands.lines.clear()

@@ -102,6 +102,25 @@ def test_what_is_wrong_in_a_file_is_said_with_the_files_name(
     assert "\n" not in said
 
 
+@pytest.mark.parametrize("name", ["codefilter.toml", "pyproject.toml"])
+@pytest.mark.parametrize(
+    "value",
+    ["[" * 3_000 + "]" * 3_000, "1" * 5_000, "0x" + "f" * 5_000, f"[0x{'f' * 5_000}]"],
+    ids=["brackets", "decimal", "hexadecimal", "list"],
+)
+@pytest.mark.parametrize("setting", ["num_candidates", "filter"])
+def test_what_is_too_long_or_deep_for_python_is_an_error_like_others(
+    tmp_path: Path, name: str, value: str, setting: str
+) -> None:
+    table = "[tool.codefilter]\n" if name == "pyproject.toml" else ""
+    path = write(tmp_path / name, f"{table}{setting} = {value}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(tmp_path)
+    assert str(path) in caught.value.message
+    assert len(caught.value.message) < 500
+    assert caught.value.hint
+
+
 def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "codefilter.toml").write_bytes(b"filter = '\xff'\n")
     with pytest.raises(ConfigError, match="cannot read"):
@@ -182,7 +201,10 @@ def test_any_name_and_value_is_accepted_or_a_one_line_error(name: str, value: ob
 
 
 def test_every_variable_that_the_code_names_is_a_setting_or_a_known_exception() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in Path(codefilter.__file__).parent.rglob("*.py")]
+    package = Path(codefilter.__file__).parent
+    paths = [*package.rglob("*.py"), package.parent / "bootstrap.py"]
+    sources = [path.read_text(encoding="utf-8") for path in paths]
     named = {name for source in sources for name in re.findall(rf'"({ENVIRONMENT_PREFIX}[A-Z_]+)"', source)}
     settings = {ENVIRONMENT_PREFIX + field.name.upper() for field in fields(Settings)}
     assert named - settings == NOT_SETTINGS
+    assert load_settings(environment=dict.fromkeys(NOT_SETTINGS, "x")) == Settings()

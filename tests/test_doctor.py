@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from codefilter.cli import doctor, main
 from codefilter.cli.doctor import Finding, State, run_checks
 from codefilter.errors import ModelMissingError
+from codefilter.index import RepositoryIndex
+from codefilter.languages import parse, table
 
 
 @pytest.fixture
@@ -74,6 +77,24 @@ def test_no_check_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert findings["broken"].state is State.MISSING
     assert findings["broken"].detail == "OSError: libtorch.so: cannot open shared object file"
     assert findings["lacking"] == Finding(State.MISSING, "not here", "Pull it.")
+
+
+def test_a_grammar_that_does_not_load_is_told_and_files_are_cut_into_windows(
+    few_checks: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+    sample_repository: Path,
+    tmp_path: Path,
+) -> None:
+    (sample_repository / "main.go").write_text("package main // without a grammar\n\nfunc main() {}\n")
+    monkeypatch.setitem(table._BY_NAME, "go", replace(table._BY_NAME["go"], grammar="missing:language"))
+    parse.cache_clear()
+    finding = run_checks(tmp_path)["languages"]
+    parse.cache_clear()
+    assert finding.state is State.WARN
+    assert finding.detail == "no grammar for go: their files are cut into windows"
+    with RepositoryIndex.open(sample_repository, cache_dir=tmp_path / "cache") as index:
+        assert index.report.languages["go"].num_chunks == 1
+        assert index.report.num_syntax_errors == 0
 
 
 def test_a_cache_that_cannot_be_written(

@@ -240,6 +240,15 @@ def test_an_editors_text_counts_until_it_is_closed_and_is_not_saved(sample_repos
     assert contents(index.snapshot) == before
 
 
+def test_a_header_is_read_alike_from_an_editor_and_from_the_disk(sample_repository: Path) -> None:
+    text = "class Order {\n  int total();\n};\n"
+    write(sample_repository, {"disk.h": text})
+    with RepositoryIndex.open(sample_repository) as index:
+        index.update_file("editor.h", text)
+        found = index.snapshot.definitions("total")
+    assert {(item.path, item.language) for item in found} == {("disk.h", "cpp"), ("editor.h", "cpp")}
+
+
 def test_who_updates_a_file_hears_whether_its_text_is_another(sample_repository: Path) -> None:
     index = RepositoryIndex.open(sample_repository)
     typed = "def typed_in_editor():\n    pass\n"
@@ -773,6 +782,16 @@ def test_the_command_shows_what_is_indexed(
     assert shown.err == ""
 
 
+def test_no_files_name_commands_the_terminal(
+    sample_repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(sample_repository, {"\x1b[31m\x9bred.py": "x = 1\n"})
+    assert main(["index", str(sample_repository)]) == 0
+    shown = capsys.readouterr().out
+    assert " [31m red.py" in shown
+    assert shown.replace("\n", "").isprintable()
+
+
 def test_the_commands_json_is_the_report(sample_repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["index", str(sample_repository), "--scope", "shop", "--chunker", "window", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -794,7 +813,7 @@ def test_the_command_says_that_an_index_was_built_anew(
     write(sample_repository, {"shop/broken.py": "def broken(:\n    pass\n"})
     assert main(["index", str(sample_repository)]) == 0
     shown = capsys.readouterr().out
-    assert "built anew, because the saved index has format 0" in shown
+    assert f"built anew, because the saved index has format {store.FORMAT_VERSION - 1}" in shown
     assert "files with syntax errors: 1" in shown
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from codefilter.languages import (
     language_of,
     line_comment,
     parse,
+    table,
 )
 
 CASES = Path(__file__).parent / "cases" / "languages"
@@ -77,6 +79,60 @@ def test_language_of(path: str, language: str) -> None:
     assert language_of(path) == language
 
 
+C_HEADER = """#ifndef SHOP_H
+#define SHOP_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+#define LIMIT 10
+/* The class of a price: what using it costs,
+   public or private. */
+typedef struct { int cents; } Price;
+struct order { struct order *next; };
+int price_of(const Price *price);
+SHOP_API(Price *) cheapest(struct order *first);
+#ifdef __cplusplus
+}
+#endif
+#endif
+"""
+CPP_HEADERS = {
+    "namespace shop {\nint count();\n}\n": ["shop.count"],
+    "namespace shop\n{\nstruct A { void f(); };\n}\n": ["shop.A", "shop.A.f"],
+    "class Order final : public Item {\n public:\n  int total() const;\n};\n": [
+        "Order",
+        "Order.total",
+    ],
+    "struct Order {\n private:\n  int cents;\n};\n": ["Order", "Order.cents"],
+    "enum class Color { RED };\n": ["Color", "Color.RED"],
+    "template <typename T>\nT twice(T value) { return value + value; }\n": ["twice"],
+    "using Price = long;\n": ["Price"],
+    "struct Order { std::string name() const; };\n": ["Order", "Order.name"],
+}
+
+
+def test_c_headers_keep_what_they_define() -> None:
+    language = language_of("shop.h", C_HEADER)
+    names = {item.qualified_name for item in definitions(C_HEADER, language)}
+    assert language == "c"
+    assert {"LIMIT", "Price", "Price.cents", "order", "order.next", "price_of", "cheapest"} <= names
+
+
+@pytest.mark.parametrize(("text", "names"), CPP_HEADERS.items())
+def test_cpp_headers_define_classes_and_namespaces(text: str, names: list[str]) -> None:
+    language = language_of("include/SHOP.H", text)
+    assert language == "cpp"
+    assert [item.qualified_name for item in definitions(text, language)] == names
+    assert language_of("shop.c", text) == "c"
+
+
+@pytest.mark.parametrize("piece", ["class a\n", "namespace\n", "using\n", "public\n", "template\n"])
+def test_a_hostile_header_costs_little(piece: str) -> None:
+    start = time.thread_time()
+    assert language_of("a.h", piece * (300_000 // len(piece))) == "c"
+    assert time.thread_time() - start < 5
+
+
 def test_no_suffix_belongs_to_two_languages() -> None:
     suffixes = [suffix for language in LANGUAGES for suffix in language.suffixes]
     assert len(suffixes) == len(set(suffixes))
@@ -96,6 +152,25 @@ def test_grammars_are_imported_when_used() -> None:
         "assert names == {'tree_sitter_go'}, names\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"grammar": "tree_sitter_missing:language"},
+        {"grammar": "tree_sitter_go:no_such_function"},
+        {"grammar": "tree_sitter_go:__doc__"},
+        {"queries": ("python.scm",)},
+    ],
+)
+def test_a_language_whose_grammar_does_not_load_is_cut_like_text(
+    change: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(table._BY_NAME, "go", replace(table._BY_NAME["go"], **change))
+    text = f"package shop // {change}\n\nfunc Total() {{}}\n"
+    assert parse(text, "go") is None
+    assert not has_syntax_error(text, "go")
+    assert definitions(text, "go") == imports(text, "go") == identifiers(text, "go") == []
 
 
 # --- imports ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -348,6 +349,83 @@ def test_ignore_rules_agree_with_git(tmp_path: Path, paths: set[str], ignore: di
     assert {path for path in scan(root).files if path.endswith(".py")} == kept
 
 
+def python_files(paths: Iterable[str]) -> set[str]:
+    return {path for path in paths if path.endswith(".py")}
+
+
+def git(root: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    subprocess.run(["git", "-C", str(root), *who, *arguments], check=True, capture_output=True, timeout=60)
+
+
+IGNORING = {
+    ".gitignore": "/app/src/rooted.py\nsrc/kept.py\nanywhere.py\nback.py\n/here.py\n",
+    "app/.gitignore": "!back.py\n/src/near.py\n",
+    "app/package.json": "{}",
+    **{
+        f"app/src/{name}.py": "1"
+        for name in ("kept", "rooted", "anywhere", "back", "here", "near", "excluded")
+    },
+}
+
+
+def git_ignores(root: Path, paths: Iterable[str]) -> set[str]:
+    command = ["git", "-C", str(root), "-c", "core.excludesFile=", "check-ignore", "--no-index", *paths]
+    return set(subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.splitlines())
+
+
+@needs_git
+@pytest.mark.parametrize("place", ["", "app", "app/src"])
+def test_a_root_below_the_top_obeys_the_whole_repository(tmp_path: Path, place: str) -> None:
+    top = write(git_init(tmp_path / "repo"), {**IGNORING, ".git/info/exclude": "excluded.py\n"})
+    root = top / place
+    all_paths = {path.relative_to(root).as_posix() for path in root.rglob("*.py")}
+    ignored = git_ignores(root, all_paths)
+    found = scan(root)
+    assert python_files(found.files) == all_paths - ignored
+    assert {Path(path).stem for path in ignored} == {"rooted", "anywhere", "near", "excluded"}
+    assert {path for path in all_paths if skip_reason(root, path) is None} == all_paths - ignored
+
+
+@needs_git
+def test_linked_worktrees_and_submodules_have_the_excludes_of_their_repository(tmp_path: Path) -> None:
+    top = write(git_init(tmp_path / "repo"), {**IGNORING, ".git/info/exclude": "excluded.py\n"})
+    git(top, "add", "--force", ".")
+    git(top, "commit", "-m", "all")
+    git(top, "worktree", "add", str(tmp_path / "linked"))
+    git(top, "-c", "protocol.file.allow=always", "submodule", "add", str(top), "sub")
+    write(top, {".git/modules/sub/info/exclude": "kept.py\n"})
+    for root, gone in ((tmp_path / "linked", "excluded"), (top / "sub", "kept")):
+        assert (root / ".git").is_file()
+        all_paths = {path.relative_to(root).as_posix() for path in root.rglob("*.py")}
+        kept = all_paths - git_ignores(root, all_paths)
+        assert python_files(scan(root).files) == kept
+        assert f"app/src/{gone}.py" not in kept
+
+
+@pytest.mark.parametrize("pointer", ["", "gitdir: nowhere", "gitdir: \0", "gitdir: " + "x" * 9_000, "\xff"])
+def test_a_pointer_to_nothing_does_no_harm(tmp_path: Path, pointer: str) -> None:
+    write(tmp_path, {".git": pointer.encode("latin-1"), ".gitignore": "a.py\n", "a.py": "1", "b.py": "1"})
+    assert python_files(scan(tmp_path).files) == {"b.py"}
+
+
+def test_only_the_nearest_repository_counts_and_not_one_that_ignores_the_root(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            ".git/HEAD": "",
+            ".gitignore": "a.py\nbuild/\n",
+            "inner/.git/HEAD": "",
+            "inner/a.py": "1",
+            "build/it/a.py": "1",
+            "other/a.py": "1",
+        },
+    )
+    assert python_files(scan(tmp_path / "inner").files) == {"a.py"}
+    assert python_files(scan(tmp_path / "build" / "it").files) == {"a.py"}
+    assert python_files(scan(tmp_path / "other").files) == set()
+
+
 def test_own_ignore_file_has_the_last_word(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -367,6 +445,9 @@ def test_own_ignore_file_has_the_last_word(tmp_path: Path) -> None:
         .npmrc .pypirc release.keystore kubeconfig kubeconfig.yaml x.tfstate x.tfstate.backup prod.tfvars
         secrets.yaml Secrets.JSON credentials credentials.json gcp-credentials.json client_secret_1.json
         .ssh/config .aws/config .kube/config .docker/config.json .git-credentials store.jks .htpasswd
+        serviceAccountKey.json x-firebase-adminsdk-ab12.json local.settings.json secrets/db_password.txt
+        deploy/Secrets/prod.yaml .secrets/token.txt prod-secrets.yaml app.secrets.yml appsettings.secrets.json
+        my_secrets.toml secrets/.env .config/gh/hosts.yml home/.config/gh/hosts.yml
         """
     ),
 )
@@ -379,7 +460,8 @@ def test_secrets(path: str) -> None:
     words(
         """
         .env.example .env.template env.py secrets.py credentials.go keyboard.py key.ts tokenizer.json
-        package.json ssh/config.md docs/secretsmanager.md
+        package.json ssh/config.md docs/secretsmanager.md secrets/manager.py .secrets/store.ts prod_secrets.go
+        secrets/.env.example nosecrets/prod.yaml settings.json hosts.yml gh/hosts.yml secretary.json
         """
     ),
 )
@@ -393,6 +475,12 @@ def test_a_secret_is_not_read_even_when_asked_for(tmp_path: Path) -> None:
 
 
 # --- reading ---
+
+
+def test_the_text_of_a_header_tells_its_language(tmp_path: Path) -> None:
+    write(tmp_path, {"a.h": "class A {\n};\n", "b.h": "struct B { int class; };\n"})
+    found = [read_source(tmp_path, path) for path in ("a.h", "b.h")]
+    assert [file.language for file in found if isinstance(file, DecodedSourceFile)] == ["cpp", "c"]
 
 
 def test_read_source_normalises_line_ends(tmp_path: Path) -> None:
@@ -458,6 +546,13 @@ def test_guessed_encodings(text: str, encoding: str) -> None:
     decoded = decode(text.encode(encoding))
     assert decoded is not None
     assert (decoded.text, decoded.is_guess) == (text, True)
+
+
+def test_a_bad_byte_after_the_mark_of_utf8_is_read_as_without_the_mark() -> None:
+    for data in (b"x = 1  # \xff\n", b"# 20 \xb0C\r\n"):
+        assert decode(b"\xef\xbb\xbf" + data) == decode(data)
+        assert decode(data) is not None
+    assert decode(b"\xef\xbb\xbfx = '\xff\0'\n") is None
 
 
 def test_little_evidence_is_no_reason_for_a_far_guess() -> None:

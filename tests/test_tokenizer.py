@@ -1,6 +1,7 @@
 """The tokenizer keeps text and control tokens apart, heals boundaries, and loses nothing."""
 
 import json
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -20,8 +21,10 @@ CORPUS = [
 ] * 20
 
 
-def byte_level() -> Tokenizer:
+def byte_level(normalizer: normalizers.Normalizer | None = None) -> Tokenizer:
     backend = BackendTokenizer(models.BPE())
+    if normalizer:
+        backend.normalizer = normalizer
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -90,6 +93,14 @@ def test_healing_splits_without_loss_and_leaves_little(tokenizer: Tokenizer, tex
     ids, removed = tokenizer.heal(text)
     assert tokenizer.decode(ids) + removed == text
     assert tokenizer.encode(text)[: len(ids)] == ids
+
+
+def test_healing_removes_no_more_than_the_tokens_stood_for_where_text_is_normalized() -> None:
+    tokenizer = byte_level(normalizers.NFC())
+    for text in ("# cafe\u0301 cre\u0300me\nreturn compu", "cafe\u0301", "e\u0301" * 9 + " retu"):
+        ids, removed = tokenizer.heal(text)
+        assert tokenizer.decode(ids) + removed == unicodedata.normalize("NFC", text)
+        assert len(removed) <= len(" compu")
 
 
 @pytest.mark.parametrize(

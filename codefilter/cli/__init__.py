@@ -26,7 +26,7 @@ from codefilter.cli.complete import complete_command
 from codefilter.cli.doctor import doctor_command
 from codefilter.cli.evaluate import evaluate_command
 from codefilter.cli.explain import explain_command
-from codefilter.cli.index import index_command
+from codefilter.cli.index import index_command, printable
 from codefilter.cli.playground import playground_command
 from codefilter.cli.report import report_command
 from codefilter.cli.score import score_command
@@ -146,7 +146,6 @@ def _fail(message: str, hint: str, exit_code: int) -> int:
 
 
 def _say(label: str, text: str) -> None:
-    """One line on stderr; control characters, as a file's name may have them, do not reach the terminal."""
-    line = "".join(character if character.isprintable() else " " for character in text)
+    """One line on stderr; control characters do not reach the terminal."""
     color = {"error": typer.colors.RED, "hint": typer.colors.CYAN}[label]
-    typer.echo(f"{typer.style(label + ':', fg=color, bold=True)} {line}", err=True)
+    typer.echo(f"{typer.style(label + ':', fg=color, bold=True)} {printable(text)}", err=True)

@@ -108,10 +108,15 @@ def _print(report: IndexReport) -> None:
         skipped.columns[2].justify = "left"
         for reason, count in sorted(report.skipped.items(), key=lambda pair: -pair[1]):
             example = next(iter(report.skipped_examples.get(reason, ())), "")
-            skipped.add_row(reason.value, f"{count:,}", Text(example, style="dim"))
+            skipped.add_row(reason.value, f"{count:,}", Text(printable(example), style="dim"))
         console.print(skipped)
     for notice in _notices(report):
         console.print(Text.assemble(("note ", "bold yellow"), notice))
+
+
+def printable(text: str) -> str:
+    """A text in which control characters, as a file's name may have them, are spaces."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _notices(report: IndexReport) -> list[str]:

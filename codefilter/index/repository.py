@@ -214,7 +214,7 @@ class RepositoryIndex:
                 return before != ""
             if text is not None:
                 self._in_editor.add(path)
-                file = SourceFile(path, text, language_of(path), content_hash(text))
+                file = SourceFile(path, text, language_of(path, text), content_hash(text))
                 self._put(make_entry(file, _EDITOR_STAMP, self.spec))
             else:
                 self._in_editor.discard(path)

@@ -24,7 +24,7 @@ from codefilter.chunking import ChunkDefinition
 from codefilter.errors import IndexStorageError
 from codefilter.index.entry import FileEntry, FileStamp, Int32Array
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 APPLICATION_ID = 0x43464958  # "CFIX" in the file's header
 _BUSY_TIMEOUT_SECONDS = 10.0
 

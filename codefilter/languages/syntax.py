@@ -67,13 +67,13 @@ class SyntaxTree:
 
 @lru_cache(maxsize=4)  # who asks for definitions mostly asks for imports and identifiers of the same text too
 def parse(text: str, language: str) -> SyntaxTree | None:
-    """Syntax tree of a text; None without a grammar, and where the parse exceeds its budget.
+    """Syntax tree of a text; None without a grammar that loads, and where the parse exceeds its budget.
 
     Any text parses: tree-sitter recovers from errors. Lone surrogates and NULs are replaced beforehand, which
     changes no line.
     """
     row = get_language(language)
-    if row is None:
+    if row is None or not _loads(row):
         return None
     source = text.encode("utf-8", "replace").replace(b"\0", b" ")
     for size in _PROBE_BYTES:
@@ -86,7 +86,7 @@ def parse(text: str, language: str) -> SyntaxTree | None:
 
 
 def _parse(source: bytes, language: Language, budget_seconds: float) -> tree_sitter.Node | None:
-    parser = tree_sitter.Parser(_grammar(language))  # imports the grammar at first: not on the budget
+    parser = tree_sitter.Parser(_grammar(language))
     deadline = time.thread_time() + budget_seconds
     pieces: list[bytes] = []
 
@@ -115,8 +115,9 @@ def _release(pieces: list[bytes]) -> None:
 
 
 def has_syntax_error(text: str, language: str) -> bool:
-    """Whether the text breaks its language's grammar somewhere; False for "text" and unknown languages."""
-    if get_language(language) is None:
+    """Whether the text breaks its language's grammar somewhere; False without a grammar that loads."""
+    row = get_language(language)
+    if row is None or not _loads(row):
         return False
     tree = parse(text, language)
     return tree is None or tree.root.has_error
@@ -150,6 +151,16 @@ def identifiers(text: str, language: str, start_line: int = 0, end_line: int | N
         for _, node in sorted(found.items())
         if start_line <= node.start_point.row and (end_line is None or node.start_point.row < end_line)
     ]
+
+
+@cache
+def _loads(language: Language) -> bool:
+    """Whether a language's grammar is installed and fits tree-sitter and our queries."""
+    try:
+        _query(language, "definition")
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return False
+    return True
 
 
 @cache

@@ -1,12 +1,14 @@
 """The table of languages: which files, which grammar, which queries, how a comment looks.
 
-In: a path or a language name. Out: a `Language` row, or "text" for everything without a grammar.
+In: a path, perhaps with the file's text, or a language name. Out: a `Language` row, or "text" for everything
+without a grammar.
 Notable: a language is data only, a row here and a query file beside this module; grammars are single wheels
 that are imported when a file of that language is parsed for the first time.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -105,10 +107,30 @@ _BY_SUFFIX = {suffix: language.name for language in LANGUAGES for suffix in lang
 _BY_FILE_NAME = {name: language.name for language in LANGUAGES for name in language.file_names}
 
 
-def language_of(path: str) -> str:
-    """Language name of a file by its name alone; "text" where no grammar is known for it."""
+# What C headers do not have. The C++ grammar would not do for both: it loses an eighth of the definitions of
+# C headers, where macros stand for types (``PyAPI_FUNC(int) PyIter_Check(PyObject *);``).
+_CPP_LINE = re.compile(
+    r"""^[\ \t]*(?:
+        template\s*<
+        | (?:inline\s+)?namespace\b[\w\s:]{0,200}\{
+        | (?:enum\s+)?class\s[\w\s()]{1,200}[:;{]
+        | (?:public|private|protected)(?:\s+\w+)?\s*:
+        | using\s[\w\s:]{1,200}[;=]
+    ) | \bstd::\w""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def language_of(path: str, text: str = "") -> str:
+    """Language name of a file by its name; "text" where no grammar is known for it.
+
+    The text tells whether a header (``.h``) is C++; without it, it counts as C.
+    """
     name = PurePosixPath(path).name
-    return _BY_FILE_NAME.get(name) or _BY_SUFFIX.get(PurePosixPath(name).suffix.lower(), TEXT)
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix == ".h" and _CPP_LINE.search(text):
+        return "cpp"
+    return _BY_FILE_NAME.get(name) or _BY_SUFFIX.get(suffix, TEXT)
 
 
 def get_language(name: str) -> Language | None:

@@ -1,7 +1,8 @@
 """Bytes → text: which encoding a file is in.
 
 In: a file's bytes. Out: its text, lines ended by line feeds alone, or None where it is no text.
-In order: a byte order mark, Python's coding cookie, UTF-8; else a guess that is marked as one.
+In order: a byte order mark, Python's coding cookie, UTF-8; else, and where the mark of UTF-8 is wrong, a
+guess that is marked as one.
 Notable: a wrong guess among the single-byte encodings spoils comments and string literals, not code, so the
 last resort is Latin-1 and not a refusal.
 """
@@ -45,7 +46,9 @@ def decode(data: bytes, *, is_python: bool = False) -> Decoded | None:
     """Text of a file's bytes; None for binary data."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
-            return _decoded(data[len(mark) :], encoding)
+            rest = data[len(mark) :]
+            is_bytewise = mark == codecs.BOM_UTF8 and b"\0" not in rest
+            return _decoded(rest, encoding) or (_guess(rest) if is_bytewise else None)
     if b"\0" in data:
         return None
     if is_python and (cookie := _python_cookie(data)) and (decoded := _decoded(data, cookie)):

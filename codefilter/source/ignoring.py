@@ -1,16 +1,19 @@
 """Which paths a repository's own rules leave out: .gitignore files at every level, .git/info/exclude.
 
-In: a repository's root, then its folders from the top down. Out: yes or no for an entry of such a folder.
+In: a root folder, then its folders from the top down. Out: yes or no for an entry of such a folder.
 Notable: as in git, the deepest file with a fitting line decides, its last fitting line counts, and what lies
-in an ignored folder cannot come back: the caller never enters one. Rules from outside the repository (a
-user's global ignore file, folders above the root) are not read: a repository gives the same index everywhere.
+in an ignored folder cannot come back: the caller never enters one. A root inside a git repository obeys the
+rules from that repository's top down, unless they ignore the root itself: who names it wants it. Rules from
+outside the repository (a user's global ignore file, folders above) are not read: a repository gives the same
+index everywhere.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
@@ -52,26 +55,35 @@ def _fits_itself(match: re.Match[str], path: str) -> bool:
 class IgnoreRules:
     """All rules that hold in one folder."""
 
-    root: Path
+    top: Path  # of the git repository that the root is in; without one, the root
     levels: tuple[_Level, ...] = ()  # outermost first
+    root_prefix: str = ""  # from the top to the root: "" or "a/b/"
 
     @classmethod
     def at_root(cls, root: Path) -> IgnoreRules:
-        """Rules for the entries of the repository's root."""
-        exclude = _Level("", _patterns([root / ".git" / "info" / "exclude"]))
-        return cls(root, (exclude,) if exclude.patterns else ())._with_folder("")
+        """Rules for the entries of a root, an absolute path without links."""
+        top = next((folder for folder in (root, *root.parents) if os.path.lexists(folder / ".git")), root)
+        exclude = _Level("", _patterns([_git_folder(top) / "info" / "exclude"]))
+        rules = cls(top, (exclude,) if exclude.patterns else ())._with_folder("")
+        prefix = ""
+        for name in root.relative_to(top).parts:
+            if rules.ignores(prefix + name, is_folder=True):
+                return cls(root)._with_folder("")
+            prefix += name + "/"
+            rules = rules._with_folder(prefix)
+        return replace(rules, root_prefix=prefix)
 
     def inside(self, folder: str) -> IgnoreRules:
         """Rules for the entries of a folder ("a/b") whose parent's rules these are."""
-        return self._with_folder(folder + "/")
+        return self._with_folder(f"{self.root_prefix}{folder}/")
 
     def _with_folder(self, prefix: str) -> IgnoreRules:
-        level = _Level(prefix, _patterns([self.root / prefix / name for name in IGNORE_FILES]))
-        return IgnoreRules(self.root, (*self.levels, level)) if level.patterns else self
+        level = _Level(prefix, _patterns([self.top / prefix / name for name in IGNORE_FILES]))
+        return replace(self, levels=(*self.levels, level)) if level.patterns else self
 
     def ignores(self, path: str, *, is_folder: bool) -> bool:
         """Whether an entry of that folder, named by its path from the root, is ignored."""
-        path += "/" * is_folder
+        path = self.root_prefix + path + "/" * is_folder
         for level in reversed(self.levels):
             decision = level.decision(path)
             if decision is not None:
@@ -79,15 +91,27 @@ class IgnoreRules:
         return False
 
 
+def _git_folder(top: Path) -> Path:
+    """Where a repository keeps what its worktrees share; in a worktree or submodule, a file tells."""
+    git = top / ".git"
+    if pointer := _text(git).strip():
+        git = top / pointer.removeprefix("gitdir:").strip()
+    return git / _text(git / "commondir").strip()
+
+
+def _text(path: Path) -> str:
+    """A file's text; empty where there is none, or none to be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="surrogateescape") if path.is_file() else ""
+    except OSError:
+        return ""
+
+
 def _patterns(paths: list[Path]) -> tuple[GitIgnoreSpecPattern, ...]:
     """Patterns of the files that exist, in order. A line that is no valid pattern fits nothing, as in git."""
     patterns = []
     for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8-sig", errors="surrogateescape") if path.is_file() else ""
-        except OSError:
-            continue
-        for line in text.split("\n"):
+        for line in _text(path).split("\n"):
             line = line.rstrip("\r")
             for stars, same in _ANY_FOLDER:
                 line = stars.sub(same, line)

@@ -38,9 +38,12 @@ _SECRETS = _any_of(
     .netrc _netrc .npmrc .pypirc .yarnrc.yml .htpasswd .pgpass .my.cnf .git-credentials .dockercfg
     .dockerconfigjson .s3cfg .boto .vault-token .vault_pass* kubeconfig* *.kubeconfig
     secret.* secrets secrets.* credentials credentials.* credentials-*.json *-credentials.json
-    *_credentials.json client_secret*.json *service-account*.json *service_account*.json google-services.json
+    *_credentials.json client_secret*.json *service-account*.json *service_account*.json *serviceaccount*.json
+    *firebase-adminsdk*.json google-services.json local.settings.json
+    *secrets.yaml *secrets.yml *secrets.json *secrets.toml *secrets.ini *secrets.txt *secrets.properties
     """
 )
+_SECRET_PLACES = _any_of("*/secrets/* */.secrets/* */.config/gh/hosts.yml")  # a slash before the path
 _NO_SECRETS = _any_of(".env.example .env.sample .env.template .env.dist .env.defaults")
 
 _GENERATED = _any_of(
@@ -78,14 +81,16 @@ def is_skipped_folder(name: str) -> bool:
 def is_secret(path: str) -> bool:
     """Whether a file may hold secrets, by its name or the folders it is in; case does not matter.
 
-    Source code about secrets is no secret: ``credentials.py`` is read, ``credentials.json`` is not.
+    Source code about secrets is no secret: ``credentials.py`` and ``secrets/store.py`` are read,
+    ``credentials.json`` and ``secrets/store.yaml`` are not.
     """
     *folders, name = PurePosixPath(path.lower()).parts or ("",)
     if not _SECRET_FOLDERS.isdisjoint(folders):
         return True
-    if language_of(path) != TEXT:
+    if language_of(path) != TEXT or _NO_SECRETS.match(name):
         return False
-    return _SECRETS.match(name) is not None and _NO_SECRETS.match(name) is None
+    place = "/".join(("", *folders, name))
+    return _SECRETS.match(name) is not None or _SECRET_PLACES.match(place) is not None
 
 
 def skip_reason_by_name(path: str) -> SkipReason | None:

@@ -64,12 +64,12 @@ def text_reason(path: str, text: str, *, limits: SourceLimits = DEFAULT_LIMITS) 
 
 
 def _source_file(path: str, data: bytes, limits: SourceLimits) -> DecodedSourceFile | Skipped:
-    language = language_of(path)
-    decoded = decode(data, is_python=language == "python")
+    decoded = decode(data, is_python=language_of(path) == "python")
     if decoded is None:
         return Skipped(path, SkipReason.BINARY)
     text = decoded.text
     reason = text_reason(path, text, limits=limits)
     if reason:
         return Skipped(path, reason)
+    language = language_of(path, text)
     return DecodedSourceFile(path, text, language, content_hash(text), decoded.encoding, decoded.is_guess)

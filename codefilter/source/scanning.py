@@ -37,7 +37,7 @@ def scan(root: Path, *, scope: str | None = None, limits: SourceLimits = DEFAULT
     """Find the source files of a repository.
 
     Args:
-        root: the repository's folder; ignore files above it do not count.
+        root: the repository's folder, or one inside it: ignore files count from the repository's top down.
         scope: a folder inside it, relative to it or absolute; only its files are found, the rules of the
             folders above it hold.
         limits: sizes beyond which a file is left out.
