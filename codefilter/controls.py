@@ -52,6 +52,14 @@ class ControlRepository:
         return files
 
 
+def usable_repositories(
+    repositories: Mapping[str, ControlRepository], task: CompletionTask
+) -> list[ControlRepository]:
+    """What controls of a task may come from: other repositories, with files in its language; by name."""
+    others = (repository for name, repository in sorted(repositories.items()) if name != task.repository)
+    return [repository for repository in others if task.request.language in repository.by_language]
+
+
 def draw_controls(
     repositories: Mapping[str, ControlRepository],
     task: CompletionTask,
@@ -64,11 +72,7 @@ def draw_controls(
     Raises:
         UsageError: no other repository has a file in the language.
     """
-    others = sorted(
-        (repo for name, repo in repositories.items() if name != task.repository),
-        key=lambda repo: repo.name,
-    )
-    others = [repo for repo in others if task.request.language in repo.by_language]
+    others = usable_repositories(repositories, task)
     if not others:
         raise UsageError(
             f"no other repository has {task.request.language} files for controls of {task.repository}",

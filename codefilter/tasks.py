@@ -158,8 +158,15 @@ class TaskRepository:
 
     @cached_property
     def _top_level_names(self) -> set[str]:
-        """First parts of absolute module names that may mean this repository."""
-        return {source.path.split("/")[0].removesuffix(".py") for source in self.sources}
+        """First parts of absolute module names that may mean this repository, in ``src/`` too."""
+        paths = {source.path for source in self.sources}
+        names = set()
+        for path in paths:
+            first, *rest = path.split("/")
+            names.add(first.removesuffix(".py"))
+            if rest and f"{first}/__init__.py" not in paths:  # a folder of packages, not one itself
+                names.add(rest[0].removesuffix(".py"))
+        return names
 
     def stands_elsewhere(self, file: TaskFile, span: LineSpan) -> bool:
         """Whether the lines stand a second time with the line before or the line after them."""

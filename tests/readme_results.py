@@ -7,7 +7,6 @@ that the README holds exactly this.
 from typing import Any
 
 from codefilter.dataset.cost import corpus_cost
-from codefilter.dataset.description import RunRecord
 from codefilter.dataset.figures import LabelFigures
 from tests import readme_benchmarks, readme_editor, readme_speed
 from tests.recorded_results import read
@@ -75,8 +74,8 @@ def cost_of_a_corpus(record: Any) -> str:
     description = record["description"]
     recipe = description["recipe"]
     prompts = recipe["num_candidates"] + recipe["options"]["num_controls"]
-    runs = [RunRecord(**run) for run in description["runs"]]
-    return corpus_cost(LabelFigures(**record["whole"]), runs, prompts).sentence
+    machines = [run["machine"] for run in description["runs"]]
+    return corpus_cost(LabelFigures(**record["whole"]), machines, prompts).sentence
 
 
 def labels() -> str:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +24,10 @@ from codefilter.dataset.split import read_splits, split_repositories, write_spli
 from codefilter.dataset.states import STATES_FOLDER, read_states, states_path, write_states
 from codefilter.dataset.storage import JOURNAL_FILE, DatasetFolder, read_examples, shards
 from codefilter.dataset.validate import validate
-from codefilter.errors import CodeFilterError, DatasetError, UsageError
-from codefilter.labeling import LabelOptions
+from codefilter.errors import CodeFilterError, DatasetError, IndexStorageError, ModelError, UsageError
+from codefilter.labeling import LabeledExample, LabelOptions
 from codefilter.lm.fake import FakeLanguageModel
-from codefilter.types import Polarity, TaskLevel
+from codefilter.types import CompletionTask, Polarity, TaskLevel
 from tests.killed_builds import PLAN, SMALL, TRIALS
 from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
 
@@ -201,6 +202,86 @@ def test_bad_repositories_are_skipped_with_their_reason(
     assert len(numbers(tmp_path / "labels")) == 12
 
 
+def test_a_repository_alone_has_no_controls_and_is_labelled_when_there_is_another(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="labels need controls") as caught:
+        build(repositories[:1], tmp_path / "labels")
+    assert "two repositories" in caught.value.hint
+    assert build(repositories, tmp_path / "labels").skipped == ()
+    assert len(numbers(tmp_path / "labels")) == 12
+
+
+def test_only_what_the_model_cannot_read_is_left_out_for_good(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codefilter.labeling import Labeler
+
+    label = Labeler.label
+
+    def failing(error: CodeFilterError) -> Callable[[Labeler, CompletionTask], LabeledExample]:
+        def fail_once(labeler: Labeler, task: CompletionTask) -> LabeledExample:
+            monkeypatch.setattr(Labeler, "label", label)
+            raise error
+
+        return fail_once
+
+    monkeypatch.setattr(Labeler, "label", failing(IndexStorageError("the disk is full")))
+    with pytest.raises(IndexStorageError):
+        build(repositories, tmp_path / "labels")
+    monkeypatch.setattr(Labeler, "label", failing(ModelError("too long")))
+    description = build(repositories, tmp_path / "labels")
+    assert [reason for _, reason in description.skipped] == ["too long"]
+    assert len(numbers(tmp_path / "labels")) == 11
+
+
+def test_a_run_is_written_down_while_it_goes_on(repositories: list[RepositorySource], tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def look(progress: Progress) -> None:
+        description = read_description(tmp_path / "labels")
+        assert description is not None
+        told.append((progress.labelled, sum(run.examples for run in description.runs)))
+
+    build_dataset(repositories, DatasetFolder(tmp_path / "labels"), executor(), PLAN, look)
+    assert told[-1] == (12, 12)
+    assert all(labelled == noted for labelled, noted in told)
+
+
+@pytest.mark.parametrize("change", ["file", "version"])
+def test_a_repository_that_has_changed_is_not_mixed_with_its_old_labels(
+    repositories: list[RepositorySource], tmp_path: Path, change: str
+) -> None:
+    write_repository(tmp_path / "third", {f"third/{Path(p).name}": t for p, t in WEATHER_FILES.items()})
+    third = find_sources([str(tmp_path / "third")])
+    before = build([*repositories, *third], tmp_path / "labels", replace(PLAN, per_repository=3))
+    shop, weather = repositories
+    if change == "version":
+        shop = replace(shop, version="2")
+    else:
+        path = tmp_path / "shop" / next(iter(numbers(tmp_path / "labels").values())).path
+        path.write_text(path.read_text() + "# later\n")
+    with pytest.raises(UsageError) as caught:
+        build([shop, weather], tmp_path / "labels")  # nothing is left to compare with
+    assert "label it into another folder" in caught.value.hint
+    after = build([shop, weather, *third], tmp_path / "labels")
+    (old,) = (source for source in before.sources if source.name == "shop")
+    (now,) = (source for source in after.sources if source.name == "shop")
+    assert "label it into another folder" in now.problem
+    assert replace(now, problem="") == old
+    labelled = [record.repository for record in read_examples(tmp_path / "labels")]
+    assert {name: labelled.count(name) for name in ("shop", "weather")} == {"shop": 3, "weather": 6}
+
+
+def test_states_of_other_controls_are_refused(repositories: list[RepositorySource], tmp_path: Path) -> None:
+    build(repositories, tmp_path / "labels")
+    write_repository(tmp_path / "third", {f"third/{Path(p).name}": t for p, t in WEATHER_FILES.items()})
+    more = [*repositories, *find_sources([str(tmp_path / "third")])]
+    keeping = LocalExecutor(FakeLanguageModel(), SMALL, OPTIONS, keep_states=True)
+    with pytest.raises(UsageError, match="other chunks or controls"):
+        build_dataset(more, DatasetFolder(tmp_path / "labels", keep_states=True), keeping, PLAN)
+
+
 def test_labels_of_another_recipe_are_refused(repositories: list[RepositorySource], tmp_path: Path) -> None:
     build(repositories, tmp_path / "labels", replace(PLAN, max_examples=1))
     with pytest.raises(UsageError, match="was labelled with options"):
@@ -226,6 +307,20 @@ def test_full_shards_are_never_written_again(
     build(repositories, out)
     assert [pq.read_metadata(path).num_rows for path in shards(out)] == [5, 5, 2]
     assert shards(out)[0].stat().st_mtime_ns == first.st_mtime_ns
+
+
+def test_a_shard_that_is_gone_does_not_let_another_be_overwritten(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codefilter.dataset.storage.SHARD_EXAMPLES", 2)
+    out = tmp_path / "labels"
+    build(repositories, out, replace(PLAN, max_examples=8))
+    gone = shards(out)[1]
+    kept = {path: pq.read_table(path)["example_id"].to_pylist() for path in shards(out) if path != gone}
+    gone.unlink()
+    build(repositories, out)
+    assert len(numbers(out)) == 12
+    assert {path: pq.read_table(path)["example_id"].to_pylist() for path in kept} == kept
 
 
 def test_records_survive_json_and_parquet(repositories: list[RepositorySource], tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from codefilter.cli import main
+from codefilter.dataset.charts import draw_all
 from codefilter.dataset.coalitions import coalition_figures, read_coalitions
 from codefilter.dataset.comparisons import read_agreements
 from codefilter.dataset.cost import corpus_cost
-from codefilter.dataset.description import RunRecord
-from codefilter.dataset.duplicates import Reference, find_exclusions
-from codefilter.dataset.exclusions import Exclusion, read_exclusions, write_exclusions
+from codefilter.dataset.duplicates import Reference, find_exclusions, keep_others
+from codefilter.dataset.exclusions import Comparison, Exclusion, read_exclusions, write_exclusions
 from codefilter.dataset.figures import label_figures
 from codefilter.dataset.materialize import Materializer
 from codefilter.dataset.states import read_states
@@ -55,6 +55,11 @@ def test_stats_say_what_the_labels_are_and_write_the_card(
     html = page.read_text()
     assert html.count("<svg") == 5
     assert not any(network in html for network in ("<script", "<link", "src="))
+    assert "Near-duplicates were not searched for yet" in (labels / "README.md").read_text()
+    write_exclusions(labels, [], Comparison(10, ("bench",)))
+    assert main(["dataset", "stats", str(labels)]) == 0
+    assert "Near-duplicates of the first 10 tasks" in (labels / "README.md").read_text()
+    capsys.readouterr()
     card = (labels / "README.md").read_text()
     assert "labels-00000.parquet" in card
     assert card.startswith("---\nconfigs:")
@@ -107,7 +112,7 @@ def test_labels_that_share_no_task_are_not_kept_as_compared(
     assert read_agreements(labels) == ()
 
 
-def test_a_corpus_costs_what_the_runs_took() -> None:
+def test_a_corpus_costs_what_the_median_task_took() -> None:
     whole = replace(
         label_figures("all", [], LabelOptions()),
         prompt_tokens_none=100.0,
@@ -115,15 +120,24 @@ def test_a_corpus_costs_what_the_runs_took() -> None:
         prompt_tokens_one_chunk=200.0,
         seconds_per_task=7.0,
     )
-    cost = corpus_cost(whole, [], single_prompts=13)
+    cost = corpus_cost(whole, ["x, 2 cores", "x, 2 cores"], single_prompts=13)
     assert cost.tasks == 2_900_000
     assert cost.machine_hours == pytest.approx(2_900_000 * 7 / 3600)
     assert cost.prompt_tokens == 2_900_000 * (100 + 1000 + 13 * 200)
-    runs = [RunRecord("1", "torch", "x, 2 cores", 10, 100.0), RunRecord("1", "torch", "x, 2 cores", 5, 200.0)]
-    told = corpus_cost(whole, runs, single_prompts=13)
-    assert told.seconds_per_task == 20.0  # all their seconds, waiting too
-    assert "(x, 2 cores)" in told.sentence
-    assert f"{2_900_000 * 20 / 3600:,.0f} hours" in told.sentence
+    assert "(x, 2 cores)" in cost.sentence
+    assert f"{2_900_000 * 7 / 3600:,.0f} hours" in cost.sentence
+
+
+def test_thresholds_in_the_wrong_order_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["dataset", "build", "--out", str(tmp_path / "out"), "--thresholds", "0.2", "-0.2"]
+    assert main(arguments) == 2
+    assert "T_n is above T_p" in capsys.readouterr().err
+
+
+def test_pictures_of_an_empty_dataset_are_empty() -> None:
+    assert all(svg.lstrip().startswith("<") for svg in draw_all([], {}, LabelOptions()).values())
 
 
 def test_show_prints_and_renders_one_task(
@@ -154,6 +168,9 @@ def test_materialize_follows_the_split(labels: Path, capsys: pytest.CaptureFixtu
     held = {part: set(table["repository"].to_pylist()) for part, table in parts.items()}
     assert {part: len(names) for part, names in held.items()} == {"train": 1, "validation": 1}
     assert held["train"].isdisjoint(held["validation"])
+    assert main(["dataset", "split", str(labels), "--validation", "0", "--again"]) == 0
+    assert main(["dataset", "materialize", str(labels), *repos(labels), "--out", str(text)]) == 0
+    assert [path.name for path in text.glob("*.parquet")] == ["train-00000.parquet"]  # nothing stands twice
 
 
 def test_validate_fails_where_a_text_changed(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,8 +200,11 @@ def test_examples_whose_code_stands_in_a_benchmark_are_left_out(labels: Path) ->
     unrelated = SourceFile("x.py", WEATHER_FILES["weather/fog.py"].replace("fog", "zeppelin"), "python", "")
     others = [e for e in examples if e.record.repository == "shop"]
     assert find_exclusions(others, [Reference("bench/x", unrelated)]) == []
-    write_exclusions(labels, exclusions, ["bench"])
+    write_exclusions(labels, exclusions, Comparison(12, ("bench",)))
     assert read_exclusions(labels) == exclusions
+    assert keep_others([], exclusions, ["packages of role train"]) == exclusions  # bench is not here any more
+    assert keep_others([], exclusions, ["packages of role bench"]) == []
+    assert keep_others(exclusions, exclusions, ["other"]) == exclusions
     assert {record.example_id for record in read_examples(labels)}.isdisjoint(expected)
     assert num_examples(labels) == 12 - len(expected)
     assert len(list(read_examples(labels, with_excluded=True))) == 12
@@ -192,7 +212,7 @@ def test_examples_whose_code_stands_in_a_benchmark_are_left_out(labels: Path) ->
 
 def test_an_exclusion_is_not_labelled_again(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = next(read_examples(labels))
-    write_exclusions(labels, [Exclusion(first.example_id, "bench/x", 0.9)], ["bench"])
+    write_exclusions(labels, [Exclusion(first.example_id, "bench/x", 0.9)], Comparison(12, ("bench",)))
     arguments = ["dataset", "build", *repos(labels), "--out", str(labels), "--levels", "line,chunk"]
     assert main([*arguments, "--per-repo", "6", *SMALL]) == 0
     assert num_examples(labels) == 11

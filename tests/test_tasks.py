@@ -84,6 +84,12 @@ def test_api_tasks_call_something_of_another_file() -> None:
     ]
 
 
+def test_api_tasks_are_found_below_src_too() -> None:
+    files = {"shop/library.py": LIBRARY, "shop/app.py": APP, "shop/values.py": VALUES}
+    below = repository({f"src/{path}": text for path, text in files.items()})
+    assert targets(TaskLevel.API, below, "src/shop/app.py") == targets(TaskLevel.API)
+
+
 def test_function_tasks_are_bodies_without_the_docstring() -> None:
     total = (
         "prices = [price_with_tax(amount, self.rate) for amount in self.amounts]\n"

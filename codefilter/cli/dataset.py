@@ -96,6 +96,7 @@ def build_command(
 ) -> None:
     """Label tasks of repositories. Killed at any moment, the same command goes on where it was."""
     from codefilter.dataset.build import ROUND, BuildPlan, build_dataset
+    from codefilter.dataset.description import read_description
     from codefilter.dataset.sources import find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name, refuse_existing
     from codefilter.labeling import LabelOptions
@@ -112,6 +113,8 @@ def build_command(
         "chunk_order": chunk_order,
     }
     settings = load_settings(None, config_file=config, overrides=overrides)
+    if thresholds[0] > thresholds[1]:
+        raise UsageError("T_n is above T_p", hint="For example: --thresholds -0.2 0.2")
     options = LabelOptions(
         num_controls=controls, negative_threshold=thresholds[0], positive_threshold=thresholds[1], seed=seed
     )
@@ -127,6 +130,7 @@ def build_command(
     with exclusive(
         lock_name(out), on_wait=lambda: typer.echo(f"waiting for another build of {out}", err=True)
     ):
+        before = read_description(out)
         labelling = _executor(executor, settings, options, workers, keep_states=states)
         folder = DatasetFolder(out, keep_states=states)
         with tqdm(desc="label", unit="task") as bar:
@@ -139,11 +143,9 @@ def build_command(
             print(f"skipped {source.name}: {source.problem}")
     if description.skipped:
         print(f"{len(description.skipped)} tasks skipped; dataset.json says why")
-    if description.runs:
-        run = description.runs[-1]
-        print(
-            f"{run.examples} examples in {run.seconds / 60:.1f} minutes; see: codefilter dataset stats {out}"
-        )
+    for run in description.runs[len(before.runs) if before else 0 :]:
+        print(f"{run.examples} examples in {run.seconds / 60:.1f} minutes")
+    print(f"See: codefilter dataset stats {out}")
 
 
 @app.command("choose")

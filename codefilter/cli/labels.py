@@ -14,7 +14,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from codefilter.errors import DatasetError, UsageError
-from codefilter.paths import write_atomically
+from codefilter.paths import exclusive, write_atomically
 
 if TYPE_CHECKING:
     from codefilter.config import Settings
@@ -165,15 +165,15 @@ def duplicates_command(
     ] = 0.7,
 ) -> None:
     """Leave out examples that stand nearly the same in a benchmark's sources or records."""
-    from codefilter.dataset.duplicates import benchmark_references, find_exclusions
-    from codefilter.dataset.exclusions import write_exclusions
+    from codefilter.dataset.duplicates import benchmark_references, find_exclusions, keep_others
+    from codefilter.dataset.exclusions import Comparison, read_exclusions, write_exclusions
 
     compared: list[str] = []
     references = list(benchmark_references(compared.append))
-    exclusions = find_exclusions(
-        _materialized(folder, repos or [], with_excluded=True), references, threshold
-    )
-    write_exclusions(folder, exclusions, compared)
+    examples = list(_materialized(folder, repos or [], with_excluded=True))
+    found = find_exclusions(examples, references, threshold)
+    exclusions = keep_others(found, read_exclusions(folder), compared)
+    write_exclusions(folder, exclusions, Comparison(len(examples), tuple(compared)))
     print(f"compared with {', '.join(compared)}: {len(references)} files")
     for exclusion in exclusions:
         print(f"left out: {exclusion.example_id}, {exclusion.similarity:.2f} like {exclusion.reference}")
@@ -218,6 +218,7 @@ def coalitions_command(
     """Label sets of chunks for tasks that some single chunk helps: what interacts, and the best set."""
     from codefilter.config import load_settings
     from codefilter.dataset.coalitions import (
+        choose_examples,
         coalition_figures,
         label_coalitions,
         read_coalitions,
@@ -226,18 +227,19 @@ def coalitions_command(
     from codefilter.dataset.description import require_description
     from codefilter.dataset.materialize import Materializer
     from codefilter.dataset.sources import find_roots
-    from codefilter.dataset.storage import read_examples
+    from codefilter.dataset.storage import lock_name, read_examples
 
     recipe = require_description(folder).recipe
     settings = settings_of(recipe, load_settings(None, overrides={"engine": engine, "device": device}))
-    helped = [r for r in read_examples(folder) if any(c.polarity == "positive" for c in r.chunks)]
     roots = find_roots(require_description(folder), repos or [])
     materializer = Materializer(roots, recipe.chunker)
     loaded = load_model_of(folder, recipe, settings, model)
-    spread = helped[:: max(1, len(helped) // limit)][:limit]  # over all repositories
-    examples = tqdm([materializer.materialize(one) for one in spread], desc="coalitions", unit="task")
-    for _ in label_coalitions(examples, roots, loaded, settings, folder):
-        pass
+    with exclusive(lock_name(folder), on_wait=lambda: typer.echo(f"waiting: {folder} is at work", err=True)):
+        done = {label.example_id for label in read_coalitions(folder)}
+        chosen = map(materializer.materialize, choose_examples(read_examples(folder), done, limit))
+        examples = tqdm(list(chosen), desc="coalitions", unit="task")
+        for _ in label_coalitions(examples, roots, loaded, settings, folder):
+            pass
     text = json.dumps(asdict(coalition_figures(read_coalitions(folder))), indent=1)
     if record is not None:
         write_atomically(record, text + "\n")

@@ -4,7 +4,8 @@ In: sources, a model, settings. Out: a `DatasetFolder` that grows. Repositories 
 each gives the tasks of `ROUND` (60 % line and API, 30 % chunk, 10 % function), so that a dataset is balanced
 wherever it is stopped, and one that was built with a smaller number per repository grows to a larger one.
 Notable: a repository that cannot be used is remembered with its reason and does not stop the build; neither
-does a task (one whose prompt is too long for the model, or for which nothing is retrieved).
+does a task (one whose prompt is too long for the model, or for which nothing is retrieved). A repository that
+has changed since it was labelled cannot be used: its labels would name texts that are no longer there.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codefilter import __version__
-from codefilter.controls import ControlRepository
-from codefilter.dataset.description import Description, Recipe, RunRecord, with_source
+from codefilter.controls import ControlRepository, usable_repositories
+from codefilter.dataset.description import Description, Recipe, RunRecord, SourceRecord, with_source
 from codefilter.dataset.execution import Executor, WorkItem
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import DatasetFolder
-from codefilter.errors import CancelledError, CodeFilterError
+from codefilter.errors import CancelledError, CodeFilterError, UsageError
 from codefilter.tasks import TaskRepository, sample_tasks
 from codefilter.types import CompletionTask, SourceFile, TaskLevel
 
@@ -100,7 +101,8 @@ def build_dataset(
     """Label what the plan asks for and the dataset does not hold yet.
 
     Raises:
-        UsageError: the dataset was made with another recipe.
+        UsageError: the dataset was made with another recipe, or nothing can be compared with other
+            repositories.
     """
     build = _Build(dataset, dataset.open(recipe_of(executor)), executor, plan, on_progress)
     try:
@@ -127,7 +129,9 @@ class _Build:
         self._plan = plan
         self._on_progress = on_progress
         self._started = time.monotonic()
+        self._earlier_runs = description.runs
         self._given = 0
+        self._without_controls = 0
         self._done = 0
         self._labelled = 0
         self._remaining = 0
@@ -137,29 +141,38 @@ class _Build:
         usable = self._read(sources)
         pool = {s.name: ControlRepository(s.name, s.version, files) for s, files in usable}
         self._remaining = self._plan.rounds * self._plan.round_tasks * len(usable)
-        for outcome in self._executor.run(self._items(usable), pool):
+        for outcome in self._executor.run(self._items(usable, pool), pool):
             self._remaining -= 1
             self._done += 1
             if outcome.record is not None:
                 self._dataset.append(outcome.record, outcome.states)
                 self._labelled += 1
+                self._note_run()
             else:
                 skipped = (*self.description.skipped, (outcome.item.task.task_id, outcome.problem))
                 self._describe(replace(self.description, skipped=skipped))
             self._report(outcome.item.source)
+        if self._without_controls and not self._given:
+            problems = [f"{s.name}: {s.problem}." for s in self.description.sources if s.problem]
+            raise UsageError(
+                "labels need controls: chunks of other repositories, in the same language",
+                hint=" ".join(["Build from two repositories or more.", *problems]),
+            )
 
     def finish(self) -> None:
-        """Note what was done, and seal it."""
-        if self._labelled:
-            run = RunRecord(
-                __version__,
-                self._executor.description,
-                f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-                self._labelled,
-                round(time.monotonic() - self._started, 1),
-            )
-            self._describe(replace(self.description, runs=(*self.description.runs, run)))
+        """Seal what was done."""
         self._dataset.seal()
+
+    def _note_run(self) -> None:
+        """Write down what this run has done so far: a kill loses at most its last example's seconds."""
+        run = RunRecord(
+            __version__,
+            self._executor.description,
+            f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+            self._labelled,
+            round(time.monotonic() - self._started, 1),
+        )
+        self._describe(replace(self.description, runs=(*self._earlier_runs, run)))
 
     def _describe(self, description: Description) -> None:
         self.description = description
@@ -176,22 +189,33 @@ class _Build:
         """The files of every repository that can be used; the others are only described."""
         usable = []
         description = self.description
+        labelled = self._dataset.file_hashes()
+        known = {source.name: source for source in description.sources}
         for source in sources:
+            described = source.record()
             try:
                 repository = source.read()
                 problem = repository.problem or ""
+                if source.name in labelled and source.name in known:
+                    earlier = known[source.name]
+                    if change := _change(earlier, described, labelled[source.name], repository.sources):
+                        described, problem = earlier, f"{change}: label it into another folder"
             except CancelledError:
                 raise
             except (CodeFilterError, OSError) as error:
                 problem = str(error)
             if not problem:
                 usable.append((source, repository.sources))
-            description = with_source(description, source.record(problem))
+            description = with_source(description, replace(described, problem=problem))
         self._describe(description)
         return usable
 
-    def _items(self, usable: Sequence[tuple[RepositorySource, tuple[SourceFile, ...]]]) -> Iterator[WorkItem]:
-        """What is missing, round by round."""
+    def _items(
+        self,
+        usable: Sequence[tuple[RepositorySource, tuple[SourceFile, ...]]],
+        pool: Mapping[str, ControlRepository],
+    ) -> Iterator[WorkItem]:
+        """What is missing, round by round; without controls there is no label."""
         for number in range(self._plan.rounds):
             for source, files in usable:
                 repository = TaskRepository(source.name, source.version, files)  # forgotten after its turn
@@ -202,6 +226,10 @@ class _Build:
                 for task in missing:
                     if self._is_over():
                         return
+                    if not usable_repositories(pool, task):
+                        self._without_controls += 1
+                        self._remaining -= 1
+                        continue
                     self._given += 1
                     yield WorkItem(source, task)
 
@@ -209,3 +237,14 @@ class _Build:
         limit, most = self._plan.time_limit_seconds, self._plan.max_examples
         over_time = limit is not None and time.monotonic() - self._started > limit
         return over_time or (most is not None and self._given >= most)
+
+
+def _change(
+    earlier: SourceRecord, now: SourceRecord, labelled: Mapping[str, str], sources: Sequence[SourceFile]
+) -> str:
+    """What has changed since a repository was labelled (path → sha256); empty where nothing has."""
+    if (earlier.version, earlier.sha256) != (now.version, now.sha256):
+        return f"it was labelled as {earlier.version or 'a plain folder'}, and is {now.version or 'one'} now"
+    hashes = {source.path: source.content_hash for source in sources}
+    other = next((path for path, sha256 in sorted(labelled.items()) if hashes.get(path) != sha256), None)
+    return f"{other} has changed since it was labelled" if other is not None else ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from codefilter.dataset.coalitions import COALITIONS_FILE
 from codefilter.dataset.comparisons import AGREEMENTS_FILE
 from codefilter.dataset.description import DESCRIPTION_FILE
-from codefilter.dataset.exclusions import EXCLUSIONS_FILE, read_comparisons
+from codefilter.dataset.exclusions import EXCLUSIONS_FILE, read_comparison
 from codefilter.dataset.split import PARTS, SPLITS_FILE, read_splits
 from codefilter.dataset.stats import DatasetStats, sentences
 from codefilter.dataset.storage import SHARDS, shards
@@ -73,11 +73,13 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
         numbers = f"{row.examples} | {100 * row.positive:.1f} %" if row else f"0 | {source.problem or ''}"
         part = parts.get(source.name, "")
         lines.append(f"| {source.name} | {source.version} | `{source.sha256[:16]}` | {part} | {numbers} |")
-    compared = read_comparisons(folder)
+    compared = read_comparison(folder)
     lines += [
         "",
-        "Near-duplicates were searched for in "
-        + (", ".join(compared) + f"; {stats.excluded} left out." if compared else "nothing yet."),
+        f"Near-duplicates of the first {compared.examples} tasks were searched for in "
+        f"{', '.join(compared.compared_with)}; {stats.excluded} left out."
+        if compared.examples
+        else "Near-duplicates were not searched for yet (dataset duplicates).",
         f"{len(stats.description.skipped)} tasks were skipped (a prompt too long, nothing retrieved).",
         "",
         "## Files",

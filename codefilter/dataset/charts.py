@@ -50,7 +50,8 @@ def _impacts(records: Sequence[ExampleRecord], options: LabelOptions) -> str:
         axes.hist(shown, edges, weights=weights, color=color, alpha=0.6, label=label)
     for threshold in (options.negative_threshold, options.positive_threshold):
         axes.axvline(threshold, color="black", linewidth=0.8, linestyle="--")
-    axes.set(xlabel="nats per target token", ylabel="% of chunks", yscale="log")
+    scale = "log" if records else "linear"
+    axes.set(xlabel="nats per target token", ylabel="% of chunks", yscale=scale)
     axes.legend(frameon=False)
     return to_svg(figure)
 
@@ -82,7 +83,8 @@ def _ranks(records: Sequence[ExampleRecord], options: LabelOptions) -> str:
     by_rank = [
         array(c.impact_corrected for r in records for c in r.chunks if c.rank == rank) for rank in ranks
     ]
-    axes.boxplot(by_rank, positions=ranks, widths=0.6, showfliers=False, manage_ticks=False)
+    if by_rank:
+        axes.boxplot(by_rank, positions=ranks, widths=0.6, showfliers=False, manage_ticks=False)
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set(xlabel="rank (0 is the retriever's best)", ylabel="nats per target token", xticks=ranks)
     shares = axes.twinx()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from codefilter.config import Settings
 from codefilter.dataset.description import Recipe
 from codefilter.dataset.figures import array, mean
 from codefilter.dataset.materialize import TextExample
+from codefilter.dataset.records import ExampleRecord
 from codefilter.errors import DatasetError
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import LanguageModel
 from codefilter.paths import write_atomically
-from codefilter.types import RetrievedChunk
+from codefilter.types import Polarity, RetrievedChunk, content_hash
 
 COALITIONS_FILE = "coalitions.jsonl"
 
@@ -50,7 +51,10 @@ def label_coalitions(
     settings: Settings,
     folder: Path,
 ) -> Iterator[CoalitionLabel]:
-    """Label the examples that have no coalition label yet; each is on the disk when it is yielded."""
+    """Label the examples that have no coalition label yet; each is on the disk when it is yielded.
+
+    One writer at a time (the caller holds a lock).
+    """
     done = {label.example_id for label in read_coalitions(folder)}
     labeler: tuple[str, CoalitionLabeler] | None = None
     for example in examples:
@@ -70,6 +74,15 @@ def label_coalitions(
         label = labeler[1].label(example.task, candidates, gains, record.control_mean)
         _append(folder / COALITIONS_FILE, label)
         yield label
+
+
+def choose_examples(
+    records: Iterable[ExampleRecord], done: Collection[str], limit: int
+) -> list[ExampleRecord]:
+    """Examples that some single chunk helps: those that are done, and more at random up to a limit."""
+    helped = [r for r in records if any(chunk.polarity == Polarity.POSITIVE for chunk in r.chunks)]
+    helped.sort(key=lambda r: (r.example_id not in done, content_hash(r.example_id)))
+    return sorted(helped[:limit], key=lambda r: r.example_id)
 
 
 def _append(path: Path, label: CoalitionLabel) -> None:

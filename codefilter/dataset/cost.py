@@ -1,17 +1,16 @@
 """What labels of a whole corpus would cost, by what those of a dataset took.
 
-In: a dataset's figures and the records of its runs. Out: hours of such a machine, tokens of prompt.
+In: a dataset's figures and the machines that made it. Out: hours of such a machine, tokens of prompt.
 Notable: only what was measured is told as measured. For a GPU, which none was, there are the tokens that it
 has to read, and an example of a rate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codefilter.dataset.build import ROUND
-from codefilter.dataset.description import RunRecord
 from codefilter.dataset.figures import LabelFigures
 
 CORPUS_REPOSITORIES = 290_000  # of Python, about as many as a large public corpus has
@@ -23,7 +22,7 @@ class CorpusCost:
     """What a corpus of `CORPUS_REPOSITORIES` would cost, a round of tasks of each."""
 
     tasks: int
-    seconds_per_task: float  # of one machine, as the dataset took
+    seconds_per_task: float  # of one machine: the median of the dataset's tasks
     machine: str  # "" where no run is written down yet
     machine_hours: float
     prompt_tokens_per_task: float  # of all prompts together, as if each was read from its beginning
@@ -44,19 +43,18 @@ class CorpusCost:
         )
 
 
-def corpus_cost(whole: LabelFigures, runs: Sequence[RunRecord], single_prompts: int) -> CorpusCost:
+def corpus_cost(whole: LabelFigures, machines: Iterable[str], single_prompts: int) -> CorpusCost:
     """The cost by what a dataset took.
 
     Args:
         whole: of the dataset.
-        runs: their seconds count, waiting included; without any the median task's do.
+        machines: that it was labelled on.
         single_prompts: of a task, with one chunk or control each.
     """
-    labelled = sum(run.examples for run in runs)
-    seconds = sum(run.seconds for run in runs) / labelled if labelled else whole.seconds_per_task
+    seconds = whole.seconds_per_task
     tokens = (
         whole.prompt_tokens_none + whole.prompt_tokens_all + single_prompts * whole.prompt_tokens_one_chunk
     )
     tasks = CORPUS_REPOSITORIES * sum(ROUND.values())
-    machines = sorted({run.machine for run in runs})
-    return CorpusCost(tasks, seconds, "; ".join(machines), tasks * seconds / 3600, tokens, tasks * tokens)
+    machine = "; ".join(sorted(set(machines)))
+    return CorpusCost(tasks, seconds, machine, tasks * seconds / 3600, tokens, tasks * tokens)

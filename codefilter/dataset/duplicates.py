@@ -9,7 +9,7 @@ benchmark's files, and the whole file against whole files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from codefilter.tasks import read_repository
 from codefilter.types import CompletionTask, SourceFile
 
 MIN_CHARACTERS = 200  # shorter texts are alike by chance
+_PACKAGES = "packages of role "
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def benchmark_references(on_compared: Callable[[str], object]) -> Iterator[Refer
     for pin in pins:
         yield from _files_of(f"{pin.role}/{pin.name}", fetch_package(pin))
     for role in dict.fromkeys(pin.role for pin in pins):
-        on_compared(f"packages of role {role}")
+        on_compared(f"{_PACKAGES}{role}")
     for name, benchmark in BENCHMARKS.items():
         if not benchmark.availability().task_files:
             continue
@@ -85,6 +86,16 @@ def find_exclusions(
                 example_id, duplicate.reference_id, round(duplicate.similarity, 3)
             )
     return list(exclusions.values())
+
+
+def keep_others(
+    found: Sequence[Exclusion], earlier: Iterable[Exclusion], compared: Iterable[str]
+) -> list[Exclusion]:
+    """What was found, and what benchmarks that are not here this time had left out before."""
+    here = tuple(f"{name.removeprefix(_PACKAGES)}/" for name in compared)
+    names = {exclusion.example_id for exclusion in found}
+    others = (e for e in earlier if e.example_id not in names and not e.reference.startswith(here))
+    return [*found, *others]
 
 
 def _around(example: TextExample) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from codefilter.errors import DatasetError
 from codefilter.paths import write_atomically
@@ -27,29 +26,39 @@ class Exclusion:
     similarity: float
 
 
-def write_exclusions(folder: Path, exclusions: Sequence[Exclusion], compared_with: Sequence[str]) -> None:
-    """Write down what is left out, and against what it was compared."""
-    content = {"compared_with": list(compared_with), "excluded": [asdict(one) for one in exclusions]}
+@dataclass(frozen=True)
+class Comparison:
+    """Which examples were held against which benchmarks."""
+
+    examples: int  # the first so many: a dataset grows at its end
+    compared_with: tuple[str, ...]
+
+
+def write_exclusions(folder: Path, exclusions: Sequence[Exclusion], comparison: Comparison) -> None:
+    """Write down what is left out, and what was compared."""
+    content = asdict(comparison) | {"excluded": [asdict(one) for one in exclusions]}
     write_atomically(folder / EXCLUSIONS_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def read_exclusions(folder: Path) -> list[Exclusion]:
     """What is left out of a dataset; empty where nothing was compared yet."""
-    return [Exclusion(**one) for one in _read(folder, "excluded")]
+    return _read(folder)[0]
 
 
-def read_comparisons(folder: Path) -> list[str]:
-    """What the examples were compared with."""
-    return [str(name) for name in _read(folder, "compared_with")]
+def read_comparison(folder: Path) -> Comparison:
+    """What was compared; no example where nothing was."""
+    return _read(folder)[1]
 
 
-def _read(folder: Path, key: str) -> list[Any]:
+def _read(folder: Path) -> tuple[list[Exclusion], Comparison]:
     path = folder / EXCLUSIONS_FILE
     if not path.exists():
-        return []
+        return [], Comparison(0, ())
     try:
-        return list(json.loads(path.read_text(encoding="utf-8"))[key])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        excluded = [Exclusion(**one) for one in content.pop("excluded")]
+        return excluded, Comparison(content.get("examples", 0), tuple(content["compared_with"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{path} cannot be read: {error}", hint="Make it again: dataset duplicates"
         ) from error

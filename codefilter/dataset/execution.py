@@ -16,7 +16,7 @@ from codefilter.controls import ControlRepository
 from codefilter.dataset.records import ExampleRecord, to_record
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.states import ExampleStates, states_of
-from codefilter.errors import CancelledError, CodeFilterError, ServerError
+from codefilter.errors import ModelError, ServerError
 from codefilter.index import RepositoryIndex
 from codefilter.labeling import Labeler, LabelOptions
 from codefilter.lm.base import Continuation, HiddenStateModel, LanguageModel, ModelIdentity, no_hidden_states
@@ -84,15 +84,17 @@ class LabelWorker:
         self._labeler: tuple[str, Labeler] | None = None
 
     def label(self, item: WorkItem) -> Outcome:
-        """One item's outcome; a task that cannot be labelled does not stop the others.
+        """One item's outcome; a task that the model cannot read does not stop the others.
 
-        A server that is gone does: nothing is wrong with the task, and the next run goes on with it.
+        Whatever else goes wrong does, as a server that is gone: nothing is wrong with the task, and the next
+        run goes on with it.
         """
+        labeler = self._labeler_of(item.source)
         try:
-            example = self._labeler_of(item.source).label(item.task)
-        except (CancelledError, ServerError):
+            example = labeler.label(item.task)
+        except ServerError:
             raise
-        except CodeFilterError as error:
+        except ModelError as error:
             return Outcome(item, None, error.message)
         if not example.chunks:
             return Outcome(item, None, "nothing was retrieved")
@@ -109,21 +111,26 @@ class LabelWorker:
         return self._labeler[1]
 
 
+def check_model(model: LanguageModel, *, keep_states: bool) -> None:
+    """Say once, and not of every task, what a model cannot do.
+
+    Raises:
+        ModelError: it cannot score a given text (some servers), or does not give the hidden states that are
+            to be kept.
+    """
+    model.log_likelihoods([1], [Continuation((1,), 1)])
+    if keep_states and not isinstance(model, HiddenStateModel):
+        raise no_hidden_states(model.identity.name, model.description)
+
+
 class LocalExecutor:
     """This process, with a loaded model."""
 
     def __init__(
         self, model: LanguageModel, settings: Settings, options: LabelOptions, *, keep_states: bool = False
     ) -> None:
-        """Make an executor.
-
-        Raises:
-            ModelError: the model cannot score a given text (some servers), or does not give the hidden
-                states that are to be kept.
-        """
-        model.log_likelihoods([1], [Continuation((1,), 1)])  # said once, and not of every task
-        if keep_states and not isinstance(model, HiddenStateModel):
-            raise no_hidden_states(model.identity.name, model.description)
+        """Make an executor; raises what `check_model` does."""
+        check_model(model, keep_states=keep_states)
         self._keep_states = keep_states
         self.identity = model.identity
         self.description = model.description

@@ -9,7 +9,7 @@ was labelled is an error, never a guess.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from codefilter.chunking import chunk_file
 from codefilter.dataset.parquet import SCHEMA
 from codefilter.dataset.records import ChunkRecord, ExampleRecord, to_json
+from codefilter.dataset.split import PARTS
 from codefilter.errors import DatasetError
 from codefilter.paths import atomic_file
 from codefilter.source import Skipped, read_source
@@ -105,6 +106,8 @@ class Materializer:
 def write_text(examples: Iterable[TextExample], folder: Path, parts: Mapping[str, str]) -> dict[str, int]:
     """Write examples as Parquet, ``PART-NNNNN.parquet``, which `datasets.load_dataset` takes for its splits.
 
+    Files of an earlier division go: an example stands in one part only.
+
     Args:
         examples: in any order.
         folder: where to; not to be published.
@@ -115,10 +118,12 @@ def write_text(examples: Iterable[TextExample], folder: Path, parts: Mapping[str
     """
     waiting: dict[str, list[TextExample]] = defaultdict(list)
     written: dict[str, int] = defaultdict(int)
+    files: set[Path] = set()
 
     def empty(part: str) -> None:
         number = written[part] // TEXT_SHARD_EXAMPLES
-        _write(folder / f"{part}-{number:05}.parquet", waiting[part])
+        files.add(path := folder / f"{part}-{number:05}.parquet")
+        _write(path, waiting[part])
         written[part] += len(waiting[part])
         waiting[part].clear()
 
@@ -129,6 +134,10 @@ def write_text(examples: Iterable[TextExample], folder: Path, parts: Mapping[str
             empty(part)
     for part in [part for part, rest in waiting.items() if rest]:
         empty(part)
+    for part in PARTS:
+        for path in folder.glob(f"{part}-*.parquet"):
+            if path not in files:
+                path.unlink()
     return dict(written)
 
 
@@ -158,8 +167,3 @@ def _write(path: Path, examples: Sequence[TextExample]) -> None:
     ]
     with atomic_file(path) as file:
         pq.write_table(pa.Table.from_pylist(rows, schema=TEXT_SCHEMA), file, compression="zstd")
-
-
-def materialize_all(records: Iterable[ExampleRecord], materializer: Materializer) -> Iterator[TextExample]:
-    """Every example with its text; the first that does not fit its sources is a `DatasetError`."""
-    return (materializer.materialize(record) for record in records)

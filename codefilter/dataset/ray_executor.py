@@ -11,34 +11,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from codefilter.config import Settings
 from codefilter.controls import ControlRepository
-from codefilter.dataset.execution import LabelWorker, Outcome, WorkItem
+from codefilter.dataset.execution import LabelWorker, Outcome, WorkItem, check_model
 from codefilter.errors import UsageError
 from codefilter.labeling import LabelOptions
-from codefilter.lm.base import HiddenStateModel, ModelIdentity, no_hidden_states
+from codefilter.lm.base import LanguageModel, ModelIdentity
 
 _ITEMS_PER_WORKER = 2  # one at work and one that waits, so that no worker is idle
 
 
 class _RemoteWorker:
-    """What runs in a worker process."""
+    """What runs in a worker process. The model is loaded by its first task, which can say what is wrong."""
 
     def __init__(self, settings: Settings, options: LabelOptions, keep_states: bool) -> None:
-        from codefilter.lm.loading import load_model
-
-        self._model = load_model(
-            settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
-        )
         self._settings, self._options, self._keep_states = settings, options, keep_states
         self._worker: LabelWorker | None = None
 
-    def about(self) -> tuple[ModelIdentity, str, bool]:
-        """The model's identity and description, and whether it gives hidden states."""
-        return self._model.identity, self._model.description, isinstance(self._model, HiddenStateModel)
+    @cached_property
+    def _model(self) -> LanguageModel:
+        from codefilter.lm.loading import load_model
+
+        settings = self._settings
+        return load_model(
+            settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
+        )
+
+    def about(self) -> tuple[ModelIdentity, str]:
+        """The model's identity and description; `ModelError` where it cannot do what is wanted."""
+        check_model(self._model, keep_states=self._keep_states)
+        return self._model.identity, self._model.description
 
     def pid(self) -> int:
         """The worker's process."""
@@ -69,7 +75,7 @@ class RayExecutor:
 
         Raises:
             UsageError: Ray is not installed.
-            ModelError: the model does not give the hidden states that are to be kept.
+            ModelError: the model cannot be loaded, or cannot do what is wanted (`check_model`).
         """
         try:
             import ray
@@ -86,9 +92,7 @@ class RayExecutor:
         self.settings = settings
         self.options = options
         self._workers = [actor.remote(settings, options, keep_states) for _ in range(count)]
-        identity, description, gives_states = ray.get(self._workers[0].about.remote())
-        if keep_states and not gives_states:
-            raise no_hidden_states(identity.name, description)
+        identity, description = self._get(self._workers[0].about.remote())
         self.identity: ModelIdentity = identity
         self.description = f"{description}, {count} Ray workers"
 
@@ -106,9 +110,16 @@ class RayExecutor:
         while at_work:
             (ready,), _ = self._ray.wait(list(at_work), num_returns=1)
             worker = at_work.pop(ready)
-            outcome: Outcome = self._ray.get(ready)
+            outcome: Outcome = self._get(ready)
             yield outcome
             give(worker, 1)
+
+    def _get(self, promised: Any) -> Any:
+        """What a worker made, or its own error, without Ray's words around it."""
+        try:
+            return self._ray.get(promised)
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from error
 
     def close(self) -> None:
         """End the workers, not the cluster."""

@@ -95,6 +95,11 @@ class ExampleRecord:
     seconds: StageSeconds
 
     @property
+    def chunk_ids(self) -> tuple[str, ...]:
+        """Of chunks and controls, in their order."""
+        return tuple(chunk.chunk_id for chunk in (*self.chunks, *self.controls))
+
+    @property
     def baseline_nats(self) -> float:
         """Log-likelihood of the whole target without chunks."""
         return sum(self.baseline.target_nats)

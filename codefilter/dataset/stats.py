@@ -42,7 +42,7 @@ class DatasetStats:
     by_part: tuple[LabelFigures, ...]  # of the split; empty before there is one
     by_rank: tuple[RankFigures, ...]
     stage_seconds: dict[str, float]  # median per task
-    minutes: float  # of all runs
+    minutes: float  # of all tasks
     tasks_without_positive: float  # share
     excluded: int  # near-duplicates of benchmarks, not among the examples
     coalitions: CoalitionFigures | None  # of sets of chunks; None before they are tried
@@ -83,14 +83,14 @@ def dataset_stats(folder: Path) -> tuple[DatasetStats, list[ExampleRecord]]:
         by_part=grouped(lambda record: parts.get(record.repository, "no part")) if parts else (),
         by_rank=_by_rank(records, description),
         stage_seconds=stages,
-        minutes=sum(run.seconds for run in description.runs) / 60,
+        minutes=sum(record.seconds.total for record in records) / 60,
         tasks_without_positive=mean(
             array(not any(chunk.polarity == "positive" for chunk in record.chunks) for record in records)
         ),
         excluded=len(read_exclusions(folder)),
         coalitions=coalition_figures(sets) if sets else None,
         agreements=read_agreements(folder),
-        cost=corpus_cost(whole, description.runs, prompts),
+        cost=corpus_cost(whole, [run.machine for run in description.runs], prompts),
     )
     return stats, records
 

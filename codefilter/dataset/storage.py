@@ -45,6 +45,7 @@ class DatasetFolder:
         self._journal = folder / JOURNAL_FILE
         self._keep_states = keep_states
         self._labelled: set[str] = set()
+        self._chunks_without_states: dict[str, tuple[str, ...]] = {}
         self._done: set[str] = set()
 
     def open(self, recipe: Recipe) -> Description:
@@ -75,10 +76,23 @@ class DatasetFolder:
         self._labelled |= {record.example_id for record in self._read_journal()}
         self._done = {example_id for example_id, _ in description.skipped}
         self._done |= {name for name in self._labelled if self._has_what_is_kept(name)}
+        if self._labelled - self._done:
+            examples = read_examples(self.folder, with_excluded=True)
+            self._chunks_without_states = {
+                r.example_id: r.chunk_ids for r in examples if r.example_id not in self._done
+            }
         return description
 
     def __contains__(self, example_id: str) -> bool:
         return example_id in self._done
+
+    def file_hashes(self) -> dict[str, dict[str, str]]:
+        """Repository → path → sha256 of the text, of every file with a labelled place."""
+        hashes: dict[str, dict[str, str]] = {}
+        if self._labelled:
+            for record in read_examples(self.folder, with_excluded=True):
+                hashes.setdefault(record.repository, {})[record.path] = record.file_sha256
+        return hashes
 
     def describe(self, description: Description) -> None:
         """Replace ``dataset.json``."""
@@ -89,8 +103,17 @@ class DatasetFolder:
 
         States come first, so that what is in the journal has them. An example that was labelled before and
         had no states only gets those: its numbers are what they were.
+
+        Raises:
+            UsageError: those states are of other chunks or controls than its numbers.
         """
         if states is not None:
+            earlier = self._chunks_without_states.get(record.example_id)
+            if earlier not in (None, record.chunk_ids):
+                raise UsageError(
+                    f"{record.example_id} has other chunks or controls now than when it was labelled",
+                    hint="Name the same repositories as then: controls are drawn from all of them.",
+                )
             write_states(self.folder, record.example_id, states)
         if record.example_id not in self._labelled:
             self._append_to_journal(record)
@@ -113,7 +136,7 @@ class DatasetFolder:
         in_shards = {example_id for shard in written for example_id in example_ids(shard)}
         waiting = {r.example_id: r for r in self._read_journal() if r.example_id not in in_shards}
         if waiting:
-            number = max(len(written) - 1, 0)
+            number = int(written[-1].stem.rpartition("-")[2]) if written else 0
             last = list(read_shard(written[-1])) if written else []
             if len(last) >= SHARD_EXAMPLES:
                 number, last = number + 1, []
@@ -154,13 +177,13 @@ def read_examples(folder: Path, *, with_excluded: bool = False) -> Iterator[Exam
         raise DatasetError(f"{folder} holds no dataset", hint="Make one: codefilter dataset build --out DIR")
     exclusions = [] if with_excluded else read_exclusions(folder)
     seen = {exclusion.example_id for exclusion in exclusions}
+    journal = folder / JOURNAL_FILE
+    content = journal.read_bytes() if journal.exists() else b""  # first: `seal` moves it into shards
     for shard in shards(folder):
         for record in read_shard(shard):
             if record.example_id not in seen:
                 seen.add(record.example_id)
                 yield record
-    journal = folder / JOURNAL_FILE
-    content = journal.read_bytes() if journal.exists() else b""
     for record in _parse_lines(content[: content.rfind(b"\n") + 1], journal):
         if record.example_id not in seen:
             yield record

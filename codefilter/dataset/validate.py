@@ -14,10 +14,11 @@ import numpy as np
 
 from codefilter.dataset.description import Description, read_description
 from codefilter.dataset.materialize import Materializer
+from codefilter.dataset.parquet import example_ids
 from codefilter.dataset.records import DIGITS, PER_TOKEN_DIGITS, ChunkRecord, ExampleRecord
 from codefilter.dataset.split import read_splits
 from codefilter.dataset.states import read_states, states_path
-from codefilter.dataset.storage import read_examples
+from codefilter.dataset.storage import read_examples, shards
 from codefilter.errors import DatasetError
 from codefilter.labeling import CONTROL_RETRIEVER, LabelOptions, polarity_of
 
@@ -37,7 +38,8 @@ def validate(folder: Path, roots: Mapping[str, Path] | None = None) -> Iterator[
         yield "dataset.json is missing: nobody knows what the labels were made with"
         return
     records = list(read_examples(folder))
-    for example_id, count in Counter(record.example_id for record in records).items():
+    in_shards = Counter(example_id for shard in shards(folder) for example_id in example_ids(shard))
+    for example_id, count in in_shards.items():
         if count > 1:
             yield f"{example_id} stands {count} times in it"
     known = {source.name for source in description.sources}
