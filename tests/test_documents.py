@@ -13,7 +13,7 @@ from lsprotocol.types import (
     TextDocumentItem,
 )
 
-from codefilter_lsp.documents import Documents
+from codefilter_lsp.documents import Documents, Edit
 from tests.test_positions import ENCODINGS, reference_offset
 
 URI = "file:///a.py"
@@ -68,6 +68,16 @@ def test_edits(text: str, edits: list[tuple[tuple[int, int], tuple[int, int], st
         changed = documents.change(URI, [change], encoding)
         assert changed is not None
         assert changed[0].text == text
+
+
+def test_an_edit_begins_where_the_texts_differ() -> None:
+    documents = Documents()
+    documents.open(TextDocumentItem(URI, "python", 1, "x = comp\n"))
+    word = Range(Position(0, 4), Position(0, 8))  # as an item of the completion menu replaces it
+    changed = documents.change(URI, [TextDocumentContentChangePartial(word, "compute_width(box)")], "utf-16")
+    assert changed is not None
+    assert changed[0].text == "x = compute_width(box)\n"
+    assert changed[1] == [Edit(8, 8, 14)]
 
 
 @given(

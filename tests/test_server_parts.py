@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import FunctionType, ModuleType
 
 import pytest
@@ -34,7 +35,7 @@ from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
 from codefilter_lsp.scheduling import NewestWins
-from codefilter_lsp.settings import EditorOptions, read_options
+from codefilter_lsp.settings import EditorOptions, folder_settings, read_options
 
 
 def test_the_pace_follows_the_typing() -> None:
@@ -202,6 +203,26 @@ def test_options_in_both_spellings_on_top_of_others() -> None:
     assert options.overrides == {"filter": "none", "max_lines": 3}
     assert (options.block_lines, options.latency_budget_ms, options.idle_unload_minutes) == (4, 0, 0.5)
     assert read_options(None, base) is base
+
+
+def test_null_takes_back_what_was_set_before() -> None:
+    base = read_options({"filter": "none", "layout": "in-prefix", "debounceMs": 100, "candidates": 5})
+    options = read_options({"filter": None, "debounceMs": None, "candidates": None, "other": None}, base)
+    assert options == read_options({"layout": "in-prefix"})
+
+
+@pytest.mark.parametrize("name", ["filter", "retriever", "chunker", "layout", "chunk_order"])
+def test_a_name_of_nothing_falls_back_and_is_told(name: str, tmp_path: Path) -> None:
+    found = folder_settings(None, read_options({name: "clasifier:0.5", "num_candidates": 3}))
+    assert found.settings == replace(Settings(), num_candidates=3)
+    [problem] = found.problems
+    assert problem.startswith(f"unknown {name} 'clasifier:0.5'. One of: ")
+    (tmp_path / "codefilter.toml").write_text(f"{name} = 'nothing'\n")
+    assert folder_settings(tmp_path, EditorOptions()).settings == Settings()
+
+
+def test_a_known_name_may_have_an_argument() -> None:
+    assert folder_settings(None, read_options({"filter": "top-k:3"})).problems == ()
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ from codefilter.languages import TEXT, language_of
 from codefilter.postprocess.extent import Extent, extent_of, opened_indentation
 from codefilter.postprocess.place import Place, Token, indentation_of, unmatched_closers, width
 
-_CONTROL_TEXT = re.compile(
-    r"<[|｜]|</?s>|<(fim|file_sep|repo_name|reponame|filename)\w*>|^\s*```", re.MULTILINE
-)
+_CONTROL_TEXT = re.compile(r"<[|｜]|<(fim|file_sep|repo_name)\w*>|^\s*```", re.MULTILINE)
+_CONTROL_LINE = re.compile(r"^<(/?s|reponame|filename)>", re.MULTILINE)  # further in, they may be code
 _PATH_LINE = re.compile(r"(?:#|//|--|\+{5}|path:|<filename>)\s*(\S+\.\w+)", re.IGNORECASE)
 _FRAGMENT_LINE = "the below code fragment can be found in"  # what the layout after-suffix writes (Repoformer)
 _TELLING_CHARACTERS = 10  # of lines that are taken for a repetition even where the text goes on behind them
 _LONGEST_BLOCK = 6  # lines
 _RUN_IN_LINE = re.compile(r"(.{4,40}?)\1{3,}")
 _CLOSING_RUN = re.compile(r"[)\];,]*")
+_INSIDE_WORD = re.compile(r"\B\w")
 _MAX_OPTIONS = 6
 
 
@@ -31,6 +31,9 @@ def cut_leaked_header(place: Place, text: str) -> str:
     """Control tokens in letters, Markdown fences, and the paths that stand above files in a prompt."""
     if found := _CONTROL_TEXT.search(text):
         text = text[: found.start()]
+    typed = len(place.typed)
+    if found := _CONTROL_LINE.search(place.typed + text, typed):
+        text = text[: found.start() - typed]
     start = 0
     for line in text.split("\n"):
         if (start or not place.typed.strip()) and _is_header(line.strip()):
@@ -57,7 +60,11 @@ def drop_unfinished_line(place: Place, text: str) -> str:
 
 def cut_repetition(place: Place, text: str) -> str:
     """What the model says again and again: parts of a line, lines, blocks; and what stands just above."""
-    if (run := _RUN_IN_LINE.search(text)) and re.search(r"\w{2}", run[1]):
+    if (
+        (run := _RUN_IN_LINE.search(text))
+        and re.search(r"\w{2}", run[1])
+        and run[1].startswith(text[run.end() :].rstrip())  # what ends otherwise is a row of equal things
+    ):
         text = text[: run.end(1)]
     lines = text.split("\n")
     filled = [i for i, line in enumerate(lines) if line.strip()]
@@ -148,10 +155,12 @@ def cut_overlap(place: Place, text: str) -> str:
     rest = place.rest.strip()
     if not rest or "\n" in text:
         return text
+    line, is_apart = place.typed + text, place.rest[0].isspace()
     options = [
         text[: len(text) - size]
         for size in range(min(len(text), len(rest)), 0, -1)
         if rest.startswith(text[len(text) - size :].strip() or "\n")
+        and not (is_apart and _INSIDE_WORD.match(line, len(line) - size))  # "floor" before " or" stays
     ]
     options += [text[: loose.start] for loose in unmatched_closers(place.tokens(text)) if loose.text in rest]
     return place.best_of([*options[:_MAX_OPTIONS], text])

@@ -80,10 +80,7 @@ class Answering:
         folder = self._files.folder_of(document.path)
         request = folder.make_request(document, offset)
         answer = Answer(document.uri, offset, request, kind)
-        why_not = self._why_off(document)
-        if why_not is None and document.path is not None:
-            why_not = folder.why_not(document.path)
-        if why_not:
+        if why_not := self._why_off(document) or folder.why_not(document):
             return self._finish(replace(answer, source=Source.NOBODY, reason=why_not), started, folder)
         options = folder.options
         context = (folder.root, folder.settings, folder.context_version(request.path), options.block_lines)

@@ -35,6 +35,8 @@ class Configuration:
         self._files = files
         self._background = background
         self._initial = EditorOptions()
+        self._options = EditorOptions()  # the newest, with what waits for consent
+        self._by_root: Mapping[Path, EditorOptions] = {}
         self._asked: set[Wish] = set()
 
     def read_initial(self, options: object) -> EditorOptions:
@@ -70,7 +72,7 @@ class Configuration:
             return
         window, *others = found or [None]
         by_root = {
-            root: without_wishes(read_options(options, self._initial))[0]
+            root: read_options(options, self._initial)
             for root, options in zip(roots, others, strict=False)
             if options and options != window
         }
@@ -83,16 +85,24 @@ class Configuration:
 
     def _take(self, options: EditorOptions, by_root: Mapping[Path, EditorOptions] | None = None) -> None:
         """Put options in force, and the rest of them once the user allows it."""
-        counting, waiting = without_wishes(options)
+        self._options, self._by_root = options, by_root or {}
+        if wishes := self._configure() - self._asked:
+            self._asked |= wishes
+            self._background.start("asking for consent", self._ask_user, sorted(wishes))
+
+    def _configure(self) -> set[Wish]:
+        """Put in force what may count; what waits for consent, everywhere or in one folder."""
+        counting, waiting = without_wishes(self._options)
+        by_root = {}
+        for root, options in self._by_root.items():
+            by_root[root], more = without_wishes(options)
+            waiting += more
         self._files.configure(counting, by_root)
-        if wishes := [wish for wish in waiting if wish not in self._asked]:
-            self._asked.update(wishes)
+        return set(waiting)
 
-            async def ask_user(wishes: Sequence[Wish]) -> None:
-                if await self._is_allowed(wishes):
-                    self._files.configure(without_wishes(options)[0], by_root)
-
-            self._background.start("asking for consent", ask_user, wishes)
+    async def _ask_user(self, wishes: Sequence[Wish]) -> None:
+        if await self._is_allowed(wishes):
+            self._configure()  # the options may be others by now
 
     async def _is_allowed(self, wishes: Sequence[Wish]) -> bool:
         actions = [types.MessageActionItem(_ALLOW), types.MessageActionItem(_REFUSE)]

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lsprotocol.types import TextDocumentContentChangeEvent, TextDocumentItem
-from pygls.uris import to_fs_path, uri_scheme
+from pygls.uris import to_fs_path, uri_scheme, urlparse
 
 from codefilter_lsp.positions import changed_span
 
@@ -32,7 +32,7 @@ class Document:
 
 
 class Edit(NamedTuple):
-    """What replaced what, in code points of the text before it."""
+    """What replaced what, in code points of the text before it; what both begin with does not count."""
 
     start: int
     end: int
@@ -43,6 +43,11 @@ def path_of(uri: str) -> Path | None:
     """The file that a URI names, or None where it names none."""
     path = to_fs_path(uri) if uri_scheme(uri) == "file" else None
     return Path(path) if path else None
+
+
+def path_in(uri: str) -> PurePosixPath:
+    """The path that a URI of any scheme has: ``/w/new.py`` of ``untitled:/w/new.py``."""
+    return PurePosixPath(urlparse(uri)[2])
 
 
 class Documents:
@@ -78,8 +83,9 @@ class Documents:
         text, edits = document.text, []
         for change in changes:
             start, end = changed_span(text, change, encoding)
+            same = _num_same(text[start:end], change.text)
+            edits.append(Edit(start + same, end, len(change.text) - same))
             text = text[:start] + change.text + text[end:]
-            edits.append(Edit(start, end, len(change.text)))
         document = replace(document, text=text)
         self._by_uri[uri] = document
         return document, edits
@@ -87,3 +93,11 @@ class Documents:
     def close(self, uri: str) -> Document | None:
         """Forget a document and return it as it was."""
         return self._by_uri.pop(uri, None)
+
+
+def _num_same(first: str, second: str) -> int:
+    """How many characters both begin with."""
+    for number, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return number
+    return min(len(first), len(second))

@@ -17,7 +17,7 @@ from codefilter.lm.base import Cancellation
 from codefilter.source import SkipReason, is_secret, skip_reason
 from codefilter.types import CompletionRequest
 from codefilter_lsp.checkout import checkout_of
-from codefilter_lsp.documents import Document
+from codefilter_lsp.documents import Document, path_in
 from codefilter_lsp.models import LoadedModel, Models
 from codefilter_lsp.positions import with_plain_line_ends
 from codefilter_lsp.settings import EditorOptions
@@ -25,7 +25,7 @@ from codefilter_lsp.suggesting import Suggester
 
 IGNORE_FILES = (".gitignore", ".codefilterignore")
 MANY_FILES = 200  # beyond it, as after a switch of branches, looking at the whole folder is quicker
-_NOT_COMPLETED = (SkipReason.SECRET, SkipReason.IGNORED)
+_NOT_COMPLETED = (SkipReason.SECRET, SkipReason.IGNORED, SkipReason.FOLDER)
 
 
 @dataclass
@@ -50,10 +50,20 @@ class Changes:
         if gone := tuple(f"{path}/" for path in files if not (index.root / path).exists()):
             files.update(path for path in index.paths if path.startswith(gone))  # a whole folder is gone
         on_disk = [*files, *(path for path, text in self.documents.items() if text is None)]
-        if self.everything or len(files) > MANY_FILES or any(path.endswith(IGNORE_FILES) for path in on_disk):
+        if (
+            self.everything
+            or len(files) > MANY_FILES
+            or any(path.endswith(IGNORE_FILES) for path in on_disk)
+            or any(_is_new_folder(path, index) for path in files)  # renamed, or moved in from elsewhere
+        ):
             report = index.refresh(progress=lambda done, total: stopping.raise_if_cancelled())
             return changed | {""} if report.num_read or report.num_removed else changed
         return changed | {path for path in files if index.update_file(path)}
+
+
+def _is_new_folder(path: str, index: RepositoryIndex) -> bool:
+    """Whether it is a folder without a file in the index; some editors tell of every folder all the time."""
+    return (index.root / path).is_dir() and not any(known.startswith(f"{path}/") for known in index.paths)
 
 
 class Folder:
@@ -64,6 +74,7 @@ class Folder:
         self.settings = settings
         self.options = EditorOptions()
         self.index: RepositoryIndex | None = None
+        self.chunker: str | None = None  # with which an index was opened last, or would have been
         self.is_opening = False
         self.changes = Changes()
         self._num_changes = 0
@@ -85,11 +96,14 @@ class Folder:
         """Grows when what files other than this one say may have changed."""
         return self._num_changes - self._num_own_changes[path]
 
-    def why_not(self, path: Path) -> str:
-        """Why a file is not completed: its text must not reach a prompt. Empty where it may."""
-        if is_secret(path.as_posix()):
+    def why_not(self, document: Document) -> str:
+        """Why a document is not completed: its text must not reach a prompt. Empty where it may."""
+        path = document.path
+        if is_secret((path or path_in(document.uri)).as_posix()):
             return SkipReason.SECRET.value
-        reason = skip_reason(self.root, self.relative(path)) if self.root is not None else None
+        if path is None or self.root is None:
+            return ""
+        reason = skip_reason(self.root, self.relative(path))
         return reason.value if reason in _NOT_COMPLETED else ""
 
     def forget_model(self) -> None:
@@ -109,9 +123,9 @@ class Folder:
         """The request for a place in an open document."""
         if document.path is not None:
             path = self.relative(document.path)
-            language = language_of(path)
+            language = language_of(path, document.text)
         else:
-            path = document.uri.rpartition(":")[2].rpartition("/")[2] or "untitled"
+            path = path_in(document.uri).name or "untitled"
             language = document.language_id if get_language(document.language_id) else "text"
         return CompletionRequest(
             path=path,

@@ -154,7 +154,10 @@ class Notes:
             final = with_plain_line_ends(document.text[offer.span.start : offer.span.end])
         outcome = offer.outcome
         if outcome is Outcome.ACCEPTED and final is not None and final != offer.text:
-            outcome = Outcome.EDITED
+            if final.startswith(f"{offer.text}\n"):
+                final = offer.text  # what was typed below is something else
+            else:
+                outcome = Outcome.EDITED
         if outcome is Outcome.REJECTED and final is not None and final.startswith(offer.text):
             outcome = Outcome.SHOWN  # it was typed to its end by hand: not taken, but not wrong either
         return replace(

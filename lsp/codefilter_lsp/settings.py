@@ -13,13 +13,18 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from codefilter.chunking import CHUNKERS
 from codefilter.config import Settings, check_setting, load_settings
 from codefilter.errors import CodeFilterError, ConfigError
+from codefilter.filters.table import FILTERS
+from codefilter.prompts.layouts import LAYOUTS
+from codefilter.prompts.selection import CHUNK_ORDERS
+from codefilter.retrieval.table import RETRIEVERS
 
 ORIGIN = "the editor's options"
 EVERY_LANGUAGE = "*"
@@ -58,30 +63,37 @@ _LIMITS = {
 }
 _OWN = [option.name for option in fields(EditorOptions) if option.name not in ("overrides", "problems")]
 _NAMES = [*_OWN, *(setting.name for setting in fields(Settings))]
+_TABLES: dict[str, Collection[str]] = {
+    "filter": FILTERS,
+    "retriever": RETRIEVERS,
+    "chunker": CHUNKERS,
+    "layout": LAYOUTS,
+    "chunk_order": CHUNK_ORDERS,
+}
 
 
 def read_options(options: object, base: EditorOptions = EditorOptions()) -> EditorOptions:
-    """Keep the good ones of the editor's options, on top of others."""
+    """Keep the good ones of the editor's options, on top of others; None takes back what those say."""
     if options is None:
         return base
     if not isinstance(options, Mapping):
         return replace(base, problems=(f"{ORIGIN} are not an object of names and values; they are ignored",))
     own: dict[str, Any] = {}
-    overrides: dict[str, object] = {}
+    overrides = dict(base.overrides)
     problems = []
     for written, value in options.items():
         name = _snake_case(str(written))
-        if value is None:
-            continue
         try:
             if name in _OWN:
-                own[name] = _checked(name, value)
+                own[name] = getattr(EditorOptions(), name) if value is None else _checked(name, value)
+            elif value is None:
+                overrides.pop(name, None)
             else:
                 check_setting(name, value, ORIGIN)
                 overrides[name] = value
         except ConfigError as error:
             problems.append(_explain(error))
-    return replace(base, overrides={**base.overrides, **overrides}, problems=tuple(problems), **own)
+    return replace(base, overrides=overrides, problems=tuple(problems), **own)
 
 
 def _snake_case(name: str) -> str:
@@ -116,18 +128,29 @@ class FolderSettings:
 
 
 def folder_settings(root: Path | None, options: EditorOptions) -> FolderSettings:
-    """Settings for a folder; a file or environment that is broken is left out."""
+    """Settings for a folder, without a file or environment that is broken and names that nothing has."""
     problems: list[str] = []
+    settings = _load(root, options, problems)
+    for name, table in _TABLES.items():
+        chosen = getattr(settings, name)
+        if (chosen.partition(":")[0] if name == "filter" else chosen) not in table:
+            error = ConfigError(f"unknown {name} {reprlib.repr(chosen)}", hint=f"One of: {', '.join(table)}.")
+            problems.append(_explain(error))
+            settings = replace(settings, **{name: getattr(Settings, name)})
+    return FolderSettings(settings, tuple(problems))
+
+
+def _load(root: Path | None, options: EditorOptions, problems: list[str]) -> Settings:
     for repository in (root, None):
         try:
-            return FolderSettings(load_settings(repository, overrides=options.overrides), tuple(problems))
+            return load_settings(repository, overrides=options.overrides)
         except ConfigError as error:
             if (problem := _explain(error)) not in problems:
                 problems.append(problem)
     values: dict[str, Any] = {
         name: check_setting(name, value, ORIGIN) for name, value in options.overrides.items()
     }
-    return FolderSettings(replace(Settings(), **values), tuple(problems))
+    return replace(Settings(), **values)
 
 
 def in_one_line(error: CodeFilterError) -> str:

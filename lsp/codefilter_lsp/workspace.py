@@ -66,17 +66,21 @@ class Workspace:
             self._configure_folder(folder)
 
     def _configure_folder(self, folder: Folder) -> None:
-        before, options = folder.settings, self.options
+        options = self.options
         if folder.root is not None:
             options = self._options_by_root.get(folder.root, options)
         found = folder_settings(folder.root, options)
         for problem in found.problems:
             self._editor.tell(problem)
         folder.settings, folder.options = found.settings, options
-        if folder.index is not None and before.chunker != folder.settings.chunker:
+        if folder.chunker not in (None, folder.settings.chunker) and not folder.is_opening:
+            self._drop_index(folder)
+            self.open_indexes()
+
+    def _drop_index(self, folder: Folder) -> None:
+        if folder.index is not None:
             self._index_thread.submit(folder.index.close)
             folder.index = None
-            self.open_indexes()
 
     def add_folder(self, root: Path) -> None:
         """Know a folder; its index is opened when its settings are known."""
@@ -154,6 +158,7 @@ class Workspace:
     async def _open_index(self, folder: Folder) -> None:
         assert folder.root is not None
         folder.is_opening = True
+        folder.chunker = folder.settings.chunker
         try:
             async with self._editor.show_progress(f"Indexing {folder.root.name}") as report:
 
@@ -162,14 +167,20 @@ class Workspace:
                     report(f"{done} of {total} files", 100 * done // max(1, total))
 
                 folder.index = await self._in_index_thread(
-                    RepositoryIndex.open, folder.root, chunker=folder.settings.chunker, progress=on_progress
+                    RepositoryIndex.open, folder.root, chunker=folder.chunker, progress=on_progress
                 )
-        except SourceError as error:  # an empty project: tried again with its first file
-            folder.changes = Changes()
-            self._editor.log(in_one_line(error))
+        except Exception as error:
+            folder.changes = Changes()  # the next one sets the clock, and it is tried again
+            if not isinstance(error, SourceError):
+                raise
+            self._editor.log(in_one_line(error))  # an empty project has no first file yet
             return
         finally:
             folder.is_opening = False
+        if folder.chunker != folder.settings.chunker:  # changed meanwhile
+            self._drop_index(folder)
+            await self._open_index(folder)
+            return
         for document in self.documents:  # their unsaved text is not on disk
             if document.path is not None and self.folder_of(document.path) is folder:
                 folder.changes.documents[folder.relative(document.path)] = with_plain_line_ends(document.text)

@@ -12,11 +12,12 @@ import pytest
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 
-from codefilter.config import user_config_file
+from codefilter.config import Settings, user_config_file
 from codefilter.feedback import FeedbackRecord, FeedbackStore, Outcome, feedback_file
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
+from codefilter.source import SkipReason
 from codefilter.types import FinishReason, LogLikelihood
 from tests.e2e.editor import Editor, connected_editor, within
 
@@ -55,6 +56,18 @@ async def test_settings_are_asked_for_and_followed_at_run_time(sample_repository
         assert await editor.inline_text(uri, *AT_END) == "idth(box)"
         assert any("filter in the editor's options must be text" in message for message in editor.messages)
         assert any("Did you mean filter?" in message for message in editor.messages)
+
+
+async def test_a_setting_that_is_removed_no_longer_counts(sample_repository: Path) -> None:
+    settings: dict[str, Any] = {"filter": "none"}
+    async with connected_editor() as (editor, server):
+        editor.settings = lambda scope: settings
+        await editor.initialize(sample_repository, options={**FAKE, "filter": "none"})
+        folder = server.files.folder_of(sample_repository / "a")
+        await editor.until(lambda: folder.settings.filter == "none")
+        settings = {"filter": None}
+        await changed_settings(editor)
+        assert folder.settings.filter == Settings().filter
 
 
 async def test_settings_that_are_sent_along_and_of_one_folder(tmp_path: Path) -> None:
@@ -377,7 +390,9 @@ async def test_several_lines_between_braces_that_the_editor_closed(sample_reposi
         assert await editor.inline_text(uri, 5, 29) == inner
 
 
-@pytest.mark.parametrize("name", [".env", "build/settings.py", "deploy/id_rsa"])
+@pytest.mark.parametrize(
+    "name", [".env", "build/settings.py", "deploy/id_rsa", "node_modules/a.js", ".git/config"]
+)
 async def test_secret_and_ignored_files_are_not_completed(sample_repository: Path, name: str) -> None:
     async with connected_editor() as (editor, server):
         await editor.initialize(sample_repository, options=FAKE)
@@ -388,6 +403,17 @@ async def test_secret_and_ignored_files_are_not_completed(sample_repository: Pat
         answer = server.answering.answers.last
         assert answer is not None
         assert answer.suggestions is None
+
+
+@pytest.mark.parametrize("uri", ["untitled:/w/.env", "untitled:/w/.ssh/config", "git:/w/.env?%7B%7D"])
+async def test_secrets_that_are_no_file_yet_are_not_completed(sample_repository: Path, uri: str) -> None:
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        editor.open(uri, ONE_LINE, "plaintext")
+        assert await editor.inline_text(uri, *AT_END) == ""
+        answer = server.answering.answers.last
+        assert answer is not None
+        assert answer.reason == SkipReason.SECRET.value
 
 
 async def test_files_that_are_renamed_and_deleted_in_the_editor(sample_repository: Path) -> None:
@@ -407,6 +433,21 @@ async def test_files_that_are_renamed_and_deleted_in_the_editor(sample_repositor
         new.unlink()
         editor.workspace_did_delete_files(types.DeleteFilesParams([types.FileDelete(new.as_uri())]))
         await editor.until_inline(uri, 0, 13, lambda text: "ssing" not in text)
+
+
+async def test_a_folder_that_is_renamed_in_the_editor_keeps_its_files_in_the_index(
+    sample_repository: Path,
+) -> None:
+    old, new = (sample_repository / name for name in ("shop", "store"))
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        old.rename(new)
+        renamed = types.RenameFilesParams([types.FileRename(old.as_uri(), new.as_uri())])
+        editor.workspace_did_rename_files(renamed)
+        index = server.files.folder_of(new).index
+        assert index is not None
+        await editor.until(lambda: "store/pricing.py" in index.paths and "shop/pricing.py" not in index.paths)
 
 
 async def test_a_switch_of_branches_is_noticed_without_watched_files(
@@ -452,6 +493,34 @@ async def test_the_user_can_allow_it_once_and_for_all(sample_repository: Path) -
             folder = server.files.folder_of(sample_repository / "new.py")
             await editor.until(lambda folder=folder: folder.settings.model == options["model"])  # type: ignore[misc]
             assert len(editor.questions) == (1 if answer else 0)
+
+
+async def test_consent_counts_for_the_options_of_its_own_time_and_for_single_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = [tmp_path / name for name in ("first", "second")]
+    for root in roots:
+        root.mkdir()
+    settings = {"filter": "none"}
+    answer = asyncio.get_running_loop().create_future()
+    async with connected_editor() as (editor, server):
+        asked: list[types.ShowMessageRequestParams] = []
+        ask = "window_show_message_request_async"
+        monkeypatch.setattr(server, ask, lambda params: asked.append(params) or answer)
+        editor.settings = lambda scope: (
+            {"engine": "torch", **settings} if scope == roots[1].as_uri() else settings
+        )
+        await editor.initialize(*roots)
+        await editor.until(lambda: bool(asked))
+        assert "engine = torch" in asked[0].message
+        first, second = (server.files.folder_of(root / "a.py") for root in roots)
+        settings = {"filter": "all"}
+        await changed_settings(editor)
+        answer.set_result(types.MessageActionItem("Allow"))
+        await editor.until(lambda: second.settings.engine == "torch")
+        assert (first.settings.engine, first.settings.filter) == (Settings().engine, "all")
+        assert second.settings.filter == "all"
+        assert len(asked) == 1
 
 
 async def test_what_the_users_own_file_says_needs_no_question(sample_repository: Path) -> None:
@@ -590,6 +659,7 @@ async def type_and_take(editor: Editor, uri: str, taken: str) -> None:
     [
         ("th(box)", "", Outcome.ACCEPTED, "idth(box)"),
         ("th(box)", " + 1", Outcome.EDITED, "idth(box) + 1"),
+        ("th(box)", "\nnext_one = 1", Outcome.ACCEPTED, "idth(box)"),
         ("th", "", Outcome.PARTLY_ACCEPTED, "idth"),
     ],
 )
@@ -612,6 +682,23 @@ async def test_feedback_of_what_is_taken(
     assert record.accepted_characters == len("id" + taken)
     assert record.before.endswith("other = compute_w")
     assert record.repository == str(sample_repository)
+
+
+async def test_feedback_of_what_is_taken_from_the_menu(sample_repository: Path) -> None:
+    uri = (sample_repository / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE, inline=False)
+        await editor.until_indexed()
+        editor.open(uri, ONE_LINE)
+        [item] = await editor.menu(uri, *AT_END)
+        assert isinstance(item.text_edit, types.TextEdit)
+        assert item.command is not None
+        editor.edit(uri, (1, 8), AT_END, item.text_edit.new_text)
+        await editor.command(item.command.command, *(item.command.arguments or ()))
+        editor.save(uri)
+        await editor.until(lambda: len(records_of(editor)) == 1)
+    [record] = records_of(editor)
+    assert (record.outcome, record.final_text) == (Outcome.ACCEPTED, "idth(box)")
 
 
 async def test_feedback_of_what_is_shown_and_not_taken(sample_repository: Path) -> None:

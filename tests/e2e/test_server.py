@@ -12,6 +12,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 
 from codefilter import models
 from codefilter.config import Settings
-from codefilter.errors import CodeFilterError
+from codefilter.errors import CodeFilterError, IndexStorageError
+from codefilter.index import RepositoryIndex
 from codefilter_lsp.folders import MANY_FILES
+from codefilter_lsp.workspace import UPDATE_DELAY_SECONDS
 from tests.e2e.editor import SERVER, Editor, connected_editor, started_editor, within
 
 FAKE = {"model": "fake", "filter": "all"}  # what a filter drops is no matter here
@@ -318,13 +322,83 @@ async def test_bad_options_and_files_fall_back_and_the_user_is_told(sample_repos
         assert len(editor.messages) == 3
 
 
-async def test_an_unknown_filter_is_told_and_requests_are_answered(sample_repository: Path) -> None:
+async def test_unknown_names_are_told_and_the_defaults_complete(sample_repository: Path) -> None:
     async with connected_editor() as (editor, _):
-        await editor.initialize(sample_repository, options={**FAKE, "filter": "everything"})
+        options = {**FAKE, "filter": "everything", "chunker": "sytnax"}
+        await editor.initialize(sample_repository, options=options)
+        await editor.until_indexed()
         uri = (sample_repository / "new.py").as_uri()
         editor.open(uri, ONE_LINE)
-        assert await within(editor.inline(uri, *AT_END)) == []
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
         assert "unknown filter 'everything'" in editor.messages[0]
+        assert "unknown chunker 'sytnax'" in editor.messages[1]
+        assert len(editor.messages) == 2
+
+
+@pytest.fixture
+def unopened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Chunkers with which the first index of a test was to be opened, while that failed."""
+    really_open, failed = RepositoryIndex.open, list[str]()
+
+    def open_index(root: Path, *, chunker: str, **others: Any) -> RepositoryIndex:
+        if not failed:
+            failed.append(chunker)
+            time.sleep(2 * UPDATE_DELAY_SECONDS)  # a change that comes meanwhile has its turn
+            raise IndexStorageError("the disk is full")
+        return really_open(root, chunker=chunker, **others)
+
+    monkeypatch.setattr(RepositoryIndex, "open", open_index)
+    return failed
+
+
+async def test_an_index_that_could_not_be_opened_is_tried_again_with_the_next_change(
+    sample_repository: Path, unopened: list[str]
+) -> None:
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        uri = (sample_repository / "here.py").as_uri()
+        editor.open(uri, "price = price_with_")  # noted while the index is being opened
+        await editor.until(lambda: any("the disk is full" in message for message in editor.messages))
+        editor.edit(uri, (0, 19), (0, 19), "d")
+        await editor.until_inline(uri, 0, 20, lambda text: "iscount" in text)
+        assert unopened == ["syntax"]
+
+
+async def test_an_index_that_could_not_be_opened_is_tried_again_with_another_chunker(
+    sample_repository: Path, unopened: list[str]
+) -> None:
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until(lambda: any("the disk is full" in message for message in editor.messages))
+        settings = types.DidChangeConfigurationParams({"codefilter": {"chunker": "window"}})
+        editor.workspace_did_change_configuration(settings)
+        folder = server.files.folder_of(sample_repository / "a.py")
+        await editor.until(lambda: folder.index is not None)
+        assert folder.index is not None
+        assert folder.index.spec.chunker == "window"
+
+
+async def test_another_chunker_counts_while_the_index_is_being_opened(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_open, chunkers, may_open = RepositoryIndex.open, list[str](), threading.Event()
+
+    def open_index(root: Path, *, chunker: str, **others: Any) -> RepositoryIndex:
+        chunkers.append(chunker)
+        may_open.wait(10)
+        return really_open(root, chunker=chunker, **others)
+
+    monkeypatch.setattr(RepositoryIndex, "open", open_index)
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until(lambda: bool(chunkers))
+        settings = types.DidChangeConfigurationParams({"codefilter": {"chunker": "window"}})
+        editor.workspace_did_change_configuration(settings)
+        folder = server.files.folder_of(sample_repository / "a.py")
+        await editor.until(lambda: folder.settings.chunker == "window")
+        may_open.set()
+        await editor.until(lambda: folder.index is not None and folder.index.spec.chunker == "window")
+    assert chunkers == ["syntax", "window"]
 
 
 async def test_folders_come_and_go(sample_repository: Path) -> None:

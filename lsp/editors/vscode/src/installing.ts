@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { promisify } from "node:util";
 import * as vscode from "vscode";
-import { Step, Surroundings, installSteps, onPath, pythonNames } from "./locating.js";
+import { ASK_VERSION, Step, Surroundings, installSteps, onPath, pythonNames } from "./locating.js";
 
 const run = promisify(execFile);
 
@@ -15,8 +15,7 @@ export async function findPython(around: Surroundings): Promise<string | undefin
     if (path === undefined) {
       continue;
     }
-    const question = "import sys, venv; print(sys.version_info >= (3, 11))";
-    const answer = await run(path, ["-c", question]).catch(() => undefined);
+    const answer = await run(path, ASK_VERSION).catch(() => undefined);
     if (answer?.stdout.trim() === "True") {
       return path;
     }

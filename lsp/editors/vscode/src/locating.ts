@@ -96,6 +96,9 @@ export function modelStep(around: Surroundings): Step | undefined {
   return command ? { title: "Downloading the model", program: { command, args: ["models", "pull"] } } : undefined;
 }
 
+/** Arguments with which a Python says "True" if it is new enough; isolated, as in `installSteps`. */
+export const ASK_VERSION = ["-I", "-c", "import sys, venv; print(sys.version_info >= (3, 11))"];
+
 /** Pythons that may do, the likeliest first. */
 export function pythonNames(platform: NodeJS.Platform): string[] {
   const versions = ["python3.13", "python3.12", "python3.11"];

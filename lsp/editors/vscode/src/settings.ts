@@ -3,13 +3,12 @@
 /** Settings of the extension itself, which the server does not know. */
 const OWN = new Set(["server"]);
 
-/** The options that the server is given: those that are set, without the extension's own. */
+/** The options that the server is given, without the extension's own; null takes back what was set before. */
 export function serverOptions(section: unknown): Record<string, unknown> {
   if (typeof section !== "object" || section === null) {
     return {};
   }
-  const set = Object.entries(section).filter(([name, value]) => !OWN.has(name) && value !== null);
-  return Object.fromEntries(set);
+  return Object.fromEntries(Object.entries(section).filter(([name]) => !OWN.has(name)));
 }
 
 /** The languages after one of them was switched on or off. */

@@ -1,12 +1,14 @@
 // What the extension decides without VS Code.
 
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { rowsOf } from "../src/explanation.js";
 import {
+  ASK_VERSION,
   Surroundings,
   bundledWheel,
   environmentIn,
@@ -67,9 +69,17 @@ test("installation makes an environment of its own and installs the wheel that c
   assert.deepEqual(modelStep(around)?.program.args, ["models", "pull"]);
 });
 
-test("the server is told what is set, and nothing of the extension's own", () => {
+test("asking a Python for its version runs nothing of the open project", () => {
+  const project = mkdtempSync(join(tmpdir(), "project-"));
+  writeFileSync(join(project, "venv.py"), "open('was-run', 'w').close()\n");
+  const answer = spawnSync("python3", ASK_VERSION, { cwd: project, encoding: "utf8" });
+  assert.match(answer.stdout, /^(True|False)\s*$/);
+  assert.ok(!existsSync(join(project, "was-run")));
+});
+
+test("the server is told what is set and what is no longer, and nothing of the extension's own", () => {
   const section = { enabled: true, maxLines: null, filter: "none", server: { path: "/x" } };
-  assert.deepEqual(serverOptions(section), { enabled: true, filter: "none" });
+  assert.deepEqual(serverOptions(section), { enabled: true, maxLines: null, filter: "none" });
   assert.deepEqual(serverOptions(undefined), {});
 });
 
