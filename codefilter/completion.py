@@ -20,11 +20,12 @@ from codefilter.likelihood import PromptReader, TargetReader
 from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
 from codefilter.prompts.formats import get_format
 from codefilter.prompts.in_file import InFileContext, cut_in_file
-from codefilter.prompts.layouts import PromptParts, build_prompt, check_layout
-from codefilter.prompts.selection import chunk_cost_tokens, select_chunks
+from codefilter.prompts.layouts import PromptParts, build_prompt, check_layout, chunk_cost_tokens
+from codefilter.prompts.selection import select_chunks
 from codefilter.retrieval.base import RetrievalQuery
 from codefilter.retrieval.table import get_retriever
 from codefilter.types import (
+    Chunk,
     Completion,
     CompletionRequest,
     FilterDecision,
@@ -173,19 +174,27 @@ class Completer:
         self, request: CompletionRequest, in_file: InFileContext, decisions: Sequence[FilterDecision]
     ) -> Prompt:
         """What the model reads, with the kept chunks that fit the budget."""
-        settings, tokenizer = self._settings, self._model.tokenizer
+        settings, parts = self._settings, self._parts(request, in_file)
         chunks, dropped = select_chunks(
-            decisions, tokenizer, settings.cross_file_tokens, settings.chunk_order
+            decisions, self._cost_tokens(parts), settings.cross_file_tokens, settings.chunk_order
         )
-        parts = PromptParts(
+        parts = replace(parts, chunks=tuple(chunks))
+        return build_prompt(parts, settings.layout, self._model.tokenizer, dropped=dropped)
+
+    def _parts(self, request: CompletionRequest, in_file: InFileContext) -> PromptParts:
+        """A prompt's parts, still without chunks."""
+        return PromptParts(
             repository=self._index.root.name if self._index is not None else "",
             path=request.path,
             language=request.language,
             in_file=in_file,
-            chunks=tuple(chunks),
+            chunks=(),
             format=self._format,
         )
-        return build_prompt(parts, settings.layout, tokenizer, dropped=dropped)
+
+    def _cost_tokens(self, parts: PromptParts) -> Callable[[Chunk], int]:
+        """What a chunk takes of the budget."""
+        return lambda chunk: chunk_cost_tokens(parts, self._settings.layout, chunk, self._model.tokenizer)
 
     def filter_context(
         self, request: CompletionRequest, in_file: InFileContext, cancellation: Cancellation | None = None
@@ -201,7 +210,7 @@ class Completer:
         return FilterContext(
             in_file,
             budget_tokens=self._settings.cross_file_tokens,
-            count_tokens=lambda chunk: chunk_cost_tokens(chunk, self._model.tokenizer),
+            count_tokens=self._cost_tokens(self._parts(request, in_file)),
             reader=reader,
             index=self._index,
             truth=TargetReader(reader, self._truth_of(request)) if self._truth_of is not None else None,

@@ -63,6 +63,35 @@ def test_random_draws_differently_with_another_seed_and_at_another_place() -> No
     assert len(draws) > 1
 
 
+@pytest.mark.parametrize("kind", ["random-like", "top-k-like"])
+@given(st.lists(st.integers(1, 50), max_size=10), st.integers(0, 10), st.integers(0, 5))
+def test_a_matched_control_spends_what_its_reference_does(
+    kind: str, lengths: list[int], count: int, place: int
+) -> None:
+    found, request = candidates(lengths), replace(REQUEST, prefix=f"x = {place}\n")
+    decisions = get_filter(f"{kind}:score:{10.5 - count}").decide(request, found, context())
+    wanted = sum(lengths[:count])
+    spent = sum(lengths[rank] for rank in kept(decisions))
+    assert abs(spent - wanted) <= max(lengths, default=0) / 2
+    assert all(
+        f"{spent} tokens are kept, score:{10.5 - count:g} keeps {wanted}" in d.reason for d in decisions
+    )
+
+
+def test_a_matched_control_chooses_by_its_own_order_within_the_budget() -> None:
+    found = candidates([10, 30, 10, 10, 10])
+    wanted = [replace(one, score=float(one.rank in (3, 4))) for one in found]  # 20 tokens
+    by_rank = get_filter("top-k-like:score:1").decide(REQUEST, wanted, context())
+    assert kept(by_rank) == [0, 2]  # with the second the total would be farther from 20
+    draws = {
+        tuple(kept(get_filter("random-like:score:1").decide(place, wanted, context())))
+        for place in (replace(REQUEST, prefix=f"x = {i}\n") for i in range(8))
+    }
+    assert len(draws) > 1
+    assert kept(get_filter("top-k-like:all").decide(REQUEST, found, context(25))) == [0, 2]  # as `all` itself
+    assert kept(get_filter("top-k-like:none").decide(REQUEST, found, context())) == []
+
+
 def test_score_keeps_what_the_retriever_gave_enough() -> None:
     decisions = get_filter("score:8.5").decide(REQUEST, candidates([1, 1, 1]), context())
     assert kept(decisions) == [0, 1]
@@ -118,13 +147,27 @@ def test_the_features_of_a_draft_by_hand() -> None:
     assert draft_features(LogLikelihood(0.0, ()), LogLikelihood(0.0, ())) == DraftFeatures()
 
 
-@pytest.mark.parametrize("name", ["random:x", "random:-1", "score", "score:high", "perplexity:-1", "best"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "random:x",
+        "random:-1",
+        "score",
+        "score:high",
+        "perplexity:-1",
+        "random-like",
+        "top-k-like:best",
+        "best",
+    ],
+)
 def test_wrong_arguments_are_usage_errors(name: str) -> None:
     with pytest.raises(UsageError):
         get_filter(name)
 
 
-@pytest.mark.parametrize("name", ["none", "all", "top-k:2", "threshold:0.2", "score:3", "random:4"])
+@pytest.mark.parametrize(
+    "name", ["none", "all", "top-k:2", "threshold:0.2", "score:3", "random:4", "random-like:all"]
+)
 def test_a_filter_is_called_what_it_calls_itself(name: str) -> None:
     assert get_filter(name).name == name
     decisions = get_filter(name).decide(REQUEST, candidates([5, 5, 5]), context())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from codefilter.lm.fake import byte_tokenizer
 from codefilter.lm.torch_lm import load_module
 from codefilter.training.checkpoints import read_checkpoint
 from codefilter.training.examples import TrainingTask
-from codefilter.training.generative import begin_rows
+from codefilter.training.generative import CHECKPOINT_FILE, begin_rows
 from codefilter.training.sequences import (
     Part,
     ReadingTask,
@@ -175,7 +176,7 @@ def test_a_killed_training_ends_with_the_same_weights(base: Path, tmp_path: Path
     assert resumed.tensors.keys() == whole.tensors.keys()
     assert all(torch.equal(resumed.tensors[name], value) for name, value in whole.tensors.items())
     assert [file.name for file in tmp_path.glob(".*.tmp")] == []
-    with pytest.raises(UsageError, match="other labels or options"):
+    with pytest.raises(UsageError, match="other labels, parts or options"):
         read_checkpoint(path, "another")
     path.write_bytes(b"no safetensors")
     with pytest.raises(ModelError, match="cannot be read"):
@@ -274,6 +275,20 @@ def test_what_does_not_fit_is_an_error(
 ) -> None:
     assert main(complete(home, *options)) in (1, 2)
     assert said in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_split_is_refused(
+    home: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, out = tmp_path / "labels", tmp_path / "filter"
+    shutil.copytree(home / "labels", labels)
+    command = [*train(home, base), "--data", str(labels), "--out", str(out), "--time-limit", "0"]
+    assert main(command) == 0
+    assert (out / CHECKPOINT_FILE).exists()
+    parts = {"train": ["weather"], "validation": ["shop"], "test": []}
+    (labels / "splits.json").write_text(json.dumps(parts))
+    assert main(command) == 2
+    assert "other labels, parts or options" in capsys.readouterr().err
 
 
 def test_without_peft_the_error_names_the_extra(

@@ -2,9 +2,11 @@
 
 import itertools
 import json
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codefilter.errors import ModelError, UsageError
@@ -12,7 +14,7 @@ from codefilter.lm.decoding import common_prefix_length
 from codefilter.lm.fake import byte_tokenizer, byte_tokenizer_spec
 from codefilter.prompts.formats import FORMATS, detect_family, get_format
 from codefilter.prompts.in_file import ANCHOR_LINES, InFileContext, cut_in_file
-from codefilter.prompts.layouts import LAYOUTS, PromptParts, build_prompt
+from codefilter.prompts.layouts import LAYOUTS, PromptParts, build_prompt, chunk_cost_tokens
 from codefilter.prompts.selection import select_chunks
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import (
@@ -42,11 +44,14 @@ def tokenizer_with(names: tuple[str, ...]) -> Tokenizer:
 def prompt_of(
     family: str, layout: str, *, prefix: str = "import os\n", typed: str = "    x", chunks: bool = True
 ) -> Prompt:
-    row = FORMATS[family]
-    tokenizer = tokenizer_with(row.control_tokens)
     in_file = InFileContext(prefix, typed, ")\nend\n", 0)
-    parts = PromptParts("demo", "main.py", "python", in_file, (CHUNK,) if chunks else (), row)
-    return build_prompt(parts, layout, tokenizer)
+    parts = replace(parts_of(family, *[CHUNK] * chunks), in_file=in_file)
+    return build_prompt(parts, layout, tokenizer_with(parts.format.control_tokens))
+
+
+def parts_of(family: str, *chunks: Chunk) -> PromptParts:
+    in_file = InFileContext("import os\n", "    x", ")\nend\n", 0)
+    return PromptParts("demo", "main.py", "python", in_file, chunks, FORMATS[family])
 
 
 @pytest.mark.parametrize("family", FORMATS)
@@ -197,9 +202,13 @@ def paths(chunks: list[Chunk]) -> list[str]:
     return [chunk.path for chunk in chunks]
 
 
+def costs(layout: str = "repository", family: str = "qwen2.5-coder") -> Callable[[Chunk], int]:
+    return lambda chunk: chunk_cost_tokens(parts_of(family), layout, chunk, BYTES)
+
+
 def test_the_least_useful_chunks_are_dropped_whole() -> None:
     decisions = [decision(0, 100), decision(1, 200), decision(2, 50), decision(3, 10, keep=False)]
-    fitting, dropped = select_chunks(decisions, BYTES, 116 + 66, "best-last")
+    fitting, dropped = select_chunks(decisions, costs(), 116 + 66, "best-last")
     assert paths(fitting) == ["7.py", "9.py"]  # rank 2, then rank 0 next to the code
     assert paths(dropped) == ["8.py"]
 
@@ -209,14 +218,55 @@ def test_sure_positives_come_before_ranks() -> None:
         decision(0, 100, polarity=Polarity.POSITIVE, confidence=0.5),
         decision(1, 100, polarity=Polarity.POSITIVE, confidence=0.9),
     ]
-    fitting, _ = select_chunks(decisions, BYTES, 120, "position")
+    fitting, _ = select_chunks(decisions, costs(), 120, "position")
     assert paths(fitting) == ["8.py"]
 
 
 def test_position_order_does_not_depend_on_scores() -> None:
     decisions = [decision(0, 5), decision(1, 5), decision(2, 5)]
-    forward, _ = select_chunks(decisions, BYTES, 1000, "position")
-    backward, _ = select_chunks(decisions[::-1], BYTES, 1000, "position")
+    forward, _ = select_chunks(decisions, costs(), 1000, "position")
+    backward, _ = select_chunks(decisions[::-1], costs(), 1000, "position")
     assert paths(forward) == paths(backward) == ["7.py", "8.py", "9.py"]
     with pytest.raises(UsageError, match="chunk order"):
-        select_chunks(decisions, BYTES, 1000, "random")
+        select_chunks(decisions, costs(), 1000, "random")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("family", ["qwen2.5-coder", "smollm2"])
+@settings(max_examples=30, deadline=None)
+@given(
+    texts=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=60), max_size=5),
+    scope=st.one_of(st.none(), st.text("abc.", min_size=1, max_size=40)),
+    budget=st.integers(0, 400),
+)
+@example(texts=["x = 1\n" * 9] * 4, scope="Order.total_amount_of_all", budget=300)
+def test_chunks_never_exceed_their_budget(
+    layout: str, family: str, texts: list[str], scope: str | None, budget: int
+) -> None:
+    if family == "smollm2" and layout == "after-suffix":
+        return  # which it cannot have
+    decisions = [
+        FilterDecision(
+            RetrievedChunk(Chunk(f"{i}.py", text, 0, 1, "python", "f", scope), 1.0, i, "bm25"),
+            True,
+            Polarity.UNKNOWN,
+            1.0,
+            "",
+        )
+        for i, text in enumerate(texts)
+    ]
+    fitting, _ = select_chunks(decisions, costs(layout, family), budget, "position")
+    parts = parts_of(family, *fitting)
+    prompt = build_prompt(parts, layout, tokenizer_with(parts.format.control_tokens))
+    assert prompt.num_cross_file_tokens <= budget
+
+
+def test_what_a_chunk_costs() -> None:
+    """In the default layout its text and sixteen, as in all that was measured; elsewhere what is shown."""
+    chunk = replace(CHUNK, scope="Order")
+    assert costs("repository")(chunk) == costs("left-to-right")(chunk) == len(CODE) + 16
+    assert costs("repository-scope")(chunk) == len("# in Order\n" + CODE) + 16
+    header = "# the below code fragment can be found in:\n# lib/a.py\n"
+    for layout in ("after-suffix", "in-prefix"):
+        assert costs(layout)(chunk) == len(header + "# def helper():\n#     return 1\n\n")
+    assert costs("in-prefix", "smollm2")(chunk) == len(CODE) + 16  # it reads left to right

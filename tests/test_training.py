@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codefilter.cli import main
-from codefilter.errors import FilterError, IntegrityError
+from codefilter.config import Settings
+from codefilter.dataset.description import require_description
+from codefilter.dataset.sources import find_roots, find_sources
+from codefilter.errors import DatasetError, FilterError, IntegrityError
 from codefilter.filters.drafts import DRAFT_FEATURE_NAMES
 from codefilter.filters.features import FEATURE_NAMES, network_inputs
 from codefilter.filters.networks import Ensemble
 from codefilter.filters.trained import WEIGHTS_FILE, load_trained, save_trained
-from codefilter.training.classifier import folds_of, judge_out_of_fold, shuffled
+from codefilter.lm.fake import byte_tokenizer
+from codefilter.paths import cache_path
+from codefilter.training.classifier import folds_of, judge_out_of_fold, shuffled, train_classifier
 from codefilter.training.copying import copy_gains
 from codefilter.training.cross import judge_cross_out_of_fold
-from codefilter.training.examples import TrainingTask
+from codefilter.training.examples import TrainingTask, copied_tasks
 from codefilter.training.fitting import FitOptions, adapt, copy_levels, fit, logistic
 from codefilter.training.judging import (
     auc,
@@ -31,6 +37,7 @@ from codefilter.training.judging import (
     judge_filter,
     probabilities,
 )
+from codefilter.types import TaskLevel
 from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
 
 QUICK = FitOptions(
@@ -120,6 +127,14 @@ def test_a_threshold_keeps_few_enough_tokens() -> None:
         threshold = choose_threshold(tasks, scores, share)
         kept = np.concatenate(scores) >= threshold
         assert 0 < kept.mean() <= share
+
+
+def test_a_share_of_tokens_that_no_chunk_has_keeps_nothing() -> None:
+    tasks = made_tasks(2, 20)
+    scores = [(1 / (1 + np.exp(-task.impacts))).astype(np.float32) for task in tasks]
+    for share in (0.0, 0.001):
+        threshold = choose_threshold(tasks, scores, share)
+        assert np.concatenate(scores).max() < threshold <= 1
 
 
 def test_a_chunk_with_the_truth_gains_and_an_unrelated_one_does_not() -> None:
@@ -293,6 +308,76 @@ def test_the_command_writes_weights_a_record_and_a_page(trained: Path) -> None:
     card = (trained / "README.md").read_text()
     assert "keep at most\n  20% of the tokens" in card
     assert card.rstrip().endswith("--max-tokens-share 0.2\n```")
+    shipped = Path(__file__).parents[1] / "data" / "filters" / "classifier" / "README.md"
+    [stopped] = [line for line in card.split("\n") if "networks are stopped" in line]
+    assert "calibrated on those of both parts" in stopped
+    assert stopped in shipped.read_text()
+
+
+def divided(trained: Path, folder: Path, **parts: list[str]) -> Path:
+    """The same labels, divided otherwise."""
+    shutil.copytree(trained.parent / "labels", folder)
+    (folder / "splits.json").write_text(json.dumps(parts))
+    return folder
+
+
+def train_on(labels: Path, trained: Path, others: list[Path], out: Path) -> list[str]:
+    """Train up to the first network; what was done until then."""
+    folders = [str(trained.parent / name) for name in ("shop", "weather", "garden")]
+    done: list[str] = []
+
+    def note(what: str) -> None:
+        done.append(what)
+        if what.startswith("folds"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(
+            labels,
+            find_sources([*folders, *map(str, others)]),
+            find_roots(require_description(labels), folders),
+            byte_tokenizer(),
+            out,
+            QUICK,
+            progress=note,
+        )
+    return done
+
+
+def test_nothing_is_learned_of_test_and_validation_repositories(trained: Path, tmp_path: Path) -> None:
+    others = [write_repository(tmp_path / name, WEATHER_FILES) for name in ("attic", "cellar")]
+    labels = divided(
+        trained, tmp_path / "labels", train=["shop", "weather"], validation=["garden"], test=["attic"]
+    )
+    done = train_on(labels, trained, others, tmp_path / "out")
+    copied = [what.removeprefix("copy gains of ") for what in done if what.startswith("copy")]
+    assert copied == ["shop", "weather", "cellar"]  # the cellar is in no part: nothing was labelled there
+
+
+def test_copy_gains_of_one_fold_are_too_few(trained: Path, tmp_path: Path) -> None:
+    labels = divided(trained, tmp_path / "labels", train=["shop"], validation=["weather", "garden"], test=[])
+    with pytest.raises(DatasetError, match="1 repositories in its train part"):
+        train_on(labels, trained, [], tmp_path / "out")
+
+
+def test_copy_gains_that_are_kept_are_of_this_text_and_this_model(tmp_path: Path) -> None:
+    folder, kept = write_repository(tmp_path / "shop", SHOP_FILES), tmp_path / "kept"
+
+    def gains(model: str = "a") -> list[TrainingTask]:
+        [source] = find_sources([str(folder)])
+        counts = {TaskLevel.LINE: 2}
+        return copied_tasks(source, byte_tokenizer(), Settings(), kept, counts, model_sha256=model)
+
+    first = gains()
+    assert first
+    assert [task.task_id for task in gains()] == [task.task_id for task in first]
+    assert len(list(kept.iterdir())) == 1
+    gains("b")
+    assert len(list(kept.iterdir())) == 2
+    for name in SHOP_FILES:
+        (folder / name).unlink()
+    write_repository(folder, WEATHER_FILES)
+    assert not {task.task_id for task in gains()} & {task.task_id for task in first}
 
 
 def test_completing_with_the_weights(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -372,7 +457,7 @@ def test_adapting_to_a_repository_says_whether_to_use_it(
         str(tmp_path / "own"),
     ]
     others = ["--control-repo", str(trained.parent / "shop"), "--filter-weights", str(trained)]
-    assert main([*command, *others, "--model", "fake", "--tasks", "30"]) == 0
+    assert main([*command, *others, "--model", "fake", "--tasks", "30", "--seed", "3"]) == 0
     captured = capsys.readouterr()
     assert "minutes on two cores" in captured.err
     assert "as it was" in captured.out
@@ -380,5 +465,63 @@ def test_adapting_to_a_repository_says_whether_to_use_it(
     assert new.label_tasks > old.label_tasks
     assert new.cross_keep_from is None
     assert new.weights_sha256 != old.weights_sha256
+    assert new.seed == 3
+    record = json.loads((tmp_path / "own" / "training.json").read_text())
+    assert record["manifest"]["weights_sha256"] == new.weights_sha256
+    assert record["began_with"] == old.weights_sha256
+    assert (record["plan"]["per_repository"], record["plan"]["own"]) == (30, "weather")
+    assert (record["options"]["seed"], record["labels"]["recipe"]["options"]["seed"]) == (3, 3)
+    assert record["settings"]["model"] == "fake"
+    assert record["learned_tasks"] + old.label_tasks == new.label_tasks
     assert main([*command, *others, "--data", "labels"]) == 2
     assert main(["train", "classifier", "--out", str(tmp_path / "own")]) == 2
+
+
+def test_a_repository_that_was_edited_is_labelled_anew(trained: Path, tmp_path: Path) -> None:
+    weather = write_repository(tmp_path / "weather", WEATHER_FILES)
+    out = weather / "filters" / "own"  # what it writes there is not the repository's text
+    command = ["train", "classifier", "--repo", str(weather), "--out", str(out), "--model", "fake"]
+    others = ["--control-repo", str(trained.parent / "shop"), "--filter-weights", str(trained)]
+
+    def labelled() -> int:
+        assert main([*command, *others, "--tasks", "30"]) == 0
+        return len(list((cache_path() / "labels").iterdir()))
+
+    assert labelled() == 1
+    assert labelled() == 1
+    for path in WEATHER_FILES:
+        file = weather / path
+        file.write_text(file.read_text().replace("return", "assert value\n    return"))
+    assert labelled() == 2
+
+
+@pytest.mark.parametrize(
+    ("way", "option"),
+    [
+        *[
+            ("--repo", option)
+            for option in (
+                ("--html", "page.html"),
+                ("--keep-from", "0.1"),
+                ("--max-tokens-share", "0.2"),
+                ("--networks", "8"),
+                ("--source", "folder"),
+            )
+        ],
+        *[
+            ("--data", option)
+            for option in (
+                ("--tasks", "60"),
+                ("--control-repo", "amebo"),
+                ("--filter-weights", "shipped"),
+                ("--model", "fake"),
+            )
+        ],
+    ],
+)
+def test_an_option_of_the_other_way_is_refused(
+    way: str, option: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "classifier", way, str(tmp_path), "--out", str(tmp_path / "out"), *option]) == 2
+    other = "--data" if way == "--repo" else "--repo"
+    assert f"{option[0]} goes with {other} only" in capsys.readouterr().err

@@ -94,6 +94,15 @@ def explain_command(
         "max_lines": max_lines,
     }
     if data is not None and example is not None and file is None and line is None and text is None:
+        of_labels = {
+            "--column": column,
+            "--hole-end": hole_end,
+            "--layout": layout,
+            "--retriever": retriever,
+        }
+        for name, value in of_labels.items():
+            if value is not None:
+                raise UsageError(f"{name} does not go with --data", hint="Leave it out: it is the labels'.")
         subject = _labelled(data, example, repos or [], overrides, config)
     elif file is not None and line is not None and data is None and example is None:
         if repos and len(repos) > 1:

@@ -26,6 +26,10 @@ app = typer.Typer(name="train", help="Train a filter on impact labels.", no_args
 app.command("generative")(generative_command)
 RECORD_FILE = "training.json"
 CARD_FILE = "README.md"
+_ONLY_WITH = {
+    "--data": ("sources", "html", "max_tokens_share", "keep_from", "networks"),
+    "--repo": ("tasks", "control_repos", "filter_weights", "model"),
+}
 _SECONDS_PER_TASK = (8, 25)  # of labelling on two cores, quiet and busy: data/results/LOG.md
 _CONTROL_PACKAGE = "amebo"  # gives control chunks where nobody names a repository
 
@@ -37,6 +41,7 @@ def train() -> None:
 
 @app.command("classifier")
 def classifier_command(
+    context: typer.Context,
     out: Annotated[Path, typer.Option("--out", help="Folder of the filter.")],
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder of a dataset; `dataset split` divides it.")
@@ -45,17 +50,25 @@ def classifier_command(
         Path | None, typer.Option("--repo", help="Or: label this repository, and adapt the filter to it.")
     ] = None,
     sources: Annotated[
-        list[Path] | None, typer.Option("--source", help="Folder that labels were made from, if no package.")
+        list[Path] | None,
+        typer.Option("--source", help="With --data: folder that labels were made from, if no package."),
     ] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="With --data: write a page with pictures.")
+    ] = None,
     max_tokens_share: Annotated[
-        float, typer.Option("--max-tokens-share", min=0.0, max=1.0, help="Of all candidates' tokens, kept.")
+        float,
+        typer.Option(
+            "--max-tokens-share", min=0.0, max=1.0, help="With --data: of all candidates' tokens, kept."
+        ),
     ] = 0.2,
     keep_from: Annotated[
         float | None,
-        typer.Option("--keep-from", min=0.0, max=1.0, help="A threshold that was chosen otherwise."),
+        typer.Option(
+            "--keep-from", min=0.0, max=1.0, help="With --data: a threshold that was chosen otherwise."
+        ),
     ] = None,
-    networks: Annotated[int, typer.Option("--networks", min=1, help="That judge together.")] = 8,
+    networks: Annotated[int, typer.Option("--networks", min=1, help="With --data: that judge together.")] = 8,
     seed: Annotated[int, typer.Option("--seed", help="Of weights and orders.")] = 0,
     tasks: Annotated[
         int, typer.Option("--tasks", min=1, help="With --repo: places to label, rounded up to tens.")
@@ -80,6 +93,7 @@ def classifier_command(
         raise UsageError(
             "name a dataset with --data, or a repository with --repo", hint="For example: --repo ."
         )
+    _refuse_options_of("--repo" if data is not None else "--data", context)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file", hint="Name a folder after --out.")
     with exclusive(f"train-{content_hash(str(out.resolve()))[:16]}"):
@@ -89,6 +103,14 @@ def classifier_command(
         if repo is not None:
             adapted = _adapt(repo, out, tasks, control_repos or [], filter_weights, model, seed)
             print(json.dumps(asdict(adapted), indent=1)) if as_json else _print_adapted(adapted, out)
+
+
+def _refuse_options_of(way: str, context: typer.Context) -> None:
+    """`UsageError` for a given option that counts only with the other way."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name in _ONLY_WITH[way] and source is not None and source.name != "DEFAULT":
+            raise UsageError(f"{option.opts[0]} goes with {way} only", hint="Leave it out.")
 
 
 def _train(
@@ -145,11 +167,13 @@ def _adapt(
     from codefilter.dataset.build import ROUND, build_dataset
     from codefilter.dataset.execution import LocalExecutor
     from codefilter.dataset.sources import find_roots, find_sources
-    from codefilter.dataset.storage import DatasetFolder
+    from codefilter.dataset.storage import DatasetFolder, lock_name
     from codefilter.filters.trained import filter_folder, load_trained
     from codefilter.labeling import LabelOptions
     from codefilter.lm.loading import load_model
+    from codefilter.source.ignoring import IGNORE_FILES
     from codefilter.training.adapting import OwnPlan, adapt_classifier
+    from codefilter.training.examples import text_sha256
     from codefilter.training.fitting import FitOptions
 
     settings = load_settings(None, overrides={"model": model, "filter_weights": filter_weights})
@@ -165,6 +189,8 @@ def _adapt(
     )
     if not repo.is_dir():
         raise UsageError(f"no folder {repo}", hint="Check the path after --repo.")
+    if repo.resolve() in out.resolve().parents and not out.exists():
+        write_atomically(out / IGNORE_FILES[-1], "*\n")  # else the filter would be source text the next time
     sources = find_sources([str(repo), *(control_repos or [_CONTROL_PACKAGE])])
     name = sources[0].name
     plan = OwnPlan(per_repository=tasks, tasks_per_round=ROUND, own=name)
@@ -175,9 +201,15 @@ def _adapt(
     options = LabelOptions(
         positive_threshold=manifest.positive_level, negative_threshold=manifest.negative_level, seed=seed
     )
-    recipe = (name, sources[0].version, loaded.identity.sha256, asdict(options), asdict(settings))
+    texts = [(source.version, text_sha256(source)) for source in sources]
+    recipe = (str(repo.resolve()), texts, loaded.identity.sha256, asdict(options), asdict(settings))
     labels = cache_path() / "labels" / f"{name}-{content_hash(repr(recipe))[:12]}"
-    with tqdm(desc="label", unit="task", total=places) as bar:
+    with (
+        exclusive(
+            lock_name(labels), on_wait=lambda: typer.echo(f"waiting for another build of {labels}", err=True)
+        ),
+        tqdm(desc="label", unit="task", total=places) as bar,
+    ):
         description = build_dataset(
             sources,
             DatasetFolder(labels),
@@ -189,9 +221,11 @@ def _adapt(
     if own.problem:
         raise UsageError(f"{repo} cannot be labelled: {own.problem}", hint="Name a larger repository.")
     roots = find_roots(description, [str(source.folder) for source in sources if source.folder is not None])
-    return adapt_classifier(
-        labels, name, roots, loaded.tokenizer, trained, out, replace(FitOptions(), seed=seed)
+    record = adapt_classifier(
+        labels, plan, settings, roots, loaded.tokenizer, trained, out, replace(FitOptions(), seed=seed)
     )
+    write_atomically(out / RECORD_FILE, json.dumps(asdict(record), indent=1) + "\n")
+    return record
 
 
 def _print(record: TrainingRecord, out: Path) -> None:

@@ -1,7 +1,8 @@
 """Filters that need no model: keep nothing, everything, the best k, the similar ones, some at random.
 
 Those that keep all of an order as far as the token budget goes (`KeepAll` by rank, `KeepRandom`) make arms
-of equal length under the same ``cross_file_tokens``.
+of equal length under the same ``cross_file_tokens``; `codefilter.filters.matched` has those that are as long
+as another filter's, task by task.
 """
 
 from __future__ import annotations
@@ -156,12 +157,9 @@ class KeepRandom:
         self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
     ) -> list[FilterDecision]:
         """Keep what still fits, in the order of the draw."""
-        place = content_hash(f"{request.path}\n{request.prefix}")
-        order = sorted(candidates, key=lambda candidate: candidate.chunk.chunk_id)
-        random.Random(f"{self.seed}:{place}").shuffle(order)
         left = context.budget_tokens
         kept = set()
-        for candidate in order:
+        for candidate in draw_order(request, candidates, self.seed):
             cost = context.count_tokens(candidate.chunk)
             if cost <= left:
                 left -= cost
@@ -170,6 +168,16 @@ class KeepRandom:
             _decision(candidate, candidate.chunk.chunk_id in kept, f"drawn at random, seed {self.seed}")
             for candidate in candidates
         ]
+
+
+def draw_order(
+    request: CompletionRequest, candidates: Sequence[RetrievedChunk], seed: int
+) -> list[RetrievedChunk]:
+    """The candidates, shuffled; the order depends on the seed and the request only."""
+    place = content_hash(f"{request.path}\n{request.prefix}")
+    order = sorted(candidates, key=lambda candidate: candidate.chunk.chunk_id)
+    random.Random(f"{seed}:{place}").shuffle(order)
+    return order
 
 
 def parse_count(argument: str) -> KeepTop:

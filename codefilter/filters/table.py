@@ -1,4 +1,4 @@
-"""Filter names → filters. A name may carry an argument: ``top-k:3``."""
+"""Filter names → filters. A name may carry an argument: ``top-k:3``, ``random-like:classifier``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from codefilter.filters.base import ChunkFilter
 from codefilter.filters.classifier import parse_classifier
 from codefilter.filters.cross import parse_cross
 from codefilter.filters.generative import parse_generative
+from codefilter.filters.matched import ORDERS, parse_reference
 from codefilter.filters.oracle import parse_impact
 from codefilter.filters.perplexity import parse_gain
 from codefilter.filters.simple import (
@@ -30,6 +31,11 @@ def _plain(parse: Callable[[str], ChunkFilter]) -> Parser:
     return lambda argument, settings: parse(argument)
 
 
+def _as_much(kind: str) -> Parser:
+    """A control that spends what another filter of this table spends."""
+    return lambda argument, settings: parse_reference(kind, argument, lambda name: get_filter(name, settings))
+
+
 FILTERS: dict[str, Parser] = {
     "none": _plain(lambda argument: KeepNone()),
     "all": _plain(lambda argument: KeepAll()),
@@ -42,6 +48,7 @@ FILTERS: dict[str, Parser] = {
     "cross": parse_cross,
     "generative": parse_generative,
     "oracle": _plain(parse_impact),  # evaluation only
+    **{kind: _as_much(kind) for kind in ORDERS},
 }
 
 

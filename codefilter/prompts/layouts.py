@@ -20,6 +20,8 @@ from codefilter.tokenizer import Tokenizer
 from codefilter.types import Chunk, Prompt, Segment, SegmentRole
 
 DEFAULT_LAYOUT = "repository"
+_COMMENTED = ("after-suffix", "in-prefix")
+_HEADER_TOKENS = 16  # control token and path, about
 
 
 @dataclass(frozen=True)
@@ -68,20 +70,27 @@ def _repository_chunks(parts: PromptParts) -> list[Segment]:
 
 def chunk_as_file(parts: PromptParts, chunk: Chunk) -> list[Segment]:
     """A chunk as a file of the repository."""
-    scope = f"{line_comment(parts.language)} in {chunk.scope}\n" if parts.show_scope and chunk.scope else ""
-    text = _text(SegmentRole.CHUNK, scope + _ending_in_newline(chunk.text), chunk.chunk_id)
+    text = _text(SegmentRole.CHUNK, _ending_in_newline(_in_scope(parts, chunk)), chunk.chunk_id)
     return _file_header(parts, chunk.path) + text
 
 
+def _in_scope(parts: PromptParts, chunk: Chunk) -> str:
+    scope = f"{line_comment(parts.language)} in {chunk.scope}\n" if parts.show_scope and chunk.scope else ""
+    return scope + chunk.text
+
+
 def _commented_chunks(parts: PromptParts) -> list[Segment]:
-    """Chunks as comments, each under a line that says where it is from (Repoformer's wording)."""
-    mark = line_comment(parts.language)
     segments: list[Segment] = []
     for chunk in parts.chunks:
-        lines = ["the below code fragment can be found in:", chunk.path, *chunk.text.rstrip("\n").split("\n")]
-        text = "".join(f"{mark} {line}".rstrip() + "\n" for line in lines) + "\n"
-        segments += _text(SegmentRole.CHUNK, text, chunk.chunk_id)
+        segments += _text(SegmentRole.CHUNK, _commented(parts, chunk), chunk.chunk_id)
     return segments
+
+
+def _commented(parts: PromptParts, chunk: Chunk) -> str:
+    """A chunk as comments, under a line that says where it is from (Repoformer's wording)."""
+    mark = line_comment(parts.language)
+    lines = ["the below code fragment can be found in:", chunk.path, *chunk.text.rstrip("\n").split("\n")]
+    return "".join(f"{mark} {line}".rstrip() + "\n" for line in lines) + "\n"
 
 
 def _in_file(parts: PromptParts, before_prefix: list[Segment], after_suffix: list[Segment]) -> list[Segment]:
@@ -156,6 +165,14 @@ def check_layout(name: str) -> None:
     """`UsageError` for an unknown layout."""
     if name not in LAYOUTS:
         raise UsageError(f"unknown layout {name!r}", hint=f"Layouts: {', '.join(LAYOUTS)}.")
+
+
+def chunk_cost_tokens(parts: PromptParts, layout: str, chunk: Chunk, tokenizer: Tokenizer) -> int:
+    """What a chunk takes of the budget: all that the layout shows of it, and about what its header has."""
+    if layout in _COMMENTED and parts.format.fills_in_the_middle:  # the header is among the comments
+        return len(tokenizer.encode(_commented(parts, chunk)))
+    shown = _in_scope(replace(parts, show_scope=layout == "repository-scope"), chunk)
+    return len(tokenizer.encode(shown)) + _HEADER_TOKENS
 
 
 def build_prompt(

@@ -193,7 +193,7 @@ def _places(index: RepositoryIndex, generator: random.Random, num_places: int) -
         path = generator.choice(index.paths)
         text = index.file_text(path)
         place = generator.randrange(len(text))
-        request = CompletionRequest(path, text[:place], text[place:], language_of(path))
+        request = CompletionRequest(path, text[:place], text[place:], language_of(path, text))
         hole = text.count("\n", 0, place)
         yield RetrievalQuery(request, max(0, hole - _IN_FILE_LINES))
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codefilter import __version__
+from codefilter.config import Settings
 from codefilter.dataset.build import BuildPlan
-from codefilter.dataset.description import require_description
+from codefilter.dataset.description import Description, require_description
 from codefilter.errors import DatasetError
 from codefilter.filters.networks import Ensemble
-from codefilter.filters.trained import TrainedFilter, save_trained
+from codefilter.filters.trained import FilterManifest, TrainedFilter, save_trained
 from codefilter.tasks import TaskRepository
 from codefilter.tokenizer import Tokenizer
 from codefilter.training.classifier import labels_sha256
@@ -43,8 +44,14 @@ class OwnPlan(BuildPlan):
 
 @dataclass(frozen=True)
 class AdaptingRecord:
-    """Both filters on the files held back."""
+    """Both filters on the files held back, and everything that the new one was made with."""
 
+    manifest: FilterManifest  # of the new filter
+    began_with: str  # sha256 of the old one's weights
+    settings: Settings
+    plan: OwnPlan
+    options: FitOptions
+    labels: Description
     repository: str
     learned_tasks: int
     held_tasks: int
@@ -66,7 +73,8 @@ class AdaptingRecord:
 
 def adapt_classifier(
     labels: Path,
-    repository: str,
+    plan: OwnPlan,
+    settings: Settings,
     roots: Mapping[str, Path],
     tokenizer: Tokenizer,
     trained: TrainedFilter,
@@ -77,7 +85,8 @@ def adapt_classifier(
 
     Args:
         labels: dataset with the repository's own tasks.
-        repository: its name there.
+        plan: how the tasks were chosen, and whose they are.
+        settings: under which they were labelled.
         roots: folders of the repositories that the dataset names.
         tokenizer: of the model that labelled.
         trained: what to begin with.
@@ -87,6 +96,7 @@ def adapt_classifier(
     Raises:
         DatasetError: labels of too few files.
     """
+    repository = plan.own
     own = [task for task in labelled_tasks(labels, roots, tokenizer) if task.repository == repository]
     parts: dict[str, list[TrainingTask]] = {part: [] for part in _PARTS}
     for task in own:
@@ -99,8 +109,9 @@ def adapt_classifier(
     manifest = trained.manifest
     options = replace(options, levels=manifest.levels)
     ensemble = adapt(trained.ensemble, parts["learned"], parts["stopped"], options)
-    recipe = require_description(labels).recipe
-    save_trained(
+    description = require_description(labels)
+    recipe = description.recipe
+    saved = save_trained(
         out,
         replace(
             manifest,
@@ -110,6 +121,7 @@ def adapt_classifier(
             labels_sha256=labels_sha256(labels),
             label_tasks=manifest.label_tasks + len(parts["learned"]),
             repositories=manifest.repositories + 1,
+            seed=options.seed,
             codefilter=__version__,
         ),
         ensemble,
@@ -126,8 +138,19 @@ def adapt_classifier(
             manifest.keep_from,
         )
 
-    learned, held = len(parts["learned"]), len(parts["held"])
-    return AdaptingRecord(repository, learned, held, figures(trained.ensemble), figures(ensemble))
+    return AdaptingRecord(
+        manifest=saved,
+        began_with=manifest.weights_sha256,
+        settings=settings,
+        plan=plan,
+        options=options,
+        labels=description,
+        repository=repository,
+        learned_tasks=len(parts["learned"]),
+        held_tasks=len(parts["held"]),
+        shipped=figures(trained.ensemble),
+        adapted=figures(ensemble),
+    )
 
 
 def _part(task: TrainingTask) -> str:

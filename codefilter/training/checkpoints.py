@@ -46,7 +46,7 @@ def read_checkpoint(path: Path, recipe: str) -> tuple[Tensors, dict[str, Any]] |
         ) from error
     if written_by != recipe:
         raise UsageError(
-            f"{path} is of a training with other labels or options",
+            f"{path} is of a training with other labels, parts or options",
             hint="Use those to go on with it, or choose another --out, or delete the file.",
         )
     return tensors, values

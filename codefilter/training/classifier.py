@@ -3,7 +3,7 @@
 In: a dataset of impact labels with its parts. Out: the weights with their manifest, and a `TrainingRecord`.
 Figures come from out-of-fold judgements: every repository is judged by networks that saw neither its labels
 nor its copy gains. The threshold is chosen on the same judgements, never on a benchmark. The weights that
-are kept are trained on the train part, and stopped and calibrated with the validation part.
+are kept are trained on the train part, stopped with the validation part, and calibrated with both.
 Notable: beside the filter two controls are trained: on shuffled labels, which must fall to chance, and on
 copy gains alone, which says what the labels are worth.
 """
@@ -23,6 +23,7 @@ from codefilter import __version__
 from codefilter.config import Settings
 from codefilter.dataset.description import Description, require_description
 from codefilter.dataset.sources import RepositorySource
+from codefilter.dataset.split import read_splits
 from codefilter.dataset.storage import read_examples
 from codefilter.errors import DatasetError
 from codefilter.filters.features import FEATURE_NAMES
@@ -108,7 +109,7 @@ def train_classifier(
 
     Args:
         labels: folder of the dataset.
-        sources: repositories whose tasks without labels give copy gains; the validation part's are left out.
+        sources: repositories whose tasks without labels give copy gains; only the train part's are taken.
         roots: folders of the labelled repositories.
         tokenizer: of the model that labelled.
         out: where to; computed features are kept there too, so that a killed run goes on.
@@ -118,7 +119,7 @@ def train_classifier(
         progress: told what is being done.
 
     Raises:
-        DatasetError: no dataset, no parts, or too few repositories.
+        DatasetError: no dataset, no parts, or too few repositories, also of the train part alone.
     """
     started = time.monotonic()
     description = require_description(labels)
@@ -126,11 +127,18 @@ def train_classifier(
     progress("features of the labelled tasks")
     labelled = [task for task in labelled_tasks(labels, roots, tokenizer) if task.repository in parts]
     _require_repositories(labels, labelled)
-    copied = []
+    copied, every_part = [], read_splits(labels)  # `parts` does not name the test part
     for source in sources:
-        if parts.get(source.name, "train") == "train":
+        if every_part.get(source.name, "train") == "train":
             progress(f"copy gains of {source.name}")
-            copied += copied_tasks(source, tokenizer, _settings_of(description), out / _COPIED)
+            copied += copied_tasks(
+                source,
+                tokenizer,
+                _settings_of(description),
+                out / _COPIED,
+                model_sha256=description.recipe.model.sha256,
+            )
+    _require_copied(labels, copied, labelled)
     study = _Study(copied, labelled, options, description.recipe.options)
 
     progress("folds, with all labels")
@@ -288,6 +296,17 @@ def _require_repositories(labels: Path, labelled: Sequence[TrainingTask]) -> Non
             f"{labels} has labels of {len(repositories)} repositories; {_MIN_REPOSITORIES} are needed: "
             "to learn from, to stop by, to judge",
             hint="Label more: codefilter dataset build REPO... --out DIR",
+        )
+
+
+def _require_copied(labels: Path, copied: Sequence[TrainingTask], labelled: Sequence[TrainingTask]) -> None:
+    """For every fold some of other repositories: for the curve, they are learned without any labels."""
+    repositories = {task.repository for task in copied}
+    if any(repositories <= fold for fold in folds_of(labelled)):
+        raise DatasetError(
+            f"{labels} has {len(repositories)} repositories in its train part that give copy gains; where "
+            "these are judged, nothing is left to learn from",
+            hint="Label more (codefilter dataset build), or divide with a smaller --validation or --test.",
         )
 
 

@@ -142,12 +142,22 @@ def _draft(reading: ReadingRecord) -> LogLikelihood:
     return LogLikelihood(sum(reading.draft_nats), reading.draft_nats, reading.draft_entropies)
 
 
+def text_sha256(source: RepositorySource) -> str:
+    """Of a repository's text; its version is empty without git, and knows nothing of changes."""
+    if source.pin is not None:
+        return source.pin.sha256
+    files = sorted((file.path, file.content_hash) for file in source.read().sources)
+    return content_hash(json.dumps(files))
+
+
 def copied_tasks(
     source: RepositorySource,
     tokenizer: Tokenizer,
     settings: Settings,
     kept_in: Path,
     counts: Mapping[TaskLevel, int] = COPY_LEVELS,
+    *,
+    model_sha256: str,
 ) -> list[TrainingTask]:
     """Tasks of a repository with copy gains in the place of impacts; none where it is no good for tasks.
 
@@ -157,9 +167,11 @@ def copied_tasks(
         settings: chunker, retriever, number of candidates.
         kept_in: folder in which the result is kept, so that a second run does not compute it.
         counts: tasks by level.
+        model_sha256: of the model whose tokenizer it is.
     """
     asked = {
-        "repository": [source.name, source.version],
+        "repository": [source.name, source.version, text_sha256(source)],
+        "model": model_sha256,
         "features": FEATURE_NAMES,
         "settings": [settings.chunker, settings.retriever, settings.num_candidates],
         "form": _COPY_FORM,

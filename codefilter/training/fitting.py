@@ -66,7 +66,7 @@ def fit(
     Args:
         copied: tasks with copy gains; may be empty.
         labelled: tasks with impacts; may be empty, then copy gains are all that is learned.
-        validation: tasks with impacts, of other repositories: when to stop, and calibration.
+        validation: tasks with impacts, of other repositories: when to stop. All impacts calibrate.
         options: see `FitOptions`.
     """
     rows = np.concatenate([network_inputs(task.features) for task in (*copied, *labelled)])

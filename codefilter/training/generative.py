@@ -136,7 +136,7 @@ def train_generative(
     total = tuner.total_steps
     tuned = tuner.run(
         out / CHECKPOINT_FILE,
-        _recipe_sha256(base.sha256, sha256, plan, options),
+        _recipe_sha256(base.sha256, sha256, (train, validation), plan, options),
         deadline=deadline,
         progress=lambda step, loss: progress(f"train, loss {loss:.3f}", step, total),
     )
@@ -220,10 +220,13 @@ def begin_rows(module: Any, control: ControlTokens, tokenizer: Tokenizer) -> Non
         matrix[list(control.ids)] = torch.stack(rows).to(matrix.dtype)
 
 
-def _recipe_sha256(base: str, labels: str, plan: TuningPlan, options: TuneOptions) -> str:
+def _recipe_sha256(
+    base: str, labels: str, parts: Sequence[Sequence[ReadingTask]], plan: TuningPlan, options: TuneOptions
+) -> str:
     """What makes two trainings the same; thresholds do not."""
     learned = replace(plan, more_from=0.0, positive_from=0.0)
-    return content_hash(json.dumps([base, labels, asdict(learned), asdict(options)]))
+    tasks = [[task.labels.task_id for task in part] for part in parts]
+    return content_hash(json.dumps([base, labels, tasks, asdict(learned), asdict(options)]))
 
 
 def _judge(

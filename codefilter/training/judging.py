@@ -161,10 +161,15 @@ def choose_threshold(
     scores: Sequence[Values],
     max_tokens_share: float,
 ) -> float:
-    """The threshold under which the kept sets are worth most, among those that keep few enough tokens."""
-    candidates = np.unique(np.quantile(np.concatenate(scores), np.linspace(0.3, 0.99, 70)))
+    """The threshold under which the kept sets are worth most, among those that keep few enough tokens.
+
+    Where even the best scores' chunks have too many, it is one that keeps nothing.
+    """
+    together = np.concatenate(scores)
+    candidates = np.unique(np.quantile(together, np.linspace(0.3, 0.99, 70)))
     whole = sum(float(task.cross_file_tokens.sum()) for task in tasks)
-    best, best_value = float(candidates[-1]), -np.inf
+    nothing = min(1.0, float(np.nextafter(together.max(), np.float32(2))))
+    best, best_value = nothing, -np.inf
     for threshold in candidates:
         keeps = [one >= threshold for one in scores]
         pairs = list(zip(tasks, keeps, strict=True))

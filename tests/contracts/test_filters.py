@@ -25,6 +25,7 @@ from tests.tuned_filters import save_random_filter
 NAMES = [
     "none", "all", "top-k:2", "threshold:0.05", "score:0.01", "random:1", "perplexity:0.01", "classifier",
     "classifier:0.05", "cross", "generative", "generative:0,0.2", "oracle:0.1",
+    "random-like:classifier:0.05", "random-like:oracle:0.1", "top-k-like:cross", "top-k-like:threshold:0.05",
 ]  # fmt: skip
 PREFIX = SAMPLE_FILES["shop/report.py"].split("    for")[0]
 REQUEST = CompletionRequest("shop/report.py", PREFIX + "    for order in or", "\n", "python")
@@ -51,8 +52,13 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RepositoryIndex]
         yield RepositoryIndex.open(write_repository(tmp_path_factory.mktemp("shop"), SAMPLE_FILES))
 
 
+def plain(name: str) -> str:
+    """A filter's name, or its reference's."""
+    return name.partition("-like:")[2] or name
+
+
 def settings_of(name: str, weights: dict[str, str]) -> Settings:
-    own = weights.get(name.split(":")[0], "shipped")
+    own = weights.get(plain(name).split(":")[0], "shipped")
     return replace(Settings(), filter=name, filter_weights=own, device="cpu", dtype="float32")
 
 
@@ -110,7 +116,7 @@ def test_a_need_that_is_not_met_is_an_error(
 @pytest.mark.parametrize("name", NAMES)
 def test_filters_with_weights_say_which(name: str, weights: dict[str, str]) -> None:
     chosen = get_filter(name, settings_of(name, weights))
-    trained = name.split(":")[0] in ("classifier", "cross", "generative")
+    trained = plain(name).split(":")[0] in ("classifier", "cross", "generative")
     assert isinstance(chosen, TrainedChunkFilter) == trained
     if isinstance(chosen, TrainedChunkFilter):
         assert len(chosen.weights_sha256) == 64
