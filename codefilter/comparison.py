@@ -291,6 +291,12 @@ def _ratio(columns: Floats) -> float:
     return float(values / weights) if weights else 0.0
 
 
+def from_baseline(row: Comparison, rows: Sequence[Comparison]) -> str:
+    """`` from 41.5``, the baseline's value on the same tasks, where these are fewer than others have."""
+    whole = max(other.tasks for other in rows if other.metric == row.metric)
+    return "" if row.tasks == whole else f" from {row.baseline_value.value:.{METRICS[row.metric].decimals}f}"
+
+
 def group_by_benchmark(comparisons: Sequence[Comparison]) -> Mapping[tuple[str, str], list[Comparison]]:
     """By benchmark and level, in their order."""
     groups: dict[tuple[str, str], list[Comparison]] = {}

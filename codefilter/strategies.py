@@ -24,6 +24,7 @@ Write = Callable[[CompletionRequest, PreparedPrompt], Completion]
 """Writes after a prompt, or remembers what was written."""
 
 EARLIER = "earlier rounds"  # stage that holds the seconds of everything before the last round
+DRAFT = "draft"  # stage that holds the seconds of writing a draft that stands, before any of it is shown
 
 
 class Strategy(Protocol):
@@ -83,11 +84,13 @@ class Selective:
         return f"selective:{self.min_mean_nats:g}"
 
     def prepare(self, completer: Completer, request: CompletionRequest, write: Write) -> PreparedPrompt:
-        """The prompt without chunks, or the usual one."""
+        """The prompt without chunks, already read and written to its end, or the usual one."""
         alone = completer.prepare_alone(request)
         draft = write(request, alone)
         if draft.log_likelihood.num_tokens and draft.log_likelihood.mean_nats >= self.min_mean_nats:
-            return alone
+            seconds = draft.stage_seconds
+            read = {**alone.stage_seconds, "read": seconds["read"], DRAFT: seconds["write"]}
+            return replace(alone, stage_seconds=read)
         prepared = completer.prepare(request)
         earlier = sum(draft.stage_seconds.values())
         return replace(prepared, stage_seconds={EARLIER: earlier, **prepared.stage_seconds})

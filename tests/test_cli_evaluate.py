@@ -1,6 +1,7 @@
 """`codefilter evaluate` from outside: benchmarks, a repository of one's own, resuming, exit codes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from codefilter.cli import main
 from codefilter.evaluation.records import read_plan
 from codefilter.evaluation.storage import read_results
-from tests.released_data import line_records, task_file, write_jsonl, write_repoeval
+from tests.released_data import line_records, task_file, write_crosscodeeval, write_jsonl, write_repoeval
 
 MODEL = ["--model", "fake"]
 
@@ -33,6 +34,7 @@ def test_a_benchmark_runs_and_leaves_everything_behind(
     assert len((out / "predictions" / "none.jsonl").read_text().splitlines()) == 5
     arguments = ["--family", "repocoder", "--benchmark", "repoeval", "--data", str(data)]
     assert main(["score", str(out / "predictions" / "all.jsonl"), *arguments]) == 0
+    assert "not their released metrics" in capsys.readouterr().err
 
 
 def test_shards_and_a_limit_are_parts_of_the_same_run(tmp_path: Path) -> None:
@@ -42,6 +44,42 @@ def test_shards_and_a_limit_are_parts_of_the_same_run(tmp_path: Path) -> None:
     assert len(list(read_results(tmp_path / "run"))) == 15
     assert evaluate("repoeval", "--data", data, "--limit", "2", "--out", tmp_path / "few") == 0
     assert len({result.task_id for result in read_results(tmp_path / "few")}) == 2
+
+
+def test_arms_and_shards_are_added_to_what_a_folder_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_repoeval(tmp_path / "data"), tmp_path / "run"
+    arguments = ["repoeval", "--data", data, "--out", out, "--arms"]
+    assert evaluate(*arguments, "none,all", "--shard", "1/2") == 0
+    assert evaluate(*arguments, "none,all", "--shard", "2/2") == 0
+    capsys.readouterr()
+    assert evaluate(*arguments, "oracle", "--limit", "2") == 0
+    assert re.search(r"none +5 ", capsys.readouterr().out)
+    assert read_plan(out).arms == ("none", "all", "oracle")
+    record = json.loads((out / "record.json").read_text())
+    assert (record["tasks"], record["shard"], record["limit"]) == (5, "1/2,2/2,1/1", None)
+    assert [(arm["arm"], arm["tasks"]) for arm in record["arms"]] == [("none", 5), ("all", 5), ("oracle", 2)]
+    assert {one["baseline"] for one in record["comparisons"]} == {"none"}
+    assert len((out / "predictions" / "all.jsonl").read_text().splitlines()) == 5
+    assert evaluate(*arguments, "all", "--levels", "line", "--limit", "1") == 0
+    assert len((out / "predictions" / "all.jsonl").read_text().splitlines()) == 5  # of other levels too
+
+
+def test_without_repositories_it_is_said_that_nothing_can_be_retrieved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_crosscodeeval(tmp_path / "data"), tmp_path / "run"
+    assert evaluate("crosscodeeval", "--data", data, "--arms", "none,all", "--out", out) == 0
+    said = "nothing can be retrieved, every arm is `none`"
+    assert said in capsys.readouterr().out
+    for name in ("run.json", "record.json"):
+        assert any(said in notice for notice in json.loads((out / name).read_text())["notices"])
+    assert main(["compare", str(out)]) == 0
+    assert said in capsys.readouterr().out
+    with_them = write_crosscodeeval(tmp_path / "whole", with_repositories=True)
+    assert evaluate("crosscodeeval", "--data", with_them, "--arms", "none", "--out", tmp_path / "run2") == 0
+    assert said not in capsys.readouterr().out
 
 
 def test_another_run_in_the_same_folder_is_refused(

@@ -167,10 +167,25 @@ def test_shards_are_joined_and_models_kept_apart(tmp_path: Path) -> None:
     fourth = write_run(tmp_path / "4", [made_result("r0/x", "none")], other_settings)
     (joined,) = join_runs([read_run(first), read_run(fourth)])
     assert joined.arms == ("none · 1", "all · 1", "none · 4")
+    namesake = write_run(tmp_path / "other" / "1", [made_result("r0/x", "none")], other_settings)
+    (joined,) = join_runs([read_run(first), read_run(namesake)])
+    assert joined.arms == (f"none · 1 ({first})", f"all · 1 ({first})", f"none · 1 ({namesake})")
     other_data = replace(PLAN, data_sha256="e" * 64)
     fifth = write_run(tmp_path / "5", [made_result("r0/x", "none")], other_data)
     with pytest.raises(UsageError, match="different data"):
         join_runs([read_run(first), read_run(fifth)])
+
+
+def test_arms_with_other_weights_are_kept_apart_and_shards_of_the_same_joined(tmp_path: Path) -> None:
+    runs = []
+    for number, (task, weights) in enumerate([("r0/x", "a"), ("r0/y", "a"), ("r0/x", "b")]):
+        plan = replace(PLAN, weights_sha256={"classifier": weights * 64})
+        results = [made_result(task, "none"), made_result(task, "classifier", es=float(number))]
+        runs.append(read_run(write_run(tmp_path / str(number), results, plan)))
+    (joined,) = join_runs(runs)
+    assert joined.arms == ("none", "classifier · weights aaaaaaaa", "classifier · weights bbbbbbbb")
+    assert [r.edit_similarity for r in joined.results if r.arm == joined.arms[2]] == [2.0]
+    assert join_runs(runs[:2])[0].arms == ("none", "classifier")
 
 
 def test_several_figures_judged_together_have_wider_intervals() -> None:
@@ -192,13 +207,28 @@ def test_the_command_shows_differences_and_says_what_they_speak_for(
     assert main(["compare", str(folder)]) == 0
     shown = capsys.readouterr().out
     assert "5 tasks of 2 repositories, against none; 95 % intervals drawn over all tasks" in shown
-    assert re.search(r"all +edit similarity, % +51.6 +\+1.6 \[-?\+?\d.*\] +3/1/1 +2/0", shown)
+    assert re.search(r"all +edit similarity, % +5 +51.6 +\+1.6 \[-?\+?\d.*\] +3/1/1 +2/0", shown)
     assert main(["compare", str(folder), "--json", "--baseline", "all"]) == 0
     records = json.loads(capsys.readouterr().out)
     assert {r["baseline"] for r in records} == {"all"}
     assert {r["metric"] for r in records} >= {"nats", "es", "em"}
     assert main(["compare", str(folder), "--tests", "2"]) == 0
     assert "97.5 % intervals" in capsys.readouterr().out
+
+
+def test_an_arm_of_fewer_tasks_is_shown_with_the_baseline_on_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    results = [made_result(f"r0/{i}", "none", es=10.0 * i) for i in range(4)]
+    results += [made_result(f"r0/{i}", "all", es=90.0) for i in (2, 3)]
+    plan = replace(PLAN, notices=("Mind the gap.",))
+    folder = write_run(tmp_path / "run", results, plan)
+    assert main(["compare", str(folder), "--metric", "es"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"none +edit similarity, % +4 +15.0 *\n", shown)
+    assert re.search(r"all +edit similarity, % +2 +90.0 +\+65.0 from 25.0 +2/0/0", shown)
+    assert "Mind the gap." in shown
 
 
 @pytest.mark.parametrize(

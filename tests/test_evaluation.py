@@ -166,6 +166,48 @@ def test_a_filter_that_keeps_nothing_shares_everything_with_none(tmp_path: Path)
     assert [r.candidates for r in results] == [0, 1, 1, 0]  # what differs is kept apart
 
 
+def test_nothing_is_shown_before_a_draft_that_stands_is_written(tmp_path: Path) -> None:
+    group, names = group_with(tmp_path, lib=HELPFUL), ["none/strategy=selective:-100", "none"]
+    selective, none = run(group, names, tmp_path / "out")
+    assert selective.first_token_seconds == sum(selective.seconds.values())
+    assert "write" not in selective.seconds
+    assert none.seconds["write"] == selective.seconds["draft"] > 0
+    (resumed,) = run(group, ["threshold:1"], tmp_path / "out")
+    assert resumed.seconds["write"] == none.seconds["write"]
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "sees_it"),
+    [
+        ("qwen2.5-coder", "all", True),
+        ("qwen2.5-coder", "all/layout=left-to-right", False),
+        ("plain", "all", False),  # cannot fill in the middle
+    ],
+)
+def test_left_to_right_nothing_behind_the_hole_is_looked_for(
+    family: str, name: str, sees_it: bool, tmp_path: Path
+) -> None:
+    model = FakeLanguageModel()
+    model.identity = replace(model.identity, family=family)
+    group = group_with(tmp_path, lib=HELPFUL, far="marker_behind_the_hole = 1\n")
+    request = replace(app_task().request, suffix="\nprint(marker_behind_the_hole)\n")
+    task = replace(app_task(), request=request)
+    (result,) = run(replace(group, tasks=(task,)), [name], tmp_path / "out", model)
+    assert ("far.py" in {chunk.path for chunk in result.chunks}) == sees_it
+
+
+def test_left_to_right_the_truth_and_the_metrics_stay(tmp_path: Path) -> None:
+    group = group_with(tmp_path, lib=HELPFUL)
+    task = replace(
+        app_task(), target="hted_mean(values, scale=3", request=replace(app_task().request, suffix=")\n")
+    )
+    names = ["oracle:0.1", "oracle:0.1/layout=left-to-right"]
+    for result in run(replace(group, tasks=(task,)), names, tmp_path / "out"):
+        assert result.kept == 1
+        assert result.prediction == "hted_mean(values, scale=3)"
+        assert result.valid_in_place is False  # with the bracket behind the hole there is one too many
+
+
 def test_a_killed_run_goes_on_and_gives_the_same_figures(tmp_path: Path) -> None:
     names = ("none", "all", "top-k:1")
     group = group_with(tmp_path, lib=HELPFUL)
@@ -292,6 +334,8 @@ def test_a_task_that_fails_is_named_and_the_run_goes_on(tmp_path: Path) -> None:
         ("good", "none"),
         ("good", "all"),
     ]
+    evaluate(groups, arms("top-k:1"), MODEL, tmp_path / "out")  # is not about that
+    assert list(read_errors(tmp_path / "out")) == [error]
     again = evaluate(groups, arms("none", "all"), MODEL, tmp_path / "out")  # more memory now
     assert again.errors == ()
     assert len(again.results) == 4
@@ -340,6 +384,7 @@ def test_predictions_are_exported_as_released_and_score_the_same(tmp_path: Path)
         read = read_predictions(paths[0], references)
         assert read.malformed == ()
         (prediction,) = read.predictions
+        assert "not their released metrics" in json.loads(paths[0].read_text())["metadata"]["notice"]
         scores = score("repocoder", prediction.text, prediction.task)
         assert scores.edit_similarity == results[0].edit_similarity
         assert prediction.task.level is TaskLevel.LINE
@@ -366,6 +411,13 @@ def test_an_arm_is_a_filter_settings_and_a_strategy() -> None:
         ("best", "unknown filter"),
         ("all/strategy=never", "no strategy"),
         ("all/postprocess=maybe", "on or off"),
+        ("all/model=fake", "cannot change model"),
+        ("all/engine=torch", "cannot change engine"),
+        ("all/device=cpu", "cannot change device"),
+        ("all/dtype=float16", "cannot change dtype"),
+        ("all/max_lines=3", "cannot change max_lines"),
+        ("all/max_new_tokens=3", "cannot change max_new_tokens"),
+        ("all/filter=none", "cannot change filter"),
     ):
         with pytest.raises((UsageError, ConfigError), match=message):
             parse_arm(wrong, SETTINGS)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from codefilter.evaluation.results import TaskResult
 from codefilter.report.content import gather
 from codefilter.report.diffs import SpanKind, diff
 from codefilter.report.page import render
-from tests.made_results import USE, made_result, write_run
+from tests.made_results import PLAN, USE, made_result, write_run
 
 HOSTILE = "x = '</pre><script>document.title = \"owned\"</script>'"
 
@@ -74,8 +75,18 @@ def test_what_is_shown_is_what_was_measured(run: Path) -> None:
 def test_an_arm_of_fewer_tasks_says_so(tmp_path: Path) -> None:
     fewer = [one for one in results() if one.arm == "none" or one.task_id.startswith("r0")]
     (section,) = gather([write_run(tmp_path / "run", fewer)], None, 100).sections
-    none, everything = section.tables[0].rows
+    table = section.tables[0]
+    none, everything = table.rows
     assert (none.note, everything.note) == ("", "6 tasks, against the same of none")
+    cell = everything.cells[table.columns.index("edit similarity, %")]
+    assert cell is not None
+    assert cell.difference == "+22.5 from 40.0"
+    assert all("all (6 tasks)" in svg and "none (" not in svg for svg in table.plots.values())
+
+
+def test_what_has_to_be_said_of_a_run_is_on_the_page(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", results(), replace(PLAN, notices=("Mind the gap.",)))
+    assert "Mind the gap." in render(gather([folder], None, 0))
 
 
 def test_only_so_many_tasks_are_shown_and_the_tables_are_of_all(run: Path) -> None:

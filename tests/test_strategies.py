@@ -9,7 +9,7 @@ from codefilter.config import Settings
 from codefilter.errors import UsageError
 from codefilter.index import RepositoryIndex
 from codefilter.lm.fake import FakeLanguageModel
-from codefilter.strategies import EARLIER, get_strategy
+from codefilter.strategies import DRAFT, EARLIER, get_strategy
 from codefilter.types import Completion, CompletionRequest
 
 PREFIX = "from lib import x\n\ndef report(values):\n    total = compute_weighted_mean"
@@ -70,6 +70,7 @@ def test_a_sure_model_does_not_retrieve_and_an_unsure_one_does(completer: Comple
     sure = get_strategy("selective:-100").prepare(completer, REQUEST, Writer(completer))
     assert sure.decisions == ()
     assert sure.prompt == completer.prepare_alone(REQUEST).prompt
+    assert sure.stage_seconds[DRAFT] > 0  # it was written before it could be judged
 
 
 @pytest.mark.parametrize("name", ["twice", "once:2", "iterative:1", "iterative:x", "selective:0.5", ""])

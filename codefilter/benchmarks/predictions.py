@@ -39,6 +39,7 @@ class PredictionFile:
 
     predictions: tuple[Prediction, ...]
     malformed: tuple[Mismatch, ...]
+    notices: tuple[str, ...] = ()  # what the tool says of its predictions, in their metadata
 
 
 class References:
@@ -93,6 +94,7 @@ def read_predictions(
     predictions: list[Prediction] = []
     malformed: list[Mismatch] = []
     seen: set[str] = set()
+    notices: dict[str, None] = {}
     for line in read_lines(path):
         if isinstance(line, Mismatch):
             malformed.append(line)
@@ -109,11 +111,18 @@ def read_predictions(
             reason, detail = MismatchReason.WRONG_FORM, "it has no prompt, which the metric needs"
         else:
             predictions.append(prediction)
+            notices |= dict.fromkeys(_notices(line))
             if not task.task_id.endswith(SHARED_ID):
                 seen.add(task.task_id)
             continue
         malformed.append(Mismatch(line.file, line.line, task.task_id, reason, detail))
-    return PredictionFile(tuple(predictions), tuple(malformed))
+    return PredictionFile(tuple(predictions), tuple(malformed), tuple(notices))
+
+
+def _notices(line: RawLine) -> list[str]:
+    metadata = line.values.get("metadata")
+    notice = metadata.get("notice") if isinstance(metadata, dict) else None
+    return [notice] if isinstance(notice, str) else []
 
 
 def _prediction(line: RawLine, references: References, level: TaskLevel | None) -> Prediction:

@@ -35,7 +35,10 @@ def compare_command(
     ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print every metric as JSON.")] = False,
 ) -> None:
-    """Compare arms on the tasks that they have in common; runs of shards are joined."""
+    """Compare arms on the tasks that they have in common; runs of shards are joined.
+
+    An arm that has fewer tasks than the baseline is held against the baseline's value on the same ones.
+    """
     from codefilter.comparison import METRICS, compare, confidence, group_by_benchmark
     from codefilter.evaluation.runs import join_runs, read_run
 
@@ -43,7 +46,8 @@ def compare_command(
     if unknown:
         raise UsageError(f"no metric {unknown[0]!r}", hint=f"One of: {', '.join(METRICS)}.")
     comparisons: list[Comparison] = []
-    for joined in join_runs([read_run(folder) for folder in runs]):
+    all_joined = join_runs([read_run(folder) for folder in runs])
+    for joined in all_joined:
         chosen = joined.choose_baseline(baseline)
         comparisons += compare(joined.results, chosen, joined.benchmark, seed=seed, tests=tests)
     if as_json:
@@ -51,12 +55,14 @@ def compare_command(
         return
     for (benchmark, level), rows in group_by_benchmark(comparisons).items():
         _print(benchmark, level, rows, metric or _SHOWN, confidence(tests))
+    for notice in dict.fromkeys(notice for joined in all_joined for notice in joined.notices):
+        print(notice)
 
 
 def _print(
     benchmark: str, level: str, rows: Sequence[Comparison], metrics: Sequence[str], confidence: float
 ) -> None:
-    from codefilter.comparison import METRICS
+    from codefilter.comparison import METRICS, from_baseline
 
     first = rows[0]
     print(
@@ -66,16 +72,16 @@ def _print(
     table = Table(box=None, pad_edge=False)
     table.add_column("arm", overflow="fold")
     table.add_column("metric")
-    for heading in ("value", "difference", "win/tie/loss", "repositories +/-"):
+    for heading in ("tasks", "value", "difference", "win/tie/loss", "repositories +/-"):
         table.add_column(heading, justify="right", overflow="fold")
     for row in sorted(rows, key=lambda row: [other.arm for other in rows].index(row.arm)):
         if row.metric not in metrics:
             continue
         decimals = METRICS[row.metric].decimals
-        cells = [row.arm, METRICS[row.metric].unit, f"{row.arm_value.value:.{decimals}f}"]
+        cells = [row.arm, METRICS[row.metric].unit, str(row.tasks), f"{row.arm_value.value:.{decimals}f}"]
         if row.arm != row.baseline:
             cells += [
-                row.difference.show_signed(decimals),
+                row.difference.show_signed(decimals) + from_baseline(row, rows),
                 f"{row.wins}/{row.ties}/{row.losses}",
                 f"{row.repositories_better}/{row.repositories_worse}",
             ]

@@ -104,7 +104,7 @@ def evaluate_command(
     groups = _choose_tasks(drawn, limit, seed, number_of_shard)
     loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
     plan = _plan(drawn, groups, parsed, loaded, settings, limit=limit, seed=seed, shard=shard, writes=write)
-    begin_run(plan, folder)
+    plan = begin_run(plan, folder)
     allowed = minutes if minutes is not None else 8.0 if repo is not None else None
     deadline = started + 60 * allowed if allowed is not None else None
     ran = _run(plan, drawn, groups, parsed, loaded, folder, deadline)
@@ -120,7 +120,8 @@ def evaluate_command(
 class _Ran:
     """What came of a run."""
 
-    outcome: Outcome
+    outcome: Outcome  # of this attempt
+    results: Sequence[TaskResult]  # of all attempts in the folder
     summaries: Sequence[ArmSummary]
     record: dict[str, Any]
 
@@ -199,6 +200,7 @@ def _plan(
         commit=commit(),
         machine=machine(),
         weights_sha256={arm.name: arm.weights_sha256 for arm in arms if arm.weights_sha256},
+        notices=drawn.notices,
     )
 
 
@@ -211,50 +213,63 @@ def _run(
     folder: Path,
     deadline: float | None,
 ) -> _Ran:
-    """Complete all tasks with all arms, and write what came of it into the folder."""
+    """Complete all tasks with all arms, and write what came of it, and was there before, into the folder."""
     from codefilter.comparison import compare
     from codefilter.evaluation import evaluate, summarise
     from codefilter.evaluation.exporting import export_predictions
     from codefilter.evaluation.records import write_record
+    from codefilter.evaluation.storage import read_errors, read_in_order
 
     with tqdm(total=len(arms) * plan.tasks, desc="evaluate", unit="completion") as bar:
         outcome = evaluate(
             groups, arms, loaded, folder, lambda _: bar.update(), write=plan.writes, deadline=deadline
         )
-    summaries = summarise(outcome.results, plan.arms)
-    export_predictions(outcome.results, [task for group in groups for task in group.tasks], folder)
-    compared = compare(outcome.results, plan.arms[0], drawn.name)
+    tasks = [task for group in drawn.groups for task in group.tasks]
+    results = read_in_order(folder, [task.task_id for task in tasks], plan.arms)
+    summaries = summarise(results, plan.arms)
+    export_predictions(results, tasks, folder)
+    compared = compare(results, plan.arms[0], drawn.name)
     record = write_record(
         plan,
         folder,
         summaries,
-        outcome.results,
+        results,
         comparisons=[asdict(one) for one in compared if one.arm != plan.arms[0]],
-        errors=[asdict(error) for error in outcome.errors],
+        errors=[asdict(error) for error in read_errors(folder)],
         mismatches=len(drawn.mismatches),
         not_done=outcome.num_left,
-        notices=list(drawn.notices),
     )
-    return _Ran(outcome, summaries, record)
+    return _Ran(outcome, results, summaries, record)
 
 
 def _say(ran: _Ran, drawn: DrawnTasks, plan: RunPlan, folder: Path, *, is_repository: bool) -> None:
     """Tell a person what came of a run."""
     title = f"{drawn.name}: {ran.record['tasks']} tasks, {plan.model.name}, {plan.metric_family} metrics"
     _print(ran.summaries, title)
-    _say_outcome(ran.outcome.errors, ran.outcome.num_left, drawn.notices, folder)
+    _say_outcome(ran.outcome.errors, ran.outcome.num_left, plan.notices, folder)
     if is_repository:
-        _say_verdicts(ran.outcome.results, plan.arms)
+        _say_verdicts(ran.results, plan.arms)
     print(f"Look at it: codefilter report {folder}")
 
 
 def _print(summaries: Sequence[ArmSummary], title: str) -> None:
-    table = Table(title=title)
-    for heading in ("arm", "EM", "ES", "nats / token", "worse", "cross-file", "first token s", "write s"):
+    table = Table(title=title, box=None, pad_edge=False)
+    for heading in (
+        "arm",
+        "tasks",
+        "EM",
+        "ES",
+        "nats / token",
+        "worse",
+        "cross-file",
+        "first token s",
+        "write s",
+    ):
         table.add_column(heading, justify="left" if heading == "arm" else "right", overflow="fold")
     for row in summaries:
         table.add_row(
             row.arm,
+            str(row.tasks),
             _figure(row.exact_match, 1),
             _figure(row.edit_similarity, 1),
             f"{row.nats_per_token:.3f}",

@@ -61,6 +61,8 @@ def score_command(
     elif summaries:
         _print(family, summaries)
     if not as_json:
+        for notice in read.notices:
+            print(notice, file=sys.stderr)
         for mismatch in read.malformed:
             print(mismatch, file=sys.stderr)
         if missing:
@@ -83,6 +85,7 @@ def _to_json(
         "family": family,
         "levels": {name: asdict(summary) for name, summary in summaries.items()},
         "num_missing": missing,
+        "notices": list(read.notices),
         "malformed": [{**asdict(m), "line": m.line + 1} for m in read.malformed],
     }
 

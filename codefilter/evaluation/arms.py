@@ -17,6 +17,14 @@ from codefilter.filters.table import get_filter
 from codefilter.strategies import get_strategy
 
 _BEFORE_CHANGE = re.compile(r"/(?=\w+=)")  # no other slash: a value may be a path
+_NOT_OF_ARMS = {
+    "filter": "Write FILTER/NAME=VALUE.",
+    **dict.fromkeys(
+        ("model", "engine", "device", "dtype"),
+        "All arms share the run's model: make another run with --model.",
+    ),
+    **dict.fromkeys(("max_new_tokens", "max_lines"), "The task decides how much is written."),
+}  # settings that an arm has no say in, and why
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ def parse_arm(text: str, settings: Settings) -> Arm:
     """``all`` or ``top-k:3/layout=after-suffix/strategy=iterative:2`` → an arm.
 
     Raises:
-        UsageError: an unknown filter, setting or strategy, a change that is none.
+        UsageError: an unknown filter, setting or strategy, a setting that an arm has no say in.
         FilterError: trained weights that are not there, or not for these settings.
     """
     filter_name, *changes = _BEFORE_CHANGE.split(text)
@@ -51,6 +59,8 @@ def parse_arm(text: str, settings: Settings) -> Arm:
             if value not in ("on", "off"):
                 raise UsageError(f"postprocess is on or off, not {value!r}", hint=f"In the arm {text!r}.")
             postprocess = value == "on"
+        elif name in _NOT_OF_ARMS:
+            raise UsageError(f"an arm cannot change {name}, as {text!r} does", hint=_NOT_OF_ARMS[name])
         else:
             current = getattr(settings, name, None)
             typed = int(value) if isinstance(current, int) and value.isdecimal() else value

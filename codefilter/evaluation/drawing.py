@@ -20,6 +20,7 @@ from codefilter.tasks import read_repository, sample_levels
 from codefilter.types import TaskLevel, content_hash
 
 SAMPLED_LEVELS = (TaskLevel.LINE, TaskLevel.API)  # unless others are asked for
+NOTHING_TO_RETRIEVE = "No repository: nothing can be retrieved, every arm is `none`."
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,15 @@ def draw_benchmark(name: str, data: Path | None, levels: Sequence[TaskLevel] | N
     """
     source = get_benchmark(name)
     loaded = source.load(data)
+    groups = tuple(group_tasks(loaded, levels or source.levels))
+    alone = any(group.root is None for group in groups)
     return DrawnTasks(
         name,
-        tuple(group_tasks(loaded, levels or source.levels)),
+        groups,
         loaded.data_sha256,
         tuple(str(mismatch) for mismatch in loaded.mismatches),
         source.availability(data).missing,
-        (*loaded.notices, *source.caveats),
+        (*loaded.notices, *source.caveats, *([NOTHING_TO_RETRIEVE] if alone else [])),
     )
 
 

@@ -1,7 +1,10 @@
 """Predictions in the released form, so that the released scripts and `codefilter score` can judge them.
 
 In: a run's results and its tasks. Out: ``predictions/ARM.jsonl``: RepoCoder's records with ``choices``, which
-have CrossCodeEval's and Repoformer's ``task_id`` and ``pred`` as well.
+have CrossCodeEval's and Repoformer's ``task_id`` and ``pred`` as well. Notable: every arm stops writing at
+the truth's number of lines, which is RepoCoder's rule. The other two families cut for themselves what a model
+wrote on (CrossCodeEval, and Repoformer for functions, by parsing); here nothing is left to cut, so their
+figures of these predictions are not the released metrics. Every record says so.
 """
 
 from __future__ import annotations
@@ -18,24 +21,44 @@ from codefilter.paths import write_atomically
 from codefilter.types import CompletionTask
 
 FOLDER = "predictions"
+NOTICE = (
+    "written to the truth's number of lines, RepoCoder's rule: "
+    "what the families repoformer and crosscodeeval make of it are not their released metrics"
+)
 
 
 def export_predictions(
     results: Iterable[TaskResult], tasks: Iterable[CompletionTask], folder: Path
 ) -> list[Path]:
-    """Write one file per arm below a run's folder; results without a prediction are left out."""
+    """Write one file per arm below a run's folder, and return their paths.
+
+    Results without a prediction are left out. Those of tasks that are not among `tasks` (a benchmark's other
+    levels, for example) keep the line that an earlier attempt wrote.
+    """
     by_id = {task.task_id: task for task in tasks}
-    lines: dict[str, list[str]] = defaultdict(list)
+    by_arm: dict[str, list[TaskResult]] = defaultdict(list)
     for result in results:
         if result.prediction is not None:
-            record = released_record(by_id[result.task_id], result.prediction)
-            lines[result.arm].append(json.dumps(record) + "\n")
+            by_arm[result.arm].append(result)
     paths = []
-    for arm, records in lines.items():
+    for arm, rows in by_arm.items():
         path = folder / FOLDER / f"{file_name(arm)}.jsonl"
-        write_atomically(path, "".join(records))
+        lines = _lines_by_task(path) | {
+            row.task_id: json.dumps(released_record(by_id[row.task_id], row.prediction or "")) + "\n"
+            for row in rows
+            if row.task_id in by_id
+        }
+        write_atomically(path, "".join(lines[row.task_id] for row in rows if row.task_id in lines))
         paths.append(path)
     return paths
+
+
+def _lines_by_task(path: Path) -> dict[str, str]:
+    """What an earlier attempt exported."""
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return {json.loads(line)["task_id"]: line for line in lines}
 
 
 def file_name(arm: str) -> str:
@@ -61,5 +84,6 @@ def released_record(task: CompletionTask, prediction: str) -> dict[str, Any]:
             "context_start_lineno": 0,
             "line_no": place.start_line,
             "level": task.level.value,
+            "notice": NOTICE,
         },
     }

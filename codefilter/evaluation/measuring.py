@@ -16,6 +16,7 @@ from codefilter.likelihood import target_continuation
 from codefilter.lm.base import LanguageModel
 from codefilter.metrics import is_valid_in_place, score
 from codefilter.postprocess import Place, clean
+from codefilter.strategies import DRAFT
 from codefilter.types import Completion, CompletionRequest, CompletionTask, FinishReason, Prompt, content_hash
 
 METRIC_FAMILY = "repocoder"
@@ -47,34 +48,52 @@ class PromptMemory:
             stage_seconds={**prepared.stage_seconds, **_model_seconds(known.stage_seconds)},
         )
 
-    def result(self, arm: Arm, prepared: PreparedPrompt, completer: Completer, *, write: bool) -> TaskResult:
-        """The arm's result: its own decisions and seconds, and what its prompt leads to."""
+    def result(
+        self,
+        arm: Arm,
+        request: CompletionRequest,
+        prepared: PreparedPrompt,
+        completer: Completer,
+        *,
+        write: bool,
+    ) -> TaskResult:
+        """The arm's result: its own decisions and seconds, and what its prompt leads to.
+
+        `request` is what the arm was asked; what it wrote is judged by the task.
+        """
         key = prompt_id(prepared.prompt)
         known = self._finished.get(key)
         if known is None or arm.postprocess:
-            known = self._measure(key, arm, prepared, completer, write=write)
+            known = self._measure(key, arm, request, prepared, completer, write=write)
             if not arm.postprocess:
                 self._finished[key] = known
         return replace(
             known,
             arm=arm.name,
-            seconds={**prepared.stage_seconds, **_model_seconds(known.seconds)},
+            seconds=_all_seconds(prepared.stage_seconds, known.seconds),
             candidates=len(prepared.decisions),
             kept=len(prepared.prompt.chunk_ids),
             chunks=_chunk_uses(prepared),
         )
 
     def _measure(
-        self, key: str, arm: Arm, prepared: PreparedPrompt, completer: Completer, *, write: bool
+        self,
+        key: str,
+        arm: Arm,
+        request: CompletionRequest,
+        prepared: PreparedPrompt,
+        completer: Completer,
+        *,
+        write: bool,
     ) -> TaskResult:
         """Complete and score; the target's likelihood is taken under the very same prompt."""
         task, prompt = self._task, prepared.prompt
-        completion = self.completion(task.request, prepared, completer) if write else None
+        completion = self.completion(request, prepared, completer) if write else None
         continuation = target_continuation(prompt, task.target, self._model.tokenizer)
         likelihood = self._model.log_likelihoods(prompt.token_ids, [continuation])[0]
         text = None
         if completion is not None:
-            text = _cleaned(completion, task) if arm.postprocess else completion.text
+            text = _cleaned(completion, request) if arm.postprocess else completion.text
         scores = score(METRIC_FAMILY, text, task) if text is not None else None
         return TaskResult(
             task_id=task.task_id,
@@ -109,13 +128,19 @@ def prompt_id(prompt: Prompt) -> str:
 
 
 def _model_seconds(seconds: Mapping[str, float]) -> dict[str, float]:
-    """The stages that depend on nothing but the prompt."""
-    return {stage: seconds[stage] for stage in ("read", "write") if stage in seconds}
+    """The stages that depend on nothing but the prompt, whichever arm they were measured for."""
+    named = {"write": seconds[DRAFT], **seconds} if DRAFT in seconds else seconds
+    return {stage: named[stage] for stage in ("read", "write") if stage in named}
 
 
-def _cleaned(completion: Completion, task: CompletionTask) -> str:
+def _all_seconds(prepared: Mapping[str, float], measured: Mapping[str, float]) -> dict[str, float]:
+    """An arm's own stages and the model's; behind a draft that stands nothing more is written."""
+    return dict(prepared) if DRAFT in prepared else {**prepared, **_model_seconds(measured)}
+
+
+def _cleaned(completion: Completion, request: CompletionRequest) -> str:
     cut_off = completion.finish_reason in _CUT_OFF
-    return clean(Place.of(task.request), completion.text, cut_off=cut_off).text
+    return clean(Place.of(request), completion.text, cut_off=cut_off).text
 
 
 def _chunk_uses(prepared: PreparedPrompt) -> tuple[ChunkUse, ...]:

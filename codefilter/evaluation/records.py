@@ -1,7 +1,8 @@
 """What a run is, and what came of it: enough to do it again and to believe it.
 
 In: the plan, the outcome. Out: ``run.json``, written first and held against a later attempt in the same
-folder; ``record.json``, written last, which holds figures only and no text of other people's code.
+folder, whose arms and tasks are added to it; ``record.json``, written last, which holds figures only and no
+text of other people's code.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class RunPlan:
     levels: str  # by commas
     limit: int | None
     seed: int
-    shard: str  # "1/1": everything
-    tasks: int
+    shard: str  # "1/1": everything; several by commas
+    tasks: int  # of the last attempt
     arms: tuple[str, ...]
     writes: bool  # False: only the target's likelihood
     metric_family: str
@@ -50,12 +51,14 @@ class RunPlan:
     commit: str = ""
     machine: str = ""
     weights_sha256: dict[str, str] = field(default_factory=dict)  # of trained filters, by arm
+    notices: tuple[str, ...] = ()  # what has to be said beside the figures
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """The plan that `dataclasses.asdict` made a dictionary of; KeyError or TypeError for others."""
         changes = {
             "arms": tuple(values["arms"]),
+            "notices": tuple(values.get("notices", ())),
             "model": ModelIdentity(**values["model"]),
             "settings": Settings(**values["settings"]),
         }
@@ -73,9 +76,26 @@ class RunPlan:
             **settings,
         }
 
+    def added_to(self, earlier: RunPlan) -> RunPlan:
+        """This attempt and an earlier one in the same folder; of what cannot be joined, this one's counts."""
+        limits = [limit for limit in (earlier.limit, self.limit) if limit is not None]
+        return replace(
+            self,
+            levels=_joined(earlier.levels, self.levels),
+            limit=max(limits) if len(limits) == 2 else None,
+            shard=_joined(earlier.shard, self.shard),
+            arms=tuple(dict.fromkeys([*earlier.arms, *self.arms])),
+            weights_sha256=earlier.weights_sha256 | self.weights_sha256,
+            notices=tuple(dict.fromkeys([*earlier.notices, *self.notices])),
+        )
 
-def begin_run(plan: RunPlan, folder: Path) -> None:
-    """Write the plan; refuse a folder that holds another run.
+
+def _joined(first: str, second: str) -> str:
+    return ",".join(dict.fromkeys([*first.split(","), *second.split(",")]))
+
+
+def begin_run(plan: RunPlan, folder: Path) -> RunPlan:
+    """Write the plan, together with that of an earlier attempt, and return it; refuse another run's folder.
 
     Raises:
         UsageError: the folder's run differs in what must not change.
@@ -93,8 +113,9 @@ def begin_run(plan: RunPlan, folder: Path) -> None:
             raise UsageError(
                 f"{folder} holds another run: {', '.join(changed)} differ", hint="Give another --out folder."
             )
-        plan = replace(plan, weights_sha256=known | plan.weights_sha256)
+        plan = plan.added_to(earlier)
     write_atomically(path, json.dumps(asdict(plan), indent=1))
+    return plan
 
 
 def read_plan(folder: Path) -> RunPlan:
@@ -114,7 +135,7 @@ def write_record(
     results: Sequence[TaskResult],
     **more: object,
 ) -> dict[str, Any]:
-    """Write the record and return it; `more` are further figures."""
+    """Write the record of all that the folder holds, and return it; `more` are further figures."""
     figures = [{k: v for k, v in asdict(r).items() if k not in _TEXT_FIELDS} for r in results]
     record = {
         **asdict(plan),

@@ -68,7 +68,7 @@ class TaskResult:
 
     @property
     def first_token_seconds(self) -> float:
-        """Until the prompt was read: every stage but the writing."""
+        """Until the prompt was read: every stage but the writing; a draft that stands is written by then."""
         return sum(seconds for stage, seconds in self.seconds.items() if stage != "write")
 
 

@@ -3,7 +3,8 @@
 In: groups of tasks, arms, a model, a folder. Out: an `Outcome`, and the folder's files. Notable: all arms of
 a task run one after the other, so that the engine's keys and values of the in-file text serve them all where
 the layout puts it first; what a prompt leads to is remembered by the prompt's tokens for the task, across a
-restart too, and is never computed twice. An error of one task is kept, and the run goes on.
+restart too, and is never computed twice. An error of one task is kept, and the run goes on. Left to right,
+not only the prompt has no text behind the hole: retrieval and filter see none either (`_request_of`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codefilter.completion import Completer, PreparedPrompt
@@ -23,8 +24,11 @@ from codefilter.evaluation.selection import TaskGroup
 from codefilter.evaluation.storage import RunWriter
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import LanguageModel
+from codefilter.prompts.formats import get_format
 from codefilter.strategies import get_strategy
 from codefilter.types import Completion, CompletionRequest, CompletionTask
+
+LEFT_TO_RIGHT = "left-to-right"  # the layout that shows no suffix, whatever the model could read
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,12 @@ class _GroupRunner:
         self._writer = writer
         self._write = write
         self._completers: Mapping[str, Completer] | CodeFilterError
-        targets = {task.request: task.target for task in group.tasks}
+        self._target = ""  # of the task at work
         try:
             indexes = {chunker: _open_index(group, chunker) for chunker in {a.settings.chunker for a in arms}}
             self._completers = {
                 arm.name: Completer(
-                    indexes[arm.settings.chunker], model, arm.settings, truth_of=targets.__getitem__
+                    indexes[arm.settings.chunker], model, arm.settings, truth_of=lambda _: self._target
                 )
                 for arm in arms
             }
@@ -114,6 +118,7 @@ class _GroupRunner:
             if not is_postprocessed(result.arm)
         }
         memory = PromptMemory(task, self._model, finished)
+        self._target = task.target
         for arm in arms:
             try:
                 if isinstance(self._completers, CodeFilterError):
@@ -136,7 +141,8 @@ class _GroupRunner:
         def write(request: CompletionRequest, prepared: PreparedPrompt) -> Completion:
             return memory.completion(request, prepared, completer)
 
-        prepared = get_strategy(arm.strategy).prepare(completer, task.request, write)
+        request = self._request_of(task, arm)
+        prepared = get_strategy(arm.strategy).prepare(completer, request, write)
         self._writer.add_context(_context(task, prepared))
         for decision in prepared.decisions:
             chunk = decision.candidate.chunk
@@ -145,7 +151,17 @@ class _GroupRunner:
                     chunk.chunk_id, task.repository, chunk.path, chunk.start_line, chunk.end_line, chunk.text
                 )
             )
-        return memory.result(arm, prepared, completer, write=self._write)
+        return memory.result(arm, request, prepared, completer, write=self._write)
+
+    def _request_of(self, task: CompletionTask, arm: Arm) -> CompletionRequest:
+        """What an arm is asked: left to right, the file ends at the hole (RepoEval's original protocol).
+
+        The task itself keeps its suffix, for its truth and metrics.
+        """
+        identity = self._model.identity
+        row = get_format(identity.family, self._model.tokenizer)
+        reads_suffix = row.fills_in_the_middle and arm.settings.layout != LEFT_TO_RIGHT
+        return task.request if reads_suffix else replace(task.request, suffix="")
 
 
 def _open_index(group: TaskGroup, chunker: str) -> RepositoryIndex | None:

@@ -1,8 +1,8 @@
 """Folders of runs → results to compare: shards joined, arms of different models kept apart.
 
 In: folders that `codefilter evaluate` made. Out: `JoinedResults`, one per benchmark. Notable: two runs may be
-joined under the same arm name only if model and settings are the same; otherwise the model's or the folder's
-name is added to the arm's.
+joined under the same arm name only if model and settings are the same, and the weights of a trained filter;
+otherwise the model's name, the folder's, or the weights' hash is added to the arm's.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ class Run:
     results: tuple[TaskResult, ...]
     errors: tuple[TaskError, ...]
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """In the order of the command lines; arms that only results know come last."""
+        return tuple(dict.fromkeys([*self.plan.arms, *sorted({result.arm for result in self.results})]))
+
 
 @dataclass(frozen=True)
 class JoinedResults:
@@ -40,6 +45,11 @@ class JoinedResults:
     def tasks(self) -> int:
         """Number of tasks that any arm has."""
         return len({result.task_id for result in self.results})
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What has to be said beside the figures."""
+        return tuple(dict.fromkeys(notice for run in self.runs for notice in run.plan.notices))
 
     def choose_baseline(self, label: str | None) -> str:
         """The arm of that label, by default the first; `UsageError` where there is none."""
@@ -67,41 +77,57 @@ def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
     Raises:
         UsageError: two runs of one benchmark are on different data.
     """
-    names = _labels(runs)
+    labels = _labels(runs)
     joined = []
     for benchmark in dict.fromkeys(run.plan.benchmark for run in runs):
-        named = zip(runs, names, strict=True)
-        own = [(run, suffix) for run, suffix in named if run.plan.benchmark == benchmark]
+        labelled = zip(runs, labels, strict=True)
+        own = [(run, names) for run, names in labelled if run.plan.benchmark == benchmark]
         if len({run.plan.data_sha256 for run, _ in own}) > 1:
             raise UsageError(
                 f"these runs of {benchmark} are on different data", hint="Compare runs on the same data only."
             )
         found: dict[tuple[str, str], TaskResult] = {}
-        for run, suffix in own:
+        for run, names in own:
             for result in run.results:
-                label = f"{result.arm}{suffix}"
+                label = names[result.arm]
                 found.setdefault((result.task_id, label), replace(result, arm=label))
         present = {label for _, label in found}
-        planned = [f"{arm}{suffix}" for run, suffix in own for arm in run.plan.arms]
-        arms = tuple(dict.fromkeys(arm for arm in [*planned, *sorted(present)] if arm in present))
+        arms = tuple(dict.fromkeys(names[arm] for run, names in own for arm in run.arms))
+        arms = tuple(arm for arm in arms if arm in present)
         joined.append(JoinedResults(benchmark, tuple(run for run, _ in own), arms, tuple(found.values())))
     return joined
 
 
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """What is added to the arm names of each run."""
-    models = {run.plan.model.sha256 for run in runs}
-    suffixes = []
-    for run in runs:
+def _labels(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """What the arms of each run are called beside those of the others."""
+    models = _told_apart([(run.plan.model.name, run.plan.model.sha256[:8]) for run in runs])
+    folders = _told_apart([(run.folder.name, str(run.folder)) for run in runs])
+    labels = []
+    for run, model, folder in zip(runs, models, folders, strict=True):
         same_model = [other for other in runs if other.plan.model.sha256 == run.plan.model.sha256]
-        parts = [run.plan.model.name] if len(models) > 1 else []
-        if len({_key(other) for other in same_model}) > 1:
-            parts.append(run.folder.name)
-        suffixes.append(f" · {', '.join(parts)}" if parts else "")
-    return suffixes
+        parts = [model] if len(same_model) < len(runs) else []
+        parts += [folder] if len({_key(other) for other in same_model}) > 1 else []
+        own = {}
+        for arm in run.arms:
+            weights = {_weights(other, arm) for other in same_model if arm in other.arms}
+            said = [*parts, *([f"weights {_weights(run, arm)}"] if len(weights) > 1 else [])]
+            own[arm] = f"{arm} · {', '.join(said)}" if said else arm
+        labels.append(own)
+    return labels
+
+
+def _weights(run: Run, arm: str) -> str:
+    """Of a trained filter, by the beginning of their hash."""
+    return run.plan.weights_sha256.get(arm, "unknown")[:8]
+
+
+def _told_apart(names: Sequence[tuple[str, str]]) -> list[str]:
+    """Short names, with the full one behind those that stand for several."""
+    full = {short: {whole for other, whole in names if other == short} for short, _ in names}
+    return [short if len(full[short]) == 1 else f"{short} ({whole})" for short, whole in names]
 
 
 def _key(run: Run) -> str:
-    """What makes results of the same arm name comparable, apart from the benchmark and its data."""
+    """What makes results of the same arm name comparable, apart from benchmark, data and trained weights."""
     what = run.plan.same_run().items()
     return str({name: value for name, value in what if name not in ("benchmark", "data")})

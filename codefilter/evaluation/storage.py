@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,7 @@ class RunWriter:
     """Appends to a run's folder; open it with ``with``."""
 
     def __init__(self, folder: Path) -> None:
-        """Read what is there; errors of an earlier attempt are forgotten: their tasks are done again."""
+        """Read what is there."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.done: dict[tuple[str, str], TaskResult] = {}  # by task and arm
@@ -39,7 +39,6 @@ class RunWriter:
             self._remember(result)
         self._tasks = {context.task_id for context in read_contexts(folder)}
         self._chunks = {chunk.chunk_id for chunk in read_chunks(folder)}
-        (folder / ERRORS_FILE).unlink(missing_ok=True)
         self._files: dict[str, IO[str]] = {}
 
     def __enter__(self) -> Self:
@@ -97,9 +96,20 @@ def read_results(folder: Path) -> Iterator[TaskResult]:
     return _read(folder / RESULTS_FILE, TaskResult.from_json)
 
 
+def read_in_order(folder: Path, task_ids: Sequence[str], arms: Sequence[str]) -> list[TaskResult]:
+    """Results of a run, task by task, those of tasks that are not named last; `UsageError` as above."""
+    place = {name: number for number, name in enumerate([*task_ids, *arms])}
+    found = {(result.task_id, result.arm): result for result in read_results(folder)}
+    last = len(place)
+    return sorted(found.values(), key=lambda r: (place.get(r.task_id, last), place.get(r.arm, last)))
+
+
 def read_errors(folder: Path) -> Iterator[TaskError]:
-    """Errors of a run's last attempt."""
-    return _read(folder / ERRORS_FILE, lambda values: TaskError(**values))
+    """The last error of every task and arm that has no result yet."""
+    failed = {(e.task_id, e.arm): e for e in _read(folder / ERRORS_FILE, lambda values: TaskError(**values))}
+    if failed:
+        done = {(result.task_id, result.arm) for result in read_results(folder)}
+        yield from (error for place, error in failed.items() if place not in done)
 
 
 def read_contexts(folder: Path) -> Iterator[TaskContext]:

@@ -16,6 +16,7 @@ from codefilter.comparison import (
     METRICS,
     Comparison,
     compare,
+    from_baseline,
     group_by_benchmark,
 )
 from codefilter.evaluation.results import ChunkText, TaskContext, TaskError, TaskResult
@@ -141,7 +142,7 @@ def _section(joined: JoinedResults, baseline: str | None, max_tasks: int, seed: 
     return BenchmarkSection(
         name=joined.benchmark,
         facts=tuple(dict.fromkeys(fact for run in joined.runs for fact in _facts(run))),
-        caveats=source.caveats if source is not None else (),
+        caveats=tuple(dict.fromkeys([*joined.notices, *(source.caveats if source is not None else ())])),
         tables=tuple(_table(level, rows) for (_, level), rows in groups.items()),
         differences=draw_differences(joined.results, first),
         tasks=tuple(_tasks(joined, max_tasks)),
@@ -180,21 +181,24 @@ def _table(level: str, rows: Sequence[Comparison]) -> LevelTable:
         columns=tuple(METRICS[name].unit for name in measured),
         outcome_of=METRICS[quality].unit,
         rows=tuple(
-            _row({row.metric: row for row in rows if row.arm == arm}, measured, quality, first.tasks)
+            _row({row.metric: row for row in rows if row.arm == arm}, rows, measured, quality)
             for arm in dict.fromkeys(row.arm for row in rows)
         ),
         plots={title: svg for title, svg in plots.items() if svg},
     )
 
 
-def _row(own: Mapping[str, Comparison], measured: Sequence[str], quality: str, tasks: int) -> Row:
+def _row(
+    own: Mapping[str, Comparison], rows: Sequence[Comparison], measured: Sequence[str], quality: str
+) -> Row:
     some = next(iter(own.values()))
+    tasks = rows[0].tasks
     is_baseline = some.arm == some.baseline
     counted = own.get(quality)
     return Row(
         arm=some.arm,
         note="" if some.tasks == tasks else f"{some.tasks} tasks, against the same of {some.baseline}",
-        cells=tuple(_cell(own[name]) if name in own else None for name in measured),
+        cells=tuple(_cell(own[name], rows) if name in own else None for name in measured),
         outcome="" if is_baseline or counted is None else f"{counted.wins}/{counted.ties}/{counted.losses}",
         repositories=(
             ""
@@ -204,12 +208,16 @@ def _row(own: Mapping[str, Comparison], measured: Sequence[str], quality: str, t
     )
 
 
-def _cell(row: Comparison) -> Cell:
+def _cell(row: Comparison, rows: Sequence[Comparison]) -> Cell:
     metric = METRICS[row.metric]
     difference = row.difference
     return Cell(
         value=f"{row.arm_value.value:.{metric.decimals}f}",
-        difference="" if row.arm == row.baseline else f"{difference.value:+.{metric.decimals}f}",
+        difference=(
+            ""
+            if row.arm == row.baseline
+            else f"{difference.value:+.{metric.decimals}f}{from_baseline(row, rows)}"
+        ),
         bounds="" if row.arm == row.baseline else difference.show_bounds(metric.decimals),
         sure=difference.is_sure,
         better=(difference.value > 0) == metric.higher_is_better,

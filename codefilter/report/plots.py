@@ -20,26 +20,38 @@ _SHOWN_NATS = 2.0  # differences beyond are drawn at the edge
 
 
 def draw_quality_against(comparisons: Sequence[Comparison], quality: str, cost: str) -> str:
-    """Arms by two metrics of the same level; empty where one of the two was not measured."""
+    """Arms by two metrics of the same level; empty where one of the two was not measured.
+
+    Those that have fewer tasks than others say how many: their place is of other tasks too.
+    """
     by_arm: dict[str, dict[str, Comparison]] = defaultdict(dict)
     for comparison in comparisons:
         by_arm[comparison.arm][comparison.metric] = comparison
     measured = {arm: own for arm, own in by_arm.items() if cost in own and quality in own}
-    points = [(arm, own[cost].arm_value, own[quality].arm_value) for arm, own in measured.items()]
-    if not points:
+    if not measured:
         return ""
+    tasks = max(own[quality].tasks for own in measured.values())
+    points = [
+        (_label(own[quality], tasks), own[cost].arm_value, own[quality].arm_value)
+        for own in measured.values()
+    ]
     figure, axes = new_figure(height=3.6)
-    for number, (arm, x, y) in enumerate(points):
+    for number, (label, x, y) in enumerate(points):
         spread = None if y.low is None or y.high is None else [[y.value - y.low], [y.high - y.value]]
         marker = _MARKERS[number % len(_MARKERS)]  # hollow, so that arms at the same place are all seen
         bars = axes.errorbar(
-            [x.value], [y.value], spread, fmt=marker, capsize=3, color=f"C{number % 10}", label=arm
+            [x.value], [y.value], spread, fmt=marker, capsize=3, color=f"C{number % 10}", label=label
         )
         bars[0].set(markersize=8, markerfacecolor="none")
     axes.set(xlabel=METRICS[cost].unit, ylabel=METRICS[quality].unit)
     axes.margins(x=0.15)
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return to_svg(figure)
+
+
+def _label(comparison: Comparison, tasks: int) -> str:
+    few = comparison.tasks < tasks
+    return f"{comparison.arm} ({comparison.tasks} tasks)" if few else comparison.arm
 
 
 def draw_differences(results: Sequence[TaskResult], baseline: str) -> str:
