@@ -20,7 +20,7 @@ import pyte
 COLUMNS, LINES = 120, 40
 ENTER = "\r"
 TAB = "\t"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 class _Screen(pyte.Screen):

@@ -18,7 +18,7 @@ from codefilter.errors import CodeFilterError
 from tests.editors import tools
 
 PLUGIN = tools.ROOT / "lsp" / "editors" / "neovim"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 class Neovim:
