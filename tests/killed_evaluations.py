@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codefilter.config import Settings
-from codefilter.evaluation import TaskGroup, evaluate, parse_arms
+from codefilter.evaluation import LocalExecutor, TaskGroup, evaluate, parse_arms
 from codefilter.evaluation.storage import RunWriter
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.tasks import LineSpan, make_task
@@ -58,8 +58,8 @@ def run_child(root: Path, out: Path, kill_at: int | None) -> tuple[bool, int]:
             append(self, name, values)
 
         RunWriter._append = counted  # type: ignore[method-assign]
-        settings = Settings(model="fake")
-        evaluate(groups(root), parse_arms(ARMS, settings), FakeLanguageModel(), out)
+        arms = parse_arms(ARMS, Settings(model="fake"))
+        evaluate(groups(root), LocalExecutor(FakeLanguageModel(), arms), out)
         os.write(writing, str(done).encode())
         os._exit(0)
     os.close(writing)

@@ -76,7 +76,7 @@ def write_run(folder: Path, results: Sequence[TaskResult], plan: RunPlan = PLAN)
     begin_run(replace(plan, arms=arms), folder)
     with RunWriter(folder) as writer:
         for result in results:
-            writer.add_context(
+            writer.add(
                 TaskContext(
                     result.task_id,
                     result.repository,
@@ -93,6 +93,6 @@ def write_run(folder: Path, results: Sequence[TaskResult], plan: RunPlan = PLAN)
             )
             for chunk in result.chunks:
                 text = "def compute(n):\n    return n\n"
-                writer.add_chunk(ChunkText(chunk.chunk_id, result.repository, chunk.path, 0, 2, text))
-            writer.add_result(result)
+                writer.add(ChunkText(chunk.chunk_id, result.repository, chunk.path, 0, 2, text))
+            writer.add(result)
     return folder

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,8 @@ def test_an_unfit_repository_says_why(tmp_path: Path, capsys: pytest.CaptureFixt
         (["fresh", "--levels", "page"], "unknown level"),
         (["fresh", "--arms", "best"], "unknown filter"),
         (["fresh", "--shard", "3/2"], "is no shard"),
+        (["fresh", "--executor", "cloud"], "unknown executor"),
+        (["fresh", "--workers", "2"], "the executor local has no workers"),
         (["fresh", "--repo", "."], "name a benchmark, or a repository"),
         ([], "name a benchmark, or a repository"),
     ],
@@ -152,6 +155,16 @@ def test_wrong_use_is_named(
 ) -> None:
     assert evaluate(*arguments, "--out", tmp_path / "run") == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_ray_it_is_said_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    data, out = write_repoeval(tmp_path / "data"), tmp_path / "run"
+    assert evaluate("repoeval", "--data", data, "--out", out, "--executor", "ray") == 2
+    assert "codefilter[ray]" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_without_its_packages_fresh_names_the_command_that_fetches_them(

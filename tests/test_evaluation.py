@@ -18,6 +18,7 @@ from codefilter.config import Settings
 from codefilter.errors import ConfigError, UsageError
 from codefilter.evaluation import (
     Arm,
+    LocalExecutor,
     TaskError,
     TaskGroup,
     TaskResult,
@@ -92,7 +93,7 @@ def arms(*names: str) -> list[Arm]:
 def run(
     group: TaskGroup, names: Sequence[str], out: Path, model: FakeLanguageModel = MODEL
 ) -> list[TaskResult]:
-    outcome = evaluate([group], arms(*names), model, out)
+    outcome = evaluate([group], LocalExecutor(model, arms(*names)), out)
     assert outcome.errors == ()
     return list(outcome.results)
 
@@ -218,7 +219,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_figures(tmp_path: Path) -> None
     (killed / RESULTS_FILE).write_text(lines[0] + lines[1][: len(lines[1]) // 2])  # killed while writing
     (killed / CHUNKS_FILE).write_text((tmp_path / "whole" / CHUNKS_FILE).read_text()[:40])
     done: list[TaskResult | TaskError] = []
-    again = evaluate([group], arms(*names), MODEL, killed, done.append)
+    again = evaluate([group], LocalExecutor(MODEL, arms(*names)), killed, done.append)
     assert [result.arm for result in done] == ["all", "top-k:1"]
     assert [without_times(r) for r in again.results] == [without_times(r) for r in whole]
     assert len(list(read_results(killed))) == 3
@@ -284,7 +285,8 @@ def test_what_an_earlier_attempt_computed_is_not_computed_again(tmp_path: Path) 
 def test_without_writing_only_the_likelihood_is_measured(tmp_path: Path) -> None:
     group = group_with(tmp_path, lib=HELPFUL)
     (written,) = run(group, ["all"], tmp_path / "a")
-    measured = evaluate([group], arms("all"), MODEL, tmp_path / "b", write=False).results[0]
+    measuring = LocalExecutor(MODEL, arms("all"), write=False)
+    measured = evaluate([group], measuring, tmp_path / "b").results[0]
     assert measured.prediction is None
     assert measured.exact_match is None
     assert measured.target_nats == pytest.approx(written.target_nats)
@@ -325,7 +327,7 @@ class Failing(FakeLanguageModel):
 def test_a_task_that_fails_is_named_and_the_run_goes_on(tmp_path: Path) -> None:
     groups = [group_with(tmp_path / "bad", lib=POISON), group_with(tmp_path / "good", lib=HELPFUL)]
     groups[1] = replace(groups[1], tasks=(replace(groups[1].tasks[0], task_id="good"),))
-    outcome = evaluate(groups, arms("none", "all"), Failing(), tmp_path / "out")
+    outcome = evaluate(groups, LocalExecutor(Failing(), arms("none", "all")), tmp_path / "out")
     (error,) = outcome.errors
     assert (error.arm, error.error, error.message) == ("all", "RuntimeError", "CUDA out of memory")
     assert list(read_errors(tmp_path / "out")) == [error]
@@ -334,9 +336,9 @@ def test_a_task_that_fails_is_named_and_the_run_goes_on(tmp_path: Path) -> None:
         ("good", "none"),
         ("good", "all"),
     ]
-    evaluate(groups, arms("top-k:1"), MODEL, tmp_path / "out")  # is not about that
+    evaluate(groups, LocalExecutor(MODEL, arms("top-k:1")), tmp_path / "out")  # is not about that
     assert list(read_errors(tmp_path / "out")) == [error]
-    again = evaluate(groups, arms("none", "all"), MODEL, tmp_path / "out")  # more memory now
+    again = evaluate(groups, LocalExecutor(MODEL, arms("none", "all")), tmp_path / "out")  # more memory now
     assert again.errors == ()
     assert len(again.results) == 4
     assert list(read_errors(tmp_path / "out")) == []
@@ -345,9 +347,8 @@ def test_a_task_that_fails_is_named_and_the_run_goes_on(tmp_path: Path) -> None:
 def test_a_repository_that_cannot_be_indexed_fails_its_tasks_only(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     empty = TaskGroup("empty", tmp_path / "empty", (replace(app_task(), task_id="lost"),))
-    outcome = evaluate(
-        [empty, group_with(tmp_path / "good", lib=HELPFUL)], arms("all"), MODEL, tmp_path / "o"
-    )
+    groups = [empty, group_with(tmp_path / "good", lib=HELPFUL)]
+    outcome = evaluate(groups, LocalExecutor(MODEL, arms("all")), tmp_path / "o")
     assert [error.task_id for error in outcome.errors] == ["lost"]
     assert "no source files" in outcome.errors[0].message
     assert len(outcome.results) == 1
@@ -355,7 +356,8 @@ def test_a_repository_that_cannot_be_indexed_fails_its_tasks_only(tmp_path: Path
 
 def test_after_the_deadline_no_task_is_begun(tmp_path: Path) -> None:
     group = group_with(tmp_path, lib=HELPFUL)
-    outcome = evaluate([group], arms("none", "all"), MODEL, tmp_path / "out", deadline=time.monotonic() - 1)
+    executor = LocalExecutor(MODEL, arms("none", "all"))
+    outcome = evaluate([group], executor, tmp_path / "out", deadline=time.monotonic() - 1)
     assert (outcome.results, outcome.num_left) == ((), 2)
 
 

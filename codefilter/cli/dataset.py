@@ -16,7 +16,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from codefilter import __version__
-from codefilter.cli import labels
+from codefilter.cli import labels, options
 from codefilter.cli.evaluate import parse_level
 from codefilter.cli.from_feedback import from_feedback_command
 from codefilter.config import Settings, load_settings
@@ -74,12 +74,8 @@ def build_command(
     prefix_tokens: Annotated[int | None, typer.Option("--prefix-tokens", help="Before the hole.")] = None,
     suffix_tokens: Annotated[int | None, typer.Option("--suffix-tokens", help="After the hole.")] = None,
     chunk_order: Annotated[str | None, typer.Option("--chunk-order", help="Of all chunks together.")] = None,
-    executor: Annotated[
-        str, typer.Option("--executor", help="local, or ray: on the cluster of RAY_ADDRESS or a local one.")
-    ] = "local",
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Of the executor ray; by default one per GPU.")
-    ] = None,
+    executor: options.Executor = "local",
+    workers: options.Workers = None,
     states: Annotated[
         bool,
         typer.Option(
@@ -113,9 +109,10 @@ def build_command(
         "chunk_order": chunk_order,
     }
     settings = load_settings(None, config_file=config, overrides=overrides)
+    on_ray = options.is_for_ray(executor, workers)
     if thresholds[0] > thresholds[1]:
         raise UsageError("T_n is above T_p", hint="For example: --thresholds -0.2 0.2")
-    options = LabelOptions(
+    label_options = LabelOptions(
         num_controls=controls, negative_threshold=thresholds[0], positive_threshold=thresholds[1], seed=seed
     )
     plan = BuildPlan(
@@ -131,7 +128,7 @@ def build_command(
         lock_name(out), on_wait=lambda: typer.echo(f"waiting for another build of {out}", err=True)
     ):
         before = read_description(out)
-        labelling = _executor(executor, settings, options, workers, keep_states=states)
+        labelling = _executor(on_ray, settings, label_options, workers, keep_states=states)
         folder = DatasetFolder(out, keep_states=states)
         with tqdm(desc="label", unit="task") as bar:
             description = build_dataset(sources, folder, labelling, plan, lambda p: _show(bar, p))
@@ -183,7 +180,7 @@ def choose_command(
 
     overrides = {"model": model, "engine": engine, "device": device}
     settings = load_settings(None, config_file=config, overrides=overrides)
-    options = LabelOptions(seed=seed)
+    label_options = LabelOptions(seed=seed)
     parsed = [parse_label_arm(text, settings) for text in arms.split(",")]
     if measure:
         loaded = load_model(
@@ -195,14 +192,14 @@ def choose_command(
             return lambda progress: _show(bar, progress)
 
         with exclusive(lock_name(out), on_wait=lambda: typer.echo(f"waiting: {out} is at work", err=True)):
-            run_arms(parsed, find_sources(repos or []), out, loaded, options, tasks, bar_of)
-    figures, pairs = compare_arms(parsed, out, options)
+            run_arms(parsed, find_sources(repos or []), out, loaded, label_options, tasks, bar_of)
+    figures, pairs = compare_arms(parsed, out, label_options)
     if record is not None:
         content = {
             "codefilter": __version__,
             "model": settings.model,
             "seed": seed,
-            "options": asdict(options),
+            "options": asdict(label_options),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
             "arms": [
                 asdict(f) | {"settings": asdict(a.settings)} for f, a in zip(figures, parsed, strict=True)
@@ -253,21 +250,17 @@ def _share(text: str, default: Mapping[TaskLevel, int]) -> tuple[TaskLevel, int]
 
 
 def _executor(
-    name: str, settings: Settings, options: LabelOptions, workers: int | None, *, keep_states: bool
+    on_ray: bool, settings: Settings, label_options: LabelOptions, workers: int | None, *, keep_states: bool
 ) -> Executor:
-    if name == "local":
-        from codefilter.dataset.execution import LocalExecutor
-        from codefilter.lm.loading import load_model
-
-        model = load_model(
-            settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
-        )
-        return LocalExecutor(model, settings, options, keep_states=keep_states)
-    if name == "ray":
+    if on_ray:
         from codefilter.dataset.ray_executor import RayExecutor
 
-        return RayExecutor(settings, options, workers=workers, keep_states=keep_states)
-    raise UsageError(f"unknown executor {name!r}", hint="Executors: local, ray.")
+        return RayExecutor(settings, label_options, workers=workers, keep_states=keep_states)
+    from codefilter.dataset.execution import LocalExecutor
+    from codefilter.lm.loading import load_model
+
+    model = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    return LocalExecutor(model, settings, label_options, keep_states=keep_states)
 
 
 def _show(bar: tqdm[None], progress: Progress) -> None:

@@ -21,10 +21,9 @@ from codefilter.paths import cache_path
 from codefilter.types import TaskLevel
 
 if TYPE_CHECKING:
-    from codefilter.evaluation import Arm, ArmSummary, Outcome, TaskError, TaskGroup, TaskResult
+    from codefilter.evaluation import Arm, ArmSummary, Executor, Outcome, TaskError, TaskGroup, TaskResult
     from codefilter.evaluation.drawing import DrawnTasks
     from codefilter.evaluation.records import RunPlan
-    from codefilter.lm.base import LanguageModel
 
 DEFAULT_ARMS = "none,all,classifier"
 _SHOWN = 10  # errors and mismatches; their files have them all
@@ -67,6 +66,8 @@ def evaluate_command(
     model: options.Model = None,
     engine: options.Engine = None,
     device: options.Device = None,
+    executor: options.Executor = "local",
+    workers: options.Workers = None,
     write: Annotated[
         bool,
         typer.Option("--write/--likelihood-only", help="Generate, or only measure the truth's likelihood."),
@@ -85,7 +86,6 @@ def evaluate_command(
     """
     from codefilter.evaluation import parse_arms, parse_shard
     from codefilter.evaluation.records import begin_run
-    from codefilter.lm.loading import load_model
 
     started = time.monotonic()
     settings = load_settings(
@@ -95,6 +95,7 @@ def evaluate_command(
     number_of_shard = parse_shard(shard)
     chosen = [parse_level(name) for name in levels.split(",")] if levels else None
     _check(benchmark, repo, out)
+    on_ray = options.is_for_ray(executor, workers)
     drawn = _draw(benchmark, repo, data, chosen, per_repo, seed)
     folder = out or cache_path() / "evaluations" / f"{drawn.name}-{drawn.data_sha256[:8]}"
     if not resume and folder.is_dir() and any(folder.iterdir()):
@@ -102,12 +103,12 @@ def evaluate_command(
             f"{folder} is not empty", hint="Give another --out folder, or leave out --no-resume."
         )
     groups = _choose_tasks(drawn, limit, seed, number_of_shard)
-    loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
-    plan = _plan(drawn, groups, parsed, loaded, settings, limit=limit, seed=seed, shard=shard, writes=write)
+    completing = _executor(on_ray, settings, parsed, workers, write=write)
+    plan = _plan(drawn, groups, completing, settings, limit=limit, seed=seed, shard=shard, writes=write)
     plan = begin_run(plan, folder)
     allowed = minutes if minutes is not None else 8.0 if repo is not None else None
     deadline = started + 60 * allowed if allowed is not None else None
-    ran = _run(plan, drawn, groups, parsed, loaded, folder, deadline)
+    ran = _run(plan, drawn, groups, completing, folder, deadline)
     if as_json:
         print(json.dumps(ran.record, indent=1))
     else:
@@ -167,11 +168,24 @@ def _choose_tasks(drawn: DrawnTasks, limit: int | None, seed: int, shard: tuple[
     return groups
 
 
+def _executor(
+    on_ray: bool, settings: Settings, arms: Sequence[Arm], workers: int | None, *, write: bool
+) -> Executor:
+    if on_ray:
+        from codefilter.evaluation.ray_executor import RayExecutor
+
+        return RayExecutor(settings, arms, workers=workers, write=write)
+    from codefilter.evaluation import LocalExecutor
+    from codefilter.lm.loading import load_model
+
+    model = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    return LocalExecutor(model, arms, write=write)
+
+
 def _plan(
     drawn: DrawnTasks,
     groups: Sequence[TaskGroup],
-    arms: Sequence[Arm],
-    loaded: LanguageModel,
+    executor: Executor,
     settings: Settings,
     *,
     limit: int | None,
@@ -191,15 +205,15 @@ def _plan(
         seed=seed,
         shard=shard,
         tasks=len(tasks),
-        arms=tuple(arm.name for arm in arms),
+        arms=tuple(arm.name for arm in executor.arms),
         writes=writes,
         metric_family=METRIC_FAMILY,
-        model=loaded.identity,
-        engine=loaded.description,
+        model=executor.identity,
+        engine=executor.description,
         settings=settings,
         commit=commit(),
         machine=machine(),
-        weights_sha256={arm.name: arm.weights_sha256 for arm in arms if arm.weights_sha256},
+        weights_sha256={arm.name: arm.weights_sha256 for arm in executor.arms if arm.weights_sha256},
         notices=drawn.notices,
     )
 
@@ -208,8 +222,7 @@ def _run(
     plan: RunPlan,
     drawn: DrawnTasks,
     groups: Sequence[TaskGroup],
-    arms: Sequence[Arm],
-    loaded: LanguageModel,
+    executor: Executor,
     folder: Path,
     deadline: float | None,
 ) -> _Ran:
@@ -220,10 +233,8 @@ def _run(
     from codefilter.evaluation.records import write_record
     from codefilter.evaluation.storage import read_errors, read_in_order
 
-    with tqdm(total=len(arms) * plan.tasks, desc="evaluate", unit="completion") as bar:
-        outcome = evaluate(
-            groups, arms, loaded, folder, lambda _: bar.update(), write=plan.writes, deadline=deadline
-        )
+    with tqdm(total=len(executor.arms) * plan.tasks, desc="evaluate", unit="completion") as bar:
+        outcome = evaluate(groups, executor, folder, lambda _: bar.update(), deadline=deadline)
     tasks = [task for group in drawn.groups for task in group.tasks]
     results = read_in_order(folder, [task.task_id for task in tasks], plan.arms)
     summaries = summarise(results, plan.arms)

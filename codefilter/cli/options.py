@@ -1,6 +1,6 @@
 """Options that several commands have, declared once: the same names, the same help, the same meaning.
 
-In: nothing. Out: types for the parameters of commands; what a place on the command line means.
+In: nothing. Out: types for the parameters of commands; what their texts mean.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from codefilter.errors import UsageError
 from codefilter.request import Hole, parse_place
 
 Column = Annotated[int | None, typer.Option("--column", help="1-based column; default: end of the line.")]
@@ -34,6 +35,12 @@ Retriever = Annotated[str | None, typer.Option("--retriever", help="How candidat
 MaxNewTokens = Annotated[int | None, typer.Option("--max-new-tokens", help="Upper limit of the output.")]
 MaxLines = Annotated[int | None, typer.Option("--max-lines", help="Lines to write; 0: until the model ends.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Read settings from this file only.")]
+Executor = Annotated[
+    str, typer.Option("--executor", help="local, or ray: on the cluster of RAY_ADDRESS or a local one.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Of the executor ray; by default one per GPU.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -41,3 +48,12 @@ def hole(line: int, column: int | None, hole_end: str | None) -> Hole:
     """What is to be filled; `UsageError` for an end that is no place."""
     end_line, end_column = parse_place(hole_end) if hole_end is not None else (None, None)
     return Hole(line, column, end_line, end_column)
+
+
+def is_for_ray(executor: str, workers: int | None) -> bool:
+    """Whether a Ray cluster works; `UsageError` for no executor, or workers of one that has none."""
+    if executor not in ("local", "ray"):
+        raise UsageError(f"unknown executor {executor!r}", hint="Executors: local, ray.")
+    if executor == "local" and workers is not None:
+        raise UsageError("the executor local has no workers", hint="Add --executor ray.")
+    return executor == "ray"

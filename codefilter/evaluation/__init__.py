@@ -1,11 +1,12 @@
 """Arms × tasks → predictions with their figures, in a folder that can be resumed, compared and reported.
 
-In: groups of tasks, arms, a model. Out: a run's folder (`storage` names its files) and summaries. Notable:
-what depends on a prompt is computed once per prompt and task, so that arms whose prompts are the same cannot
-differ, not even in the last digit.
+In: groups of tasks, arms, a model or workers that have one. Out: a run's folder (`storage` names its files)
+and summaries. Notable: what depends on a prompt is computed once per prompt and task, so that arms whose
+prompts are the same cannot differ, not even in the last digit.
 """
 
 from codefilter.evaluation.arms import Arm, parse_arm, parse_arms
+from codefilter.evaluation.execution import Executor, LocalExecutor
 from codefilter.evaluation.measuring import METRIC_FAMILY
 from codefilter.evaluation.results import ChunkUse, TaskContext, TaskError, TaskResult
 from codefilter.evaluation.running import Outcome, evaluate
@@ -17,6 +18,8 @@ __all__ = [
     "Arm",
     "ArmSummary",
     "ChunkUse",
+    "Executor",
+    "LocalExecutor",
     "Outcome",
     "TaskContext",
     "TaskError",

@@ -109,3 +109,7 @@ class ChunkText:
     start_line: int
     end_line: int
     text: str
+
+
+Finding = TaskContext | ChunkText | TaskResult | TaskError
+"""One line of a run's files."""

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
 from codefilter.errors import UsageError
-from codefilter.evaluation.results import ChunkText, TaskContext, TaskError, TaskResult
+from codefilter.evaluation.results import ChunkText, Finding, TaskContext, TaskError, TaskResult
 
 RESULTS_FILE = "results.jsonl"
 ERRORS_FILE = "errors.jsonl"
@@ -50,30 +50,24 @@ class RunWriter:
         for file in self._files.values():
             file.close()
 
-    def add_result(self, result: TaskResult) -> None:
-        """Keep a result; what it refers to must be there before."""
-        self._append(RESULTS_FILE, asdict(result))
-        self._remember(result)
+    def add(self, finding: Finding) -> None:
+        """Keep something, contexts and chunks once; what a result refers to must be there before."""
+        match finding:
+            case TaskResult():
+                self._append(RESULTS_FILE, asdict(finding))
+                self._remember(finding)
+            case TaskError():
+                self._append(ERRORS_FILE, asdict(finding))
+            case TaskContext() if finding.task_id not in self._tasks:
+                self._append(TASKS_FILE, asdict(finding))
+                self._tasks.add(finding.task_id)
+            case ChunkText() if finding.chunk_id not in self._chunks:
+                self._append(CHUNKS_FILE, asdict(finding))
+                self._chunks.add(finding.chunk_id)
 
     def results_of(self, task_id: str) -> list[TaskResult]:
         """What is there of a task, earliest first."""
         return list(self._by_task[task_id])
-
-    def add_error(self, error: TaskError) -> None:
-        """Keep an error."""
-        self._append(ERRORS_FILE, asdict(error))
-
-    def add_context(self, context: TaskContext) -> None:
-        """Keep a task's surroundings, once."""
-        if context.task_id not in self._tasks:
-            self._append(TASKS_FILE, asdict(context))
-            self._tasks.add(context.task_id)
-
-    def add_chunk(self, chunk: ChunkText) -> None:
-        """Keep a chunk's text, once."""
-        if chunk.chunk_id not in self._chunks:
-            self._append(CHUNKS_FILE, asdict(chunk))
-            self._chunks.add(chunk.chunk_id)
 
     def _remember(self, result: TaskResult) -> None:
         self.done[result.task_id, result.arm] = result
