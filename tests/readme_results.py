@@ -98,6 +98,20 @@ def _sets(found: dict[str, Any]) -> str:
     )
 
 
+def _label_layouts() -> str:
+    record = read("choose-label-layout.json")
+    files, comments = record["arms"]
+    return (
+        f"- {files['examples']} of the places labelled in two layouts (`choose-label-layout.json`): with chunks as files of the "
+        f"repository impacts spread {files['signal_to_noise']:.1f} times as wide as those of unrelated chunks, with chunks as "
+        f"comments behind the suffix {comments['signal_to_noise']:.1f} times; of the unrelated ones "
+        f"{100 * files['raw_control_positive']:.0f} % and {100 * comments['raw_control_positive']:.0f} % seem to help before the "
+        f"correction, {100 * files['control_positive']:.0f} % and {100 * comments['control_positive']:.0f} % after it. The truth "
+        f"has {files['nats_none']:.1f} and {comments['nats_none']:.1f} nats without chunks, {files['nats_all']:.1f} and "
+        f"{comments['nats_all']:.1f} with all."
+    )
+
+
 def labels() -> str:
     record = read("labels.json")
     whole = record["whole"]
@@ -113,6 +127,7 @@ def labels() -> str:
             f"- The truth has {whole['nats_none']:.1f} nats without chunks, {whole['nats_all']:.1f} with all ten, "
             f"{whole['nats_best_chunk']:.1f} with the best one alone; all ten make it less likely in "
             f"{100 * whole['all_worse_than_none']:.0f} % of the places.",
+            _label_layouts(),
             *map(_labelled_again, record["agreements"]),
             *([_sets(record["coalitions"])] if record["coalitions"] else []),
             f"- Labelled on two cores, which other work shared. {cost_of_a_corpus(record)}",
