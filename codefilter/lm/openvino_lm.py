@@ -246,10 +246,10 @@ def choose_numbers(dtype: str) -> Numbers:
     """The named number type; for "auto" 8-bit activations in matrix products, float32 elsewhere.
 
     On a processor with VNNI that is faster than bfloat16 and as near to the reference (`codefilter speed
-    engines`).
+    engines`); on others the runtime computes in float32 all the same, to the last digit.
     """
     named = {
-        "auto": Numbers("f32", 128, "int8 activations"),
+        "auto": Numbers("f32", 128, "int8 activations with VNNI"),
         "float32": Numbers("f32", 0, "float32"),
         "bfloat16": Numbers("bf16", 0, "bfloat16"),
     }
