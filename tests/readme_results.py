@@ -6,8 +6,10 @@ that the README holds exactly this.
 
 from typing import Any
 
+from codefilter.dataset.coalitions import CoalitionFigures
 from codefilter.dataset.cost import corpus_cost
-from codefilter.dataset.figures import LabelFigures
+from codefilter.dataset.figures import Agreement, LabelFigures
+from codefilter.dataset.stats import of_agreement, of_sets
 from tests import readme_benchmarks, readme_editor, readme_speed
 from tests.recorded_results import read
 
@@ -78,26 +80,6 @@ def cost_of_a_corpus(record: Any) -> str:
     return corpus_cost(LabelFigures(**record["whole"]), machines, prompts).sentence
 
 
-def _labelled_again(found: dict[str, Any]) -> str:
-    return (
-        f"- {found['examples']} places labelled again with {found['second']}: impacts correlate "
-        f"{found['correlation_within_task']:.2f} within a place; {100 * found['same_polarity']:.0f} % of the chunks keep their "
-        f"polarity (kappa {found['kappa']:.2f}), {100 * found['positives_in_both']:.0f} % of those that help do so again, "
-        f"{100 * found['opposite']:.1f} % turn into their opposite."
-    )
-
-
-def _sets(found: dict[str, Any]) -> str:
-    return (
-        f"- Sets of chunks, at {found['examples']} places that a single one helps: the truth has {found['nats_none']:.1f} nats "
-        f"without, {found['nats_all']:.1f} with all, {found['nats_best_single']:.1f} with the best one or none, "
-        f"{found['nats_best_set']:.1f} with the best set that was tried ({found['chunks_in_best_set']:.1f} chunks), which beats "
-        f"the best one at {100 * found['set_beats_single']:.0f} %. Edit similarity of what is then written: "
-        f"{found['edit_similarity_none']:.1f}, {found['edit_similarity_all']:.1f}, {found['edit_similarity_best_single']:.1f}, "
-        f"{found['edit_similarity_best_set']:.1f}."
-    )
-
-
 def _label_layouts() -> str:
     record = read("choose-label-layout.json")
     files, comments = record["arms"]
@@ -128,8 +110,8 @@ def labels() -> str:
             f"{whole['nats_best_chunk']:.1f} with the best one alone; all ten make it less likely in "
             f"{100 * whole['all_worse_than_none']:.0f} % of the places.",
             _label_layouts(),
-            *map(_labelled_again, record["agreements"]),
-            *([_sets(record["coalitions"])] if record["coalitions"] else []),
+            *(f"- {of_agreement(Agreement(**found))}" for found in record["agreements"]),
+            f"- {of_sets(CoalitionFigures(**record['coalitions']))}",
             f"- Labelled on two cores, which other work shared. {cost_of_a_corpus(record)}",
         ]
     )

@@ -26,10 +26,11 @@ from codefilter.cli.complete import complete_command
 from codefilter.cli.doctor import doctor_command
 from codefilter.cli.evaluate import evaluate_command
 from codefilter.cli.explain import explain_command
-from codefilter.cli.index import index_command, printable
+from codefilter.cli.index import index_command
 from codefilter.cli.playground import playground_command
 from codefilter.cli.report import report_command
 from codefilter.cli.score import score_command
+from codefilter.cli.terminal import printable
 from codefilter.errors import CodeFilterError
 
 EXIT_INTERRUPTED = 130

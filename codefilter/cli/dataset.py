@@ -140,9 +140,13 @@ def build_command(
             print(f"skipped {source.name}: {source.problem}")
     if description.skipped:
         print(f"{len(description.skipped)} tasks skipped; dataset.json says why")
-    for run in description.runs[len(before.runs) if before else 0 :]:
-        print(f"{run.examples} examples in {run.seconds / 60:.1f} minutes")
-    print(f"See: codefilter dataset stats {out}")
+    runs = description.runs[len(before.runs) if before else 0 :]
+    for run in runs:
+        print(
+            f"{run.examples} examples in {run.seconds / 60:.1f} minutes; see: codefilter dataset stats {out}"
+        )
+    if not runs:
+        print("nothing new was labelled; name more repositories, or a larger --per-repo")
 
 
 @app.command("choose")

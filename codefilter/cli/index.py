@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from codefilter.cli.terminal import printable
 from codefilter.config import load_settings
 
 if TYPE_CHECKING:
@@ -112,11 +113,6 @@ def _print(report: IndexReport) -> None:
         console.print(skipped)
     for notice in _notices(report):
         console.print(Text.assemble(("note ", "bold yellow"), notice))
-
-
-def printable(text: str) -> str:
-    """A text in which control characters, as a file's name may have them, are spaces."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _notices(report: IndexReport) -> list[str]:

@@ -132,8 +132,8 @@ def sentences(stats: DatasetStats) -> list[str]:
         f"{whole.best_over_all:+.2f}.",
         f"All chunks together make the truth less likely in {percent(whole.all_worse_than_none)} of the "
         f"tasks; {percent(stats.tasks_without_positive)} have no positive chunk.",
-        _of_sets(stats.coalitions),
-        *(map(_of_agreement, stats.agreements) if stats.agreements else [_NOT_COMPARED]),
+        of_sets(stats.coalitions),
+        *(map(of_agreement, stats.agreements) if stats.agreements else [_NOT_COMPARED]),
         f"{whole.seconds_per_task:.1f} s per task, the median ("
         + ", ".join(f"{name} {seconds:.1f}" for name, seconds in stats.stage_seconds.items())
         + f"), {stats.minutes:.0f} minutes in all.",
@@ -147,7 +147,8 @@ _NOT_COMPARED = (
 )
 
 
-def _of_sets(figures: CoalitionFigures | None) -> str:
+def of_sets(figures: CoalitionFigures | None) -> str:
+    """What sets of chunks give."""
     if figures is None:
         return "Sets of chunks were not tried yet (dataset coalitions)."
     return (
@@ -162,7 +163,8 @@ def _of_sets(figures: CoalitionFigures | None) -> str:
     )
 
 
-def _of_agreement(found: Agreement) -> str:
+def of_agreement(found: Agreement) -> str:
+    """How far other labels of the same chunks agree."""
     return (
         f"Labelled again with {found.second}, {found.examples} tasks and {found.chunks} chunks: impacts "
         f"correlate {found.correlation:.2f} (above the controls), {found.correlation_within_task:.2f} within "
