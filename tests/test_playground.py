@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 from bootstrap import DEMO_FILE, DEMO_PACKAGE, DEMO_PLACE
-from codefilter import models
-from codefilter.config import Settings
 from codefilter.errors import CodeFilterError, UsageError
 from codefilter.packages import load_corpora, package_folder
+from codefilter.paths import cache_path
 from codefilter.playground.monaco import FILES, SCRIPT, SHA256, STYLE, WORKER, monaco_folder
 from codefilter.playground.pages import HOST, Playground
 from codefilter.playground.session import Session
@@ -226,7 +225,7 @@ def show(page: Any, name: str) -> None:
 @contextmanager
 def browser_at(server: Playground, file: str) -> Iterator[Any]:
     """A page of a headless browser with a file of the repository in it; nothing may go wrong in it."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install codefilter[browser]")
+    playwright = pytest.importorskip("playwright.sync_api", reason=f"no playwright; {tools.HOW}")
     faults: list[str] = []
     with playwright.sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=str(tools.chromium()), args=["--no-sandbox"])
@@ -273,16 +272,12 @@ def test_in_a_browser(playground: Playground, monaco: Path, monkeypatch: pytest.
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("user_cache")
+@pytest.mark.usefixtures("default_model_pulled")
 def test_with_the_default_model_on_a_real_package(monaco: Path) -> None:
     """What the demo completes, in the browser."""
     package = next(pin for pin in load_corpora() if pin.name == DEMO_PACKAGE)
     if not package_folder(package).is_dir():
         pytest.skip(f"{package.name} is not in the cache; python3.11 bootstrap.py demo fetches it")
-    try:
-        models.resolve(Settings().model)
-    except CodeFilterError as error:
-        pytest.skip(f"{error.message}: {error.hint}")
     line, column = (int(DEMO_PLACE[DEMO_PLACE.index(name) + 1]) for name in ("--line", "--column"))
     with running(Session(package_folder(package), {}, {"latencyBudgetMs": 0}), monaco) as server:  # noqa: SIM117
         with browser_at(server, DEMO_FILE) as page:
@@ -330,7 +325,7 @@ def quote(orders: list[Order], customer: str) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("user_cache", "default_model")
+@pytest.mark.usefixtures("default_model_pulled")
 def test_the_picture_of_the_readme(monaco: Path, tmp_path: Path) -> None:
     """Ghost text, verdicts, impacts: ``PICTURES=data/results pytest tests/test_playground.py -k picture``."""
     from tests.conftest import SAMPLE_FILES
@@ -350,3 +345,34 @@ def test_the_picture_of_the_readme(monaco: Path, tmp_path: Path) -> None:
             used = page.locator("#chunks li.used").all_inner_texts()
             assert any("which finishes the word being typed" in text for text in used)
             show(page, "playground.png")
+
+
+def test_what_a_killed_fetch_of_monaco_left_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = cache_path() / "playground" / f"monaco-{SHA256[:12]}"
+    leftover = home.with_name(f".{home.name}.0123.tmp")
+    leftover.mkdir(parents=True)
+    (tmp_path / "wheel").write_bytes(b"")
+    monkeypatch.setattr("codefilter.playground.monaco.fetch_wheel", lambda *_: tmp_path / "wheel")
+    monkeypatch.setattr("codefilter.playground.monaco.unpack_wheel", lambda wheel, folder: folder.mkdir())
+    assert monaco_folder().is_relative_to(home)
+    assert list(home.parent.iterdir()) == [home]
+
+
+def test_nothing_that_is_typed_reaches_the_disk(repository: Path) -> None:
+    session = Session(repository, {"model": "fake", "filter": "all"}, {"debounceMs": 0})
+    session.start()
+    try:
+        impacts: dict[str, float] = {}
+        while not impacts:  # until the index is there
+            text = "typed_in_the_page = 1\nprice = price_with_d"
+            answer = session.complete("shop/new.py", text, 1, 20, explicit=True)
+            assert answer.explanation is not None
+            impacts = session.attribute(answer.explanation["id"])
+    finally:
+        session.stop()
+    assert [path.name for path in (cache_path() / "explanations").glob("*")] == []
+    written = [path for path in cache_path().rglob("*") if path.is_file()]
+    assert written  # the index is
+    assert [path for path in written if b"typed_in_the_page" in path.read_bytes()] == []

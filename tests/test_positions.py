@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from lsprotocol.types import (
     Position,
     Range,
+    TextDocumentContentChangeEvent,
     TextDocumentContentChangePartial,
     TextDocumentContentChangeWholeDocument,
+    TextDocumentItem,
 )
 
-from codefilter_lsp.positions import apply_change, offset_at, position_at, with_plain_line_ends
+from codefilter_lsp.documents import Documents
+from codefilter_lsp.positions import offset_at, position_at, with_plain_line_ends
 
 CODECS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}  # bytes of a unit
 ENCODINGS = list(CODECS)
@@ -76,21 +79,29 @@ def test_only_the_protocols_line_ends_end_a_line() -> None:
     assert offset_at(text, Position(1, 0), "utf-16") == text.index("e")
 
 
+def changed_text(text: str, change: TextDocumentContentChangeEvent, encoding: str) -> str:
+    documents = Documents()
+    documents.open(TextDocumentItem("file:///a.py", "python", 1, text))
+    changed = documents.change("file:///a.py", [change], encoding)
+    assert changed is not None
+    return changed[0].text
+
+
 @given(TEXTS, TEXTS, CHARACTERS, CHARACTERS, CHARACTERS, CHARACTERS)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_change_replaces_exactly_its_range(
     encoding: str, text: str, new: str, line: int, character: int, lines: int, characters: int
 ) -> None:
     start, end = Position(line, character), Position(line + lines, characters)
-    changed = apply_change(text, TextDocumentContentChangePartial(Range(start, end), new), encoding)
+    changed = changed_text(text, TextDocumentContentChangePartial(Range(start, end), new), encoding)
     first, last = offset_at(text, start, encoding), offset_at(text, end, encoding)
     assert changed == text[:first] + new + text[max(first, last) :]
 
 
 def test_changes_with_emoji_and_carriage_returns() -> None:
     change = TextDocumentContentChangePartial(Range(Position(1, 7), Position(1, 8)), "B")
-    assert apply_change('x = 1\r\ny = "😀"b\r\n', change, "utf-16") == 'x = 1\r\ny = "😀Bb\r\n'
-    assert apply_change("old", TextDocumentContentChangeWholeDocument("new"), "utf-16") == "new"
+    assert changed_text('x = 1\r\ny = "😀"b\r\n', change, "utf-16") == 'x = 1\r\ny = "😀Bb\r\n'
+    assert changed_text("old", TextDocumentContentChangeWholeDocument("new"), "utf-16") == "new"
 
 
 def test_plain_line_ends() -> None:

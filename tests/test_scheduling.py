@@ -82,3 +82,21 @@ async def test_work_that_has_not_begun_never_begins(requests: NewestWins) -> Non
     await asyncio.gather(blocker, newer)
     assert waiting.cancelled()
     assert ran == ["new"]
+
+
+async def test_idle_work_stops_with_its_task(requests: NewestWins) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    def measure(cancellation: Cancellation) -> None:
+        begun.set()
+        try:
+            cancellation.wait(10)
+        finally:
+            stopped.set()
+
+    task = asyncio.create_task(requests.run_when_idle(measure))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(stopped.wait, 5)

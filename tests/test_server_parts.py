@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 from codefilter.budget import ReadingCost, choose, still_good
 from codefilter.config import Settings, user_config_file
 from codefilter.feedback import FeedbackStore
+from codefilter.index import IndexReport, RepositoryIndex
+from codefilter.lm.base import Cancellation
 from codefilter.types import (
     Chunk,
     CompletionRequest,
@@ -30,7 +33,8 @@ from codefilter_lsp.__main__ import make_server
 from codefilter_lsp.answers import Answer, Answers, Origin
 from codefilter_lsp.consent import Wish, grant, without_wishes
 from codefilter_lsp.documents import Documents
-from codefilter_lsp.folders import Folder
+from codefilter_lsp.folders import MANY_FILES, Changes, Folder
+from codefilter_lsp.models import Models
 from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
@@ -126,8 +130,6 @@ def test_reuse_forgets_the_oldest() -> None:
         reuse.put("context", request(f"{number:04} = "), ("x",), number)
     assert reuse.get("context", request("0000 = ")) is None
     assert reuse.get("context", request("0999 = ")) is not None
-    reuse.clear()
-    assert reuse.get("context", request("0999 = ")) is None
 
 
 def texts_held_by(*things: object) -> list[str]:
@@ -223,6 +225,7 @@ def test_a_name_of_nothing_falls_back_and_is_told(name: str, tmp_path: Path) -> 
 
 def test_a_known_name_may_have_an_argument() -> None:
     assert folder_settings(None, read_options({"filter": "top-k:3"})).problems == ()
+    assert folder_settings(None, read_options({"chunker": "syntax:40"})).problems == ()
 
 
 @pytest.mark.parametrize(
@@ -311,3 +314,63 @@ def test_requests_whose_ends_take_them_out_can_all_be_cancelled() -> None:
         future.cancel()
     assert all(future.cancelled() for future in futures)
     assert not requests
+
+
+def test_models_that_nobody_wants_any_more_make_room() -> None:
+    settings = [Settings(model=f"fake:token_ms={number}") for number in range(3)]
+    wanted = settings[:2]
+    models = Models(Cancellation(), lambda: models.keep(wanted))
+    first, second = (models.get(one) for one in wanted)
+    assert models.get(settings[0]) is first
+    wanted = settings[1:]
+    assert models.get(settings[1]) is second
+    models.get(settings[2])
+    assert models.get(settings[1]) is second
+    assert models.get(settings[0]) is not first
+    models.keep(())
+    assert models.get(settings[1]) is not second
+
+
+@pytest.mark.parametrize(
+    ("files", "is_scanned"),
+    [
+        ({"build"}, False),
+        ({"build/new"}, False),
+        ({f"build/deep/{number}.o" for number in range(MANY_FILES + 1)}, False),
+        ({"environment", "environment/lib"}, False),  # it says itself what it is
+        ({f"{number}.log" for number in range(MANY_FILES + 1)}, False),
+        ({"store"}, True),
+        ({f"store/{number}.py" for number in range(MANY_FILES + 1)}, True),
+        ({"build/.gitignore"}, True),
+    ],
+)
+def test_what_builds_write_into_ignored_folders_lets_nothing_be_scanned(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch, files: set[str], is_scanned: bool
+) -> None:
+    for folder in ("build/new", "environment/lib", "store"):
+        (sample_repository / folder).mkdir(parents=True)
+    (sample_repository / "environment" / "pyvenv.cfg").touch()
+    with RepositoryIndex.open(sample_repository) as index:
+        scan, reports = index.refresh, list[IndexReport]()
+
+        def refresh(**options: Any) -> IndexReport:
+            reports.append(scan(**options))
+            return reports[-1]
+
+        monkeypatch.setattr(index, "refresh", refresh)
+        assert Changes(files=files).apply(index, Cancellation()) == set()
+        assert bool(reports) == is_scanned
+
+
+@pytest.mark.parametrize("changed", ["shop", "shop/orders.py"])
+def test_what_is_ignored_by_now_leaves_the_index(sample_repository: Path, changed: str) -> None:
+    with RepositoryIndex.open(sample_repository) as index:
+        (sample_repository / ".git" / "info").mkdir(parents=True)
+        (sample_repository / ".git" / "info" / "exclude").write_text("shop/\n")  # which nobody watches
+        for file in (sample_repository / "shop").iterdir():
+            file.unlink()
+        (sample_repository / "shop").rmdir()
+        Changes(files={changed}).apply(index, Cancellation())
+        left = {path for path in index.paths if path.startswith("shop/")}
+        assert "shop/orders.py" not in left
+        assert bool(left) == (changed != "shop")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from codefilter.packages import Progress, fetch_wheel, silent, unpack_wheel
-from codefilter.paths import atomic_folder, cache_path, exclusive
+from codefilter.paths import atomic_folder, cache_path, exclusive, remove_leftovers
 
 WHEEL = "trame_code-1.3.0-py3-none-any.whl"  # MIT; Monaco itself is MIT too
 SHA256 = "838e58bf1e2011f4c139a5c85d6bd6b95d6fc711e9e4e808effde29ec0db4f56"
@@ -28,6 +28,7 @@ def monaco_folder(progress: Progress = silent) -> Path:
     home = cache_path() / "playground" / f"monaco-{SHA256[:12]}"
     with exclusive(home.name, on_wait=lambda: progress("waiting for another process", 0, 0)):
         if not home.is_dir():
+            remove_leftovers(home)
             fetched = fetch_wheel(
                 WHEEL,
                 SHA256,

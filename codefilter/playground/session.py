@@ -145,7 +145,7 @@ class Session:
     def attribute(self, answer_id: str) -> dict[str, float]:
         """What each chunk did for an answer's likelihood, by chunk id."""
         measured: dict[str, float] | None = self._run(
-            self._command("codefilter.attribute", answer_id)
+            self._command("codefilter.attribute", answer_id, {"show": False})
         ).result()
         return measured or {}
 

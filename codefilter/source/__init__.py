@@ -5,12 +5,14 @@ In: a folder. Out: `scan` finds the files and says why others are left out; `rea
 """
 
 from codefilter.source.decoding import Decoded, decode
+from codefilter.source.ignoring import IGNORE_FILES
 from codefilter.source.names import is_secret, is_skipped_folder
 from codefilter.source.reading import DecodedSourceFile, read_source, text_reason
 from codefilter.source.report import ScanReport, Skipped, SkipReason
 from codefilter.source.scanning import SourceLimits, scan, skip_reason
 
 __all__ = [
+    "IGNORE_FILES",
     "Decoded",
     "DecodedSourceFile",
     "ScanReport",

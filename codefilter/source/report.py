@@ -45,14 +45,13 @@ class ScanReport:
     files: tuple[str, ...]
     skipped: Mapping[SkipReason, int] = field(default_factory=dict)
     examples: Mapping[SkipReason, tuple[str, ...]] = field(default_factory=dict)
-    guessed_encoding: int = 0  # files read under an encoding that nothing in them declares
 
     @classmethod
     def of(cls, files: Iterable[str], skipped: Iterable[Skipped]) -> ScanReport:
         """Count what a scan left out."""
         return cls(tuple(sorted(files))).after_reading(skipped)
 
-    def after_reading(self, skipped: Iterable[Skipped], guessed_encoding: int = 0) -> ScanReport:
+    def after_reading(self, skipped: Iterable[Skipped]) -> ScanReport:
         """The report once the files have been read: what turned out unreadable is moved from `files`."""
         counts = dict(self.skipped)
         examples = dict(self.examples)
@@ -63,4 +62,4 @@ class ScanReport:
             if counts[item.reason] <= _MAX_EXAMPLES:
                 examples[item.reason] = (*examples.get(item.reason, ()), item.path)
         kept = tuple(path for path in self.files if path not in gone)
-        return ScanReport(kept, counts, examples, self.guessed_encoding + guessed_encoding)
+        return ScanReport(kept, counts, examples)

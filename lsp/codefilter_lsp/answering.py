@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -40,7 +41,7 @@ class Answering:
         self._editor = editor
         self._files = files
         self._background = background
-        self._models = Models(background.stopping)
+        self._models = Models(background.stopping, self._make_room)
         self._model_thread = ThreadPoolExecutor(1, "codefilter-model")
         self._requests = NewestWins(self._model_thread)
         self._reuse: Reuse[Origin] = Reuse()
@@ -118,13 +119,16 @@ class Answering:
                 suggester = folder.suggester(self._models)
                 measured.update(suggester.impacts(answer.request, text, completion.decisions, cancellation))
 
-            await self._requests.run_when_idle(measure)
+            self._stop_idle_timer()  # it would unload the model in the middle
+            try:
+                await self._requests.run_when_idle(measure)
+            finally:
+                self._set_idle_timer()
         return measured
 
     def abandon(self) -> None:
         """Let the thread end soon."""
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        self._stop_idle_timer()
         self._model_thread.shutdown(wait=False, cancel_futures=True)
         self.notes.end()
 
@@ -133,13 +137,19 @@ class Answering:
         self._set_idle_timer()
         self._is_warm = True
         answer = replace(answer, is_indexed=not folder.is_opening)
-        self._show(Status("completing", busy=True))
+        completing = Status("completing", busy=True)
+        self._show(completing)
         try:
             suggestions = await self._requests.run(
                 answer.kind, partial(self._suggest, folder, wanted), delay_seconds
             )
         except CancelledError as error:  # the model was stopped, as at the end of the server
             raise asyncio.CancelledError from error
+        except asyncio.CancelledError:
+            is_last = self._requests.is_idle and not self._background.stopping.cancelled
+            if is_last and self._status == completing:  # no newer request says what comes of it
+                self._show(Status("ready"))
+            raise
         except Exception as error:
             return replace(answer, source=Source.NOBODY, reason=self._background.report(error, answer.place))
         return replace(answer, suggestions=suggestions, texts=suggestions.texts, reason=suggestions.reason)
@@ -202,22 +212,30 @@ class Answering:
 
         await self._requests.run_when_idle(read_ahead)
 
-    def _set_idle_timer(self) -> None:
+    def _stop_idle_timer(self) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+
+    def _set_idle_timer(self) -> None:
+        self._stop_idle_timer()
         if minutes := self._files.options.idle_unload_minutes:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(
                 60 * minutes, self._background.start, "unloading the model", self._unload, None
             )
 
-    async def _unload(self, _: None) -> None:
-        def unload(cancellation: Cancellation) -> None:
-            for folder in self._files:
-                folder.forget_model()
-            self._models.unload()
+    def _make_room(self) -> None:
+        """In the model's thread: let go of models that no folder's settings ask for any more."""
+        self._keep_models([folder.settings for folder in self._files])
 
-        if not await self._requests.run_when_idle(unload):
+    def _keep_models(self, wanted: Iterable[Settings]) -> None:
+        """In the model's thread."""
+        for folder in self._files:
+            folder.forget_model()
+        self._models.keep(wanted)
+
+    async def _unload(self, _: None) -> None:
+        if not await self._requests.run_when_idle(lambda _: self._keep_models(())):
             return
         self._is_warm = False
         self._editor.log("the model was unloaded, because nobody asked for a while; the next key loads it")

@@ -13,12 +13,14 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
+from codefilter.errors import CodeFilterError
 from codefilter.paths import cache_path, write_atomically
 from codefilter_lsp.answers import Answer
 from codefilter_lsp.explaining import explain, to_markdown
 from codefilter_lsp.items import ACCEPT_COMMAND, answer_of
 from codefilter_lsp.protocol import DID_PARTIALLY_ACCEPT, DID_SHOW
 from codefilter_lsp.server import CodeFilterServer
+from codefilter_lsp.settings import in_one_line
 
 _SNOOZE_MINUTES = 5.0
 _KEPT_PAGES = 20
@@ -129,8 +131,12 @@ async def resume(server: CodeFilterServer, *arguments: Any) -> dict[str, object]
 
 
 async def delete_feedback(server: CodeFilterServer, *arguments: Any) -> None:
-    """Delete all feedback for good."""
-    server.answering.notes.delete()
+    """Delete all feedback for good; a failure is told every time."""
+    try:
+        await server.answering.notes.delete()
+    except CodeFilterError as error:
+        message = f"CodeFilter: nothing was deleted. {in_one_line(error)}"
+        server.window_show_message(types.ShowMessageParams(types.MessageType.Error, message))
 
 
 async def did_show(server: CodeFilterServer, params: dict[str, Any]) -> None:

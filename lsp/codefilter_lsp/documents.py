@@ -2,8 +2,8 @@
 
 In: open, change and close notifications. Out: `Document`s.
 
-Notable: pygls keeps documents too, with two faults that matter here: its idea of a line (see `positions`),
-and its time, for a request's handler runs later than the next change is applied when both come in one packet.
+Notable: pygls would keep them too (see `protocol`), with two faults that matter here: its idea of a line (see
+`positions`), and its time: a request's handler runs after the next change when both come in one packet.
 This store is changed only in coroutines, which start in the order of their messages, so that a request sees
 the text that its position belongs to.
 """

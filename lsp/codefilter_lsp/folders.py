@@ -5,8 +5,10 @@ In: documents and places in them, changes. Out: requests and suggestions.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from codefilter.completion import Completer
@@ -14,7 +16,7 @@ from codefilter.config import Settings
 from codefilter.index import RepositoryIndex
 from codefilter.languages import get_language, language_of
 from codefilter.lm.base import Cancellation
-from codefilter.source import SkipReason, is_secret, skip_reason
+from codefilter.source import IGNORE_FILES, SkipReason, is_secret, skip_reason
 from codefilter.types import CompletionRequest
 from codefilter_lsp.checkout import checkout_of
 from codefilter_lsp.documents import Document, path_in
@@ -23,9 +25,9 @@ from codefilter_lsp.positions import with_plain_line_ends
 from codefilter_lsp.settings import EditorOptions
 from codefilter_lsp.suggesting import Suggester
 
-IGNORE_FILES = (".gitignore", ".codefilterignore")
 MANY_FILES = 200  # beyond it, as after a switch of branches, looking at the whole folder is quicker
-_NOT_COMPLETED = (SkipReason.SECRET, SkipReason.IGNORED, SkipReason.FOLDER)
+_IGNORED = (SkipReason.IGNORED, SkipReason.FOLDER)
+_NOT_COMPLETED = (SkipReason.SECRET, *_IGNORED)
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Changes:
             The paths whose text is another now; an empty one among them stands for any number.
         """
         changed = {path for path, text in self.documents.items() if index.update_file(path, text)}
-        files = set(self.files)
+        files = _without_ignored(self.files, index)
         if gone := tuple(f"{path}/" for path in files if not (index.root / path).exists()):
             files.update(path for path in index.paths if path.startswith(gone))  # a whole folder is gone
         on_disk = [*files, *(path for path, text in self.documents.items() if text is None)]
@@ -59,6 +61,23 @@ class Changes:
             report = index.refresh(progress=lambda done, total: stopping.raise_if_cancelled())
             return changed | {""} if report.num_read or report.num_removed else changed
         return changed | {path for path in files if index.update_file(path)}
+
+
+def _without_ignored(files: set[str], index: RepositoryIndex) -> set[str]:
+    """Files that the index may have to look at: not what builds write into ignored folders all the time."""
+    known = index.paths
+
+    @cache
+    def is_ignored(path: str) -> bool:
+        folder = path.rpartition("/")[0]
+        if folder and is_ignored(folder):
+            return True
+        if any(one == path or one.startswith(f"{path}/") for one in known):
+            return False  # it was not ignored before
+        inside = "/x" if (index.root / path).is_dir() else ""  # a file is judged with the folders above it
+        return skip_reason(index.root, f"{path}{inside}") in _IGNORED
+
+    return {path for path in files if path.endswith(IGNORE_FILES) or not is_ignored(path)}
 
 
 def _is_new_folder(path: str, index: RepositoryIndex) -> bool:
@@ -98,13 +117,19 @@ class Folder:
 
     def why_not(self, document: Document) -> str:
         """Why a document is not completed: its text must not reach a prompt. Empty where it may."""
-        path = document.path
-        if is_secret((path or path_in(document.uri)).as_posix()):
+        if document.path is None:
+            return SkipReason.SECRET.value if is_secret(path_in(document.uri).as_posix()) else ""
+        real = Path(os.path.realpath(document.path))  # a link may have any name
+        if is_secret(document.path.as_posix()) or is_secret(real.as_posix()):
             return SkipReason.SECRET.value
-        if path is None or self.root is None:
+        if self.root is None:
             return ""
-        reason = skip_reason(self.root, self.relative(path))
-        return reason.value if reason in _NOT_COMPLETED else ""
+        root = Path(os.path.realpath(self.root))
+        paths = {self.relative(document.path)}
+        if real.is_relative_to(root):
+            paths.add(real.relative_to(root).as_posix())
+        reasons = {skip_reason(root, path) for path in paths}
+        return next((reason.value for reason in _NOT_COMPLETED if reason in reasons), "")
 
     def forget_model(self) -> None:
         """Let go of the model. For the model's thread only."""

@@ -1,6 +1,7 @@
 """Loaded models: on demand, shared by folders, gone again when nobody asks.
 
-In: settings. Out: a `LanguageModel` and what is known of its speed. For the model's thread only.
+In: settings. Out: a `LanguageModel` and what is known of its speed. For the model's thread only, so that no
+model goes while it works.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from codefilter.budget import ReadingCost
@@ -38,19 +40,26 @@ class LoadedModel:
 class Models:
     """Loaded models by what the settings ask for."""
 
-    def __init__(self, stopping: Cancellation) -> None:
-        """`stopping` ends what a model that has just been loaded still does."""
+    def __init__(self, stopping: Cancellation, make_room: Callable[[], None]) -> None:
+        """Load nothing yet.
+
+        Args:
+            stopping: ends what a model that has just been loaded still does.
+            make_room: called before a model is loaded.
+        """
         self._stopping = stopping
+        self._make_room = make_room
         self._loaded: dict[Key, LoadedModel] = {}
         self._failed: dict[Key, tuple[float, CodeFilterError]] = {}
 
     def get(self, settings: Settings) -> LoadedModel:
         """The model, loaded on the first call; a failure counts for some seconds, then it is tried again."""
-        key = (settings.model, settings.engine, settings.device, settings.dtype)
+        key = _key(settings)
         if key not in self._loaded:
             failed_at, failure = self._failed.get(key, (0.0, None))
             if failure is not None and time.monotonic() < failed_at + MODEL_RETRY_SECONDS:
                 raise failure
+            self._make_room()
             try:
                 model = load_model(
                     settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
@@ -62,12 +71,17 @@ class Models:
             self._loaded[key] = LoadedModel(model)
         return self._loaded[key]
 
-    def unload(self) -> bool:
-        """Let go of all models, and of their memory; False where there is none."""
-        if not self._loaded:
-            return False
-        self._loaded.clear()
-        gc.collect()
-        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return True
+    def keep(self, wanted: Iterable[Settings]) -> None:
+        """Let go of all models that none of these settings asks for, and of their memory."""
+        keys = {_key(settings) for settings in wanted}
+        surplus = self._loaded.keys() - keys
+        for key in surplus:
+            del self._loaded[key]
+        if surplus:
+            gc.collect()
+            if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def _key(settings: Settings) -> Key:
+    return settings.model, settings.engine, settings.device, settings.dtype

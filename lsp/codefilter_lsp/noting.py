@@ -10,6 +10,7 @@ some time later, tells what the person wanted.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -123,10 +124,11 @@ class Notes:
         """A document is about to be closed."""
         self._settle(lambda offer: offer.uri == uri)
 
-    def delete(self) -> None:
-        """Forget all that was noted, here and on the disk."""
+    async def delete(self) -> None:
+        """Forget all that was noted, here and on the disk; `CodeFilterError` where that failed."""
         self._offers.clear()
-        self._thread.submit(self._write, lambda store: store.delete())
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._write, lambda store: store.delete())
 
     def end(self) -> None:
         """Write what is left."""
@@ -177,6 +179,7 @@ class Notes:
         except CodeFilterError as error:
             self._has_failed = True
             _log.warning("%s; feedback is off", error.message)
+            raise
 
     def _close(self) -> None:
         if self._store is not None:

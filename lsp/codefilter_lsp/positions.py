@@ -68,12 +68,6 @@ def changed_span(text: str, change: TextDocumentContentChangeEvent, encoding: st
     return start, max(start, offset_at(text, change.range.end, encoding))
 
 
-def apply_change(text: str, change: TextDocumentContentChangeEvent, encoding: str) -> str:
-    """The text after one change."""
-    start, end = changed_span(text, change, encoding)
-    return text[:start] + change.text + text[end:]
-
-
 def position_at(text: str, offset: int, encoding: str) -> Position:
     r"""Position of an offset in code points, which must not lie inside ``\r\n``."""
     line, start = 0, 0

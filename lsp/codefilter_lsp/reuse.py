@@ -82,10 +82,6 @@ class Reuse(Generic[T]):
                 return Remembered(texts, entry.origin, len(request.prefix) - entry.prefix.length)
         return None
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._entries.clear()
-
     def _recent(self, context: Hashable, path: str) -> Iterator[_Entry[T]]:
         for number, key in enumerate(reversed(self._entries)):
             if number >= _RECENT:

@@ -41,18 +41,10 @@ class NewestWins:
         self.supersede(key)
         cancellation = Cancellation()
         self._waiting[key] = task, cancellation
-
-        def begin() -> T:
-            cancellation.raise_if_cancelled()
-            return work(cancellation)
-
         try:
             if delay_seconds > 0:
                 await asyncio.sleep(delay_seconds)
-            return await asyncio.get_running_loop().run_in_executor(self._executor, begin)
-        except asyncio.CancelledError:
-            cancellation.cancel()
-            raise
+            return await self._execute(work, cancellation)
         finally:
             if self._waiting.get(key) == (task, cancellation):
                 del self._waiting[key]
@@ -64,19 +56,32 @@ class NewestWins:
             cancellation.cancel()
             task.cancel()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for anything."""
+        return not self._waiting
+
     async def run_when_idle(self, work: Callable[[Cancellation], None]) -> bool:
         """Do work that nobody waits for; the next request of any key stops it. Whether it was done."""
-        if self._waiting:
+        if not self.is_idle:
             return False
         self._idle.cancel()
-        self._idle = cancellation = Cancellation()
-
-        def begin() -> None:
-            cancellation.raise_if_cancelled()
-            work(cancellation)
-
+        self._idle = Cancellation()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._executor, begin)
+            await self._execute(work, self._idle)
         except CancelledError:
             return False
         return True
+
+    async def _execute(self, work: Callable[[Cancellation], T], cancellation: Cancellation) -> T:
+        """Do work on the executor; it stops, or never begins, when the current task is cancelled."""
+
+        def begin() -> T:
+            cancellation.raise_if_cancelled()
+            return work(cancellation)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, begin)
+        except asyncio.CancelledError:
+            cancellation.cancel()
+            raise

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
+from pygls.exceptions import FeatureNotificationError
 from pygls.lsp.server import LanguageServer
 
 from codefilter import __version__
@@ -92,8 +93,12 @@ class CodeFilterServer(LanguageServer):
         self.answering.abandon()
 
     def report_server_error(self, error: Exception, source: object) -> None:
-        """Log what pygls cannot handle; its own way is a message, which fails again where sending failed."""
-        _log.error("%s: %s", type(error).__name__, error)
+        """Log what pygls cannot handle; its own way is a message, which fails again where sending failed.
+
+        Where a handler of a notification failed, nobody else has logged its traceback.
+        """
+        trace = source is FeatureNotificationError
+        _log.error("%s: %s", type(error).__name__, error, exc_info=trace)
 
 
 async def initialized(server: CodeFilterServer, params: types.InitializedParams) -> None:

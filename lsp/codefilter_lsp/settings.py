@@ -70,6 +70,7 @@ _TABLES: dict[str, Collection[str]] = {
     "layout": LAYOUTS,
     "chunk_order": CHUNK_ORDERS,
 }
+_WITH_ARGUMENTS = ("filter", "chunker")  # after a colon; checked where they are used
 
 
 def read_options(options: object, base: EditorOptions = EditorOptions()) -> EditorOptions:
@@ -133,7 +134,7 @@ def folder_settings(root: Path | None, options: EditorOptions) -> FolderSettings
     settings = _load(root, options, problems)
     for name, table in _TABLES.items():
         chosen = getattr(settings, name)
-        if (chosen.partition(":")[0] if name == "filter" else chosen) not in table:
+        if (chosen.partition(":")[0] if name in _WITH_ARGUMENTS else chosen) not in table:
             error = ConfigError(f"unknown {name} {reprlib.repr(chosen)}", hint=f"One of: {', '.join(table)}.")
             problems.append(_explain(error))
             settings = replace(settings, **{name: getattr(Settings, name)})

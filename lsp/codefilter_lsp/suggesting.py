@@ -18,7 +18,6 @@ from codefilter.postprocess import Cleaned, Extent, Place, clean, extent_of, par
 from codefilter.types import Completion, CompletionRequest, FilterDecision, FinishReason
 
 _TEMPERATURE = 0.8  # of the candidates after the first
-_CUT_OFF = (FinishReason.LENGTH, FinishReason.TIME)
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Suggester:
         request = _sized(wanted, extent_of(place))
         prepared, is_shortened = self._plan(request, wanted, cancellation)
         completions = self._generate(request, prepared, wanted.num_candidates, cancellation)
-        cleaned = [clean(place, c.text, cut_off=c.finish_reason in _CUT_OFF) for c in completions]
+        cleaned = [clean(place, c.text, cut_off=c.finish_reason is FinishReason.LENGTH) for c in completions]
         texts = [one.text for one in cleaned if one.text]
         if len(texts) > 1:
             texts = parsing_first(place, texts)

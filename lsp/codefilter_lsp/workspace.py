@@ -110,15 +110,21 @@ class Workspace:
                 return self._folders[parent]
         return self._outside
 
+    def _folders_with(self, path: Path) -> Iterator[tuple[Folder, str]]:
+        """All folders whose indexes may have a file, and its path there; a folder may lie inside another."""
+        for root, folder in self._folders.items():
+            if root in path.parents:
+                yield folder, folder.relative(path)
+
     def document_changed(self, path: Path | None, text: str | None) -> None:
         """A document now has this text, or that of its file (None). The index follows a moment later."""
-        folder = self.folder_of(path)
-        if path is not None and folder.root is not None:
-            relative = folder.relative(path)
-            if text is not None:
+        if path is None:
+            return
+        plain = with_plain_line_ends(text) if text is not None else None
+        for folder, relative in self._folders_with(path):
+            if plain is not None:
                 folder.note_change(relative)
-                text = with_plain_line_ends(text)
-            self._changes_of(folder).documents[relative] = text
+            self._changes_of(folder).documents[relative] = plain
 
     def files_changed(self, paths: Iterable[Path]) -> None:
         """Files were created, changed or deleted; what the editor has open counts as the editor has it.
@@ -126,12 +132,11 @@ class Workspace:
         What git and other tools do in folders of their own, all the time, is none of our business.
         """
         for path in paths:
-            folder = self.folder_of(path)
-            if folder.root is None or self.documents.is_open(path):
+            if self.documents.is_open(path):
                 continue
-            relative = folder.relative(path)
-            if not any(map(is_skipped_folder, relative.split("/"))):
-                self._changes_of(folder).files.add(relative)
+            for folder, relative in self._folders_with(path):
+                if not any(map(is_skipped_folder, relative.split("/"))):
+                    self._changes_of(folder).files.add(relative)
 
     def look_for_other_commit(self) -> None:
         """Notice a switch of branches in editors that do not watch files."""
@@ -182,7 +187,7 @@ class Workspace:
             await self._open_index(folder)
             return
         for document in self.documents:  # their unsaved text is not on disk
-            if document.path is not None and self.folder_of(document.path) is folder:
+            if document.path is not None and folder.root in document.path.parents:
                 folder.changes.documents[folder.relative(document.path)] = with_plain_line_ends(document.text)
         folder.note_change()
         await self._apply_changes(folder)

@@ -20,7 +20,7 @@ from lsprotocol import types
 from pygls.io_ import run_async
 from pygls.lsp.client import LanguageClient
 
-from codefilter_lsp.__main__ import make_server
+from codefilter_lsp.__main__ import _without_foreign_tracebacks, make_server
 from codefilter_lsp.server import CodeFilterServer
 
 SERVER = (sys.executable, "-m", "codefilter_lsp")
@@ -45,6 +45,7 @@ class Editor(LanguageClient):
         self.documents_shown: list[str] = []
         self.exit_code: int | None = None
         self.stderr = ""
+        self.tracebacks: list[str] = []  # of a server in this process
         self.feature(types.WINDOW_SHOW_MESSAGE)(lambda params: self.messages.append(params.message))
         self.feature(types.WINDOW_LOG_MESSAGE)(lambda params: self.logs.append(params.message))
         self.feature(types.WINDOW_WORK_DONE_PROGRESS_CREATE)(lambda params: None)
@@ -224,10 +225,25 @@ async def started_editor(*arguments: str) -> AsyncIterator[Editor]:
     assert "Traceback" not in editor.stderr, editor.stderr
 
 
+class _Tracebacks(logging.Handler):
+    """Keeps what a server in a process of its own would have written to stderr with a traceback."""
+
+    def __init__(self, kept: list[str]) -> None:
+        super().__init__()
+        self.addFilter(_without_foreign_tracebacks)
+        self._kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self._kept.append(self.format(record))
+
+
 @asynccontextmanager
 async def connected_editor() -> AsyncIterator[tuple[Editor, CodeFilterServer]]:
-    """An editor and its server, in this process."""
+    """An editor and its server, in this process; in the end no traceback may be among `Editor.tracebacks`."""
     editor, server = Editor(), make_server()
+    log, tracebacks = logging.getLogger(), _Tracebacks(editor.tracebacks)
+    log.addHandler(tracebacks)
     stopped = threading.Event()
     ends = socket.socketpair()
     tasks = []
@@ -248,4 +264,6 @@ async def connected_editor() -> AsyncIterator[tuple[Editor, CodeFilterServer]]:
         for writer in writers:
             writer.close()
         await within(asyncio.gather(*tasks, return_exceptions=True))
+        log.removeHandler(tracebacks)
         print(*editor.logs, sep="\n")
+    assert editor.tracebacks == []

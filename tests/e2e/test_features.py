@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 
 from codefilter.config import Settings, user_config_file
+from codefilter.errors import CodeFilterError
 from codefilter.feedback import FeedbackRecord, FeedbackStore, Outcome, feedback_file
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.source import SkipReason
 from codefilter.types import FinishReason, LogLikelihood
+from codefilter_lsp.suggesting import Suggester
 from tests.e2e.editor import Editor, connected_editor, within
 
 FAKE = {"model": "fake", "filter": "all"}  # what a filter drops is no matter here
@@ -630,6 +633,7 @@ async def test_a_newer_request_that_needs_no_model_replaces_the_older_too(
         assert newer in "".join(editor.logs[-1:])
         with pytest.raises(JsonRpcRequestCancelled):
             await within(older, 5)
+        assert newer in (await editor.command("codefilter.status"))["message"]
 
 
 def records_of(editor: Editor) -> list[FeedbackRecord]:
@@ -755,3 +759,113 @@ async def test_feedback_can_be_switched_off_and_deleted(sample_repository: Path)
         await editor.until(lambda: len(records_of(editor)) == 1)
         await editor.command("codefilter.deleteFeedback")
         await editor.until(lambda: records_of(editor) == [])
+
+
+async def test_feedback_that_cannot_be_deleted_is_told_every_time(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete(store: FeedbackStore, **which: object) -> int:
+        raise CodeFilterError("the disk is full", hint="Free some space.")
+
+    monkeypatch.setattr(FeedbackStore, "delete", delete)
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        for _ in range(2):
+            await editor.command("codefilter.deleteFeedback")
+        await editor.until(lambda: len(editor.messages) == 2)
+    assert set(editor.messages) == {"CodeFilter: nothing was deleted. the disk is full. Free some space."}
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("settings.txt", ".env"),
+        ("linked.py", "build/generated.py"),
+        ("linked/generated.py", "build"),
+        ("notes.txt", "../outside/.aws/config"),
+    ],
+)
+async def test_links_to_secret_and_ignored_files_are_not_completed(
+    sample_repository: Path, name: str, target: str
+) -> None:
+    secret = sample_repository.parent / "outside" / ".aws" / "config"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("token = 1\n")
+    (sample_repository / name.partition("/")[0]).symlink_to(sample_repository / target)
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        uri = (sample_repository / name).as_uri()
+        editor.open(uri, ONE_LINE)
+        assert await editor.inline_text(uri, *AT_END) == ""
+        answer = server.answering.answers.last
+        assert answer is not None
+        assert answer.suggestions is None
+
+
+async def test_a_link_to_another_file_is_completed(sample_repository: Path) -> None:
+    (sample_repository / "linked.py").symlink_to(sample_repository / "shop" / "orders.py")
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        uri = (sample_repository / "linked.py").as_uri()
+        editor.open(uri, ONE_LINE)
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+
+
+async def test_a_folder_around_another_follows_its_files_too(sample_repository: Path) -> None:
+    inner = sample_repository / "shop"
+    edited, written = inner / "orders.py", inner / "pricing.py"
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, inner, options=FAKE)
+        await editor.until(lambda: sum(value["kind"] == "end" for value in editor.progress) >= 2)
+        indexes = [server.files.folder_of(root / "new.py").index for root in (sample_repository, inner)]
+        editor.open(edited.as_uri(), "def in_the_editor(): ...\n")
+        written.write_text("def on_the_disk(): ...\n")
+        editor.report_files((written, types.FileChangeType.Changed))
+        outer, own = (index for index in indexes if index is not None)
+        for name, text in (("orders.py", "in_the_editor"), ("pricing.py", "on_the_disk")):
+            await editor.until(lambda name=name, text=text: text in own.file_text(name))  # type: ignore[misc]
+            await editor.until(lambda name=name, text=text: text in outer.file_text(f"shop/{name}"))  # type: ignore[misc]
+
+
+async def test_measuring_and_the_idle_timer_know_of_each_other(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_measure = Suggester.impacts
+
+    def impacts(suggester: Suggester, *arguments: Any) -> dict[str, float]:
+        arguments[-1].wait(0.6)
+        return really_measure(suggester, *arguments)
+
+    monkeypatch.setattr(Suggester, "impacts", impacts)
+    uri = (sample_repository / "shop" / "new.py").as_uri()
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "idle_unload_minutes": 0.005})
+        await editor.until_indexed()
+        editor.open(uri, "price = price_with_d")
+        await editor.inline_text(uri, 0, 20)
+        assert await editor.command("codefilter.attribute")
+        before = len(editor.logs)
+        await editor.until(lambda: any("unloaded" in log for log in editor.logs[before:]))
+
+
+async def test_a_model_that_the_settings_no_longer_name_leaves_memory(tmp_path: Path) -> None:
+    roots = [tmp_path / name for name in ("first", "second")]
+    for root in roots:
+        root.mkdir()
+        (root / "code.py").write_text(f"def of_{root.name}(argument):\n    return 1\n")
+    uris = [(root / "new.py").as_uri() for root in roots]
+    settings = {"model": "fake"}
+    async with connected_editor() as (editor, server):
+        editor.settings = lambda scope: settings
+        await editor.initialize(*roots, options={**FAKE, "debounceMs": 0})
+        for uri in uris:
+            editor.open(uri, ONE_LINE)
+            assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+        [loaded] = server.answering._models._loaded.values()
+        model = weakref.ref(loaded.model)
+        del loaded
+        settings = {"model": "fake:token_ms=1"}
+        await changed_settings(editor)
+        assert await editor.inline_text(uris[0], *AT_END) == "idth(box)"
+        assert [key[0] for key in server.answering._models._loaded] == ["fake:token_ms=1"]
+        assert model() is None  # the other folder does not hold it either

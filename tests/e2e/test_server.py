@@ -21,9 +21,8 @@ import pytest
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 
-from codefilter import models
 from codefilter.config import Settings
-from codefilter.errors import CodeFilterError, IndexStorageError
+from codefilter.errors import IndexStorageError
 from codefilter.index import RepositoryIndex
 from codefilter_lsp.folders import MANY_FILES
 from codefilter_lsp.workspace import UPDATE_DELAY_SECONDS
@@ -112,6 +111,8 @@ async def test_cancellation_is_answered_even_during_a_long_prompt(sample_reposit
         editor.cancel_request(types.CancelParams("slow"))
         with pytest.raises(JsonRpcRequestCancelled):
             await within(request)
+        status = await editor.command("codefilter.status")
+        assert (status["message"], status["busy"]) == ("ready", False)
 
 
 async def test_a_newer_request_replaces_the_older_and_both_are_answered(sample_repository: Path) -> None:
@@ -426,6 +427,20 @@ async def test_shutdown_during_a_completion_does_not_wait_for_it(sample_reposito
         await editor.until(lambda: editor.exit_code is not None)  # the model would go on for minutes
 
 
+async def test_a_notification_that_fails_leaves_its_traceback(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        monkeypatch.setattr(server.answering.notes, "closed", {}.__getitem__)
+        editor.close("file:///gone.py")
+        await editor.until(lambda: bool(editor.tracebacks))
+        [traceback] = editor.tracebacks
+        assert "in did_close" in traceback
+        assert "KeyError: 'file:///gone.py'" in traceback
+        editor.tracebacks.clear()  # it was wanted
+
+
 def test_an_editor_that_vanishes_ends_the_server() -> None:
     done = subprocess.run(SERVER, input=b"", capture_output=True, timeout=30)
     assert done.returncode == 1  # without shutdown and exit
@@ -483,12 +498,8 @@ async def test_over_tcp_a_request_sees_the_text_before_later_edits_of_the_same_p
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("user_cache")
+@pytest.mark.usefixtures("default_model_pulled")
 async def test_with_the_default_model(sample_repository: Path) -> None:
-    try:
-        models.resolve(Settings().model)
-    except CodeFilterError as error:
-        pytest.skip(f"{error.message}: {error.hint}")
     async with started_editor() as editor:
         await editor.initialize(sample_repository)
         uri = (sample_repository / "shop" / "bill.py").as_uri()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.soak.running import Plan, soak
+from tests.soak.running import MOST_GROWTH_MB, Plan, memory_growth, soak
 from tests.soak.wire import Asked, Wire
 
 REQUESTS = 150
@@ -30,6 +30,15 @@ async def test_every_request_is_answered_and_nothing_leaks(tmp_path: Path) -> No
     assert 0 <= figures.stopped_ms["share_within_150"] <= 1
     assert figures.texts_compared > REQUESTS / 2
     assert set(figures.prompts_with) == {"VISIBLE_copy"}
+
+
+def test_growth_like_that_of_a_leak_once_found_is_too_much() -> None:
+    leaking = [98.8, 103.4, 104.8, 105.5, 107.4, 109.2, 110.6, 112.5, 114.6, 115.9]
+    mended = [93.1, 97.9, 99.7, 101.2, 101.9, 102.5, 103.3, 105.4, 107.0, 107.7]
+    assert memory_growth(leaking, 20_000) == 8.5 > MOST_GROWTH_MB
+    assert memory_growth(mended, 20_000) == 5.8 < MOST_GROWTH_MB
+    assert memory_growth(leaking, 40_000) == 4.2
+    assert memory_growth(leaking, 300) is None  # caches are still filling
 
 
 BROKEN = [b"[1]", b'{"jsonrpc": "1.0", "id": 1, "method": "shutdown"}']

@@ -62,7 +62,7 @@ def test_a_completion_is_taken_from_the_menu(helix: Terminal, sample_repository:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("user_cache", "default_model")
+@pytest.mark.usefixtures("default_model_pulled")
 @pytest.mark.parametrize("settings", [""])
 def test_with_the_default_model(helix: Terminal) -> None:
     helix.keys(f"ifrom shop.orders import Order{ENTER}{ENTER}{ENTER}def bill(order: Order) -> float:{ENTER}")

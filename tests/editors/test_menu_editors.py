@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 from lsprotocol import types
 
-from codefilter import models
-from codefilter.config import Settings
-from codefilter.errors import CodeFilterError
 from tests.e2e.editor import connected_editor, within
 
 
@@ -45,12 +42,8 @@ async def test_all_settings_at_once_and_of_another_section(sample_repository: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("user_cache")
+@pytest.mark.usefixtures("default_model_pulled")
 async def test_with_the_default_model(sample_repository: Path) -> None:
-    try:
-        models.resolve(Settings().model)
-    except CodeFilterError as error:
-        pytest.skip(f"{error.message}: {error.hint}")
     uri = (sample_repository / "shop" / "bill.py").as_uri()
     text = "from shop.orders import Order\n\n\ndef bill(order: Order) -> float:\n    return order.total_"
     async with connected_editor() as (editor, _):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,9 +13,6 @@ from typing import Any
 
 import pytest
 
-from codefilter import models
-from codefilter.config import Settings
-from codefilter.errors import CodeFilterError
 from tests.editors import tools
 
 PLUGIN = tools.ROOT / "lsp" / "editors" / "neovim"
@@ -179,13 +177,9 @@ def test_the_last_completion_is_explained(neovim: Neovim) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("user_cache")
+@pytest.mark.usefixtures("default_model_pulled")
 @pytest.mark.parametrize("settings", [{"latencyBudgetMs": 0}])
 def test_with_the_default_model(neovim: Neovim) -> None:
-    try:
-        models.resolve(Settings().model)
-    except CodeFilterError as error:
-        pytest.skip(f"{error.message}: {error.hint}")
     neovim.keys(":edit shop/bill.py<CR>")
     neovim.until_attached()
     neovim.keys("ifrom shop.orders import Order<CR><CR><CR>def bill(order: Order) -> float:<CR>")
@@ -193,3 +187,23 @@ def test_with_the_default_model(neovim: Neovim) -> None:
     neovim.until_ghost("amount()")
     neovim.keys("<Tab>")
     neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "return order.total_amount()")
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"model": "smollm2-135m"}, " smollm2-135m"),
+        ({"model": "owner/model-1b"}, " owner/model-1b"),
+        ({"model": "/models/mine"}, ""),
+        ({"model": "remote:http://127.0.0.1:1/"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_model_of_the_settings_is_downloaded(neovim: Neovim, named: str) -> None:
+    program = Path(os.environ["XDG_DATA_HOME"], "nvim", "codefilter", "environment", "bin", "codefilter")
+    program.parent.mkdir(parents=True)
+    asked = program.with_name("asked")
+    program.write_text(f'#!/bin/sh\necho "$@" > "{asked}"\n')
+    program.chmod(0o755)
+    neovim.keys(":CodeFilter model<CR>")
+    neovim._until(lambda: asked.exists() and asked.read_text() == f"models pull{named}\n")

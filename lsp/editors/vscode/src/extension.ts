@@ -53,11 +53,11 @@ class CodeFilter {
       void this.offerInstallation();
       return;
     }
-    const args = [...server.args, ...this.configuration.get<string[]>("server.arguments", []), "--stdio"];
+    const args = [...this.configuration.get<string[]>("server.arguments", []), "--stdio"];
     const client = new LanguageClient(
       "codefilter",
       "CodeFilter",
-      { command: server.command, args },
+      { command: server, args },
       {
         documentSelector: [{ scheme: "file" }, { scheme: "untitled" }],
         outputChannel: this.log,
@@ -191,14 +191,17 @@ class CodeFilter {
     }
     await this.client?.dispose();
     this.client = undefined;
-    if (await install(this.around, wheel, this.log)) {
-      await this.downloadModel();
-      await this.start();
+    try {
+      if (await install(this.around, wheel, this.log)) {
+        await this.downloadModel();
+      }
+    } finally {
+      await this.start(); // if that failed, the server that was there
     }
   }
 
   private async downloadModel(): Promise<void> {
-    const step = modelStep(this.around);
+    const step = modelStep(this.around, this.configuration.get<string | null>("model", null));
     if (step === undefined) {
       void vscode.window.showErrorMessage("The server is not installed yet.");
       return;

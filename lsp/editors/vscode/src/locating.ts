@@ -36,16 +36,12 @@ export function environmentIn(storage: string): string {
 }
 
 /** The server: as configured, else as installed by the extension, else from the PATH. */
-export function findServer(around: Surroundings): Program | undefined {
+export function findServer(around: Surroundings): string | undefined {
   if (around.configured) {
-    return { command: around.configured, args: [] };
+    return around.configured;
   }
   const own = programIn(environmentIn(around.storage), "codefilter-lsp", around.platform);
-  if (existsSync(own)) {
-    return { command: own, args: [] };
-  }
-  const found = onPath("codefilter-lsp", around);
-  return found === undefined ? undefined : { command: found, args: [] };
+  return existsSync(own) ? own : onPath("codefilter-lsp", around);
 }
 
 /** The first program of a name on the PATH; relative entries, which depend on the open folder, do not count. */
@@ -88,12 +84,16 @@ export function installSteps(python: string, wheel: string, around: Surroundings
   ];
 }
 
-/** What to run to have the model. */
-export function modelStep(around: Surroundings): Step | undefined {
+/** Names of models that can be downloaded: not folders, not servers. */
+const MODEL_NAME = /^[A-Za-z0-9][\w.-]*(\/[A-Za-z0-9][\w.-]*)?$/;
+
+/** What to run to have the model of the setting codefilter.model, or the default one. */
+export function modelStep(around: Surroundings, model: string | null): Step | undefined {
   const server = findServer(around);
   const own = programIn(environmentIn(around.storage), "codefilter", around.platform);
   const command = existsSync(own) ? own : server && onPath("codefilter", around);
-  return command ? { title: "Downloading the model", program: { command, args: ["models", "pull"] } } : undefined;
+  const args = ["models", "pull", ...(model !== null && MODEL_NAME.test(model) ? [model] : [])];
+  return command ? { title: "Downloading the model", program: { command, args } } : undefined;
 }
 
 /** Arguments with which a Python says "True" if it is new enough; isolated, as in `installSteps`. */

@@ -37,10 +37,10 @@ test("the server is the configured one, else the extension's own, else the one o
   const around = surroundings({ path: `relative:./:${folder}` });
   assert.equal(findServer(around), undefined);
   const onPath = program(join(folder, "codefilter-lsp"));
-  assert.equal(findServer(around)?.command, onPath);
+  assert.equal(findServer(around), onPath);
   const own = program(programIn(environmentIn(around.storage), "codefilter-lsp", "linux"));
-  assert.equal(findServer(around)?.command, own);
-  assert.equal(findServer({ ...around, configured: "/mine" })?.command, "/mine");
+  assert.equal(findServer(around), own);
+  assert.equal(findServer({ ...around, configured: "/mine" }), "/mine");
 });
 
 test("a folder that depends on the open project is not searched", () => {
@@ -64,9 +64,21 @@ test("installation makes an environment of its own and installs the wheel that c
   const steps = installSteps("/usr/bin/python3.11", wheel, around);
   assert.deepEqual(steps[0]?.program.args, ["-I", "-m", "venv", environmentIn(around.storage)]);
   assert.equal(steps.at(-1)?.program.args.at(-1), `${wheel}[openvino]`);
-  assert.equal(modelStep(around), undefined);
+  assert.equal(modelStep(around, null), undefined);
   program(programIn(environmentIn(around.storage), "codefilter", "linux"));
-  assert.deepEqual(modelStep(around)?.program.args, ["models", "pull"]);
+  assert.deepEqual(modelStep(around, null)?.program.args, ["models", "pull"]);
+});
+
+test("the model of the settings is downloaded, where it is a name", () => {
+  const around = surroundings();
+  program(programIn(environmentIn(around.storage), "codefilter", "linux"));
+  const pulled = (model: string) => modelStep(around, model)?.program.args.slice(2);
+  for (const name of ["smollm2-135m", "owner/model-0.5b"]) {
+    assert.deepEqual(pulled(name), [name]);
+  }
+  for (const other of ["", "/models/mine", "~/mine", "./mine", "C:\\mine", "remote:http://127.0.0.1:1/", "--help"]) {
+    assert.deepEqual(pulled(other), [], other);
+  }
 });
 
 test("asking a Python for its version runs nothing of the open project", () => {

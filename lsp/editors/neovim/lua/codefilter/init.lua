@@ -16,18 +16,12 @@ M.defaults = {
 
 local options = M.defaults
 
-local function installed()
-  local folder = vim.fn.stdpath("data") .. "/codefilter/environment"
-  local program = folder .. (vim.fn.has("win32") == 1 and "/Scripts/codefilter-lsp.exe" or "/bin/codefilter-lsp")
-  return vim.fn.executable(program) == 1 and program or nil
-end
-
 --- The command of the server, or nil where there is none.
 function M.server()
   if options.cmd then
     return options.cmd
   end
-  local program = installed() or vim.fn.exepath("codefilter-lsp")
+  local program = require("codefilter.install").program("codefilter-lsp") or vim.fn.exepath("codefilter-lsp")
   return program ~= "" and { program } or nil
 end
 
@@ -88,7 +82,7 @@ local subcommands = {
     require("codefilter.install").install(M.enable)
   end,
   model = function()
-    require("codefilter.install").download_model()
+    require("codefilter.install").download_model(options.settings.model)
   end,
 }
 

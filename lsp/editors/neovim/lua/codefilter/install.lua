@@ -2,13 +2,18 @@
 
 local M = {}
 
-local data = vim.fn.stdpath("data") .. "/codefilter"
-local environment = data .. "/environment"
+local environment = vim.fn.stdpath("data") .. "/codefilter/environment"
 
 local function say(message, level)
   vim.schedule(function()
     vim.notify("CodeFilter: " .. message, level or vim.log.levels.INFO)
   end)
+end
+
+--- The path of a program of the environment, or nil where it is not installed.
+function M.program(name)
+  local path = environment .. (vim.fn.has("win32") == 1 and "/Scripts/" .. name .. ".exe" or "/bin/" .. name)
+  return vim.fn.executable(path) == 1 and path or nil
 end
 
 --- The checkout that this file is in.
@@ -46,12 +51,19 @@ function M.install(on_done)
   end)
 end
 
---- Download the model, or go on with a download.
-function M.download_model()
-  local own = environment .. "/bin/codefilter"
-  local program = vim.fn.executable(own) == 1 and own or "codefilter"
+--- Whether a model has a name by which it can be downloaded: it is no folder and no server.
+local function is_name(model)
+  return type(model) == "string" and (model:match("^%w[%w_.-]*$") or model:match("^%w[%w_.-]*/%w[%w_.-]*$"))
+end
+
+--- Download the model of the settings, or the default one, or go on with a download.
+function M.download_model(model)
+  local command = { M.program("codefilter") or "codefilter", "models", "pull" }
+  if is_name(model) then
+    table.insert(command, model)
+  end
   say("downloading the model")
-  vim.system({ program, "models", "pull" }, { text = true }, function(done)
+  vim.system(command, { text = true }, function(done)
     say(done.code == 0 and "the model is there" or "the download failed: " .. (done.stderr or ""):sub(-400))
   end)
 end
