@@ -26,9 +26,18 @@ from codefilter.errors import ConfigError
 
 REPOSITORY_FILE = "codefilter.toml"
 ENVIRONMENT_PREFIX = "CODEFILTER_"
-# variables that other modules and bootstrap.py read
+# variables that other modules and bootstrap.py read; of every benchmark, the one that names its folder
 NOT_SETTINGS = frozenset(
-    {"CODEFILTER_CACHE", "CODEFILTER_MODELS_FROM", "CODEFILTER_REMOTE_KEY", "CODEFILTER_VENV"}
+    {
+        "CODEFILTER_CACHE",
+        "CODEFILTER_MODELS_FROM",
+        "CODEFILTER_REMOTE_KEY",
+        "CODEFILTER_VENV",
+        "CODEFILTER_FRESH",
+        "CODEFILTER_REPOEVAL",
+        "CODEFILTER_CROSSCODEEVAL",
+        "CODEFILTER_CROSSCODELONGEVAL",
+    }
 )
 
 _MODEL_NAME = r"\w[\w.-]*(/\w[\w.-]*)?"  # "qwen2.5-coder-0.5b", "owner/name"; no path, no URL
@@ -158,7 +167,7 @@ def _mentions_us(pyproject: Path) -> bool:
 def read_config_file(file: ConfigFile) -> dict[str, Value]:
     """Read and check one file's settings; `ConfigError` names the file and, where known, the line."""
     try:
-        table: object = tomllib.loads(file.path.read_text(encoding="utf-8"))
+        table: object = tomllib.loads(file.path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {file.path}: {error}", hint="It must be a UTF-8 text file.") from None
     except tomllib.TOMLDecodeError as error:

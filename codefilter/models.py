@@ -43,6 +43,7 @@ from codefilter.paths import (
     folder_bytes,
     remembered_sha256,
     remove_leftovers,
+    sha256_of_file,
 )
 from codefilter.quantization import quantized_folder
 from codefilter.weights import KnownModel, first_line, known_models, obtain_gguf
@@ -213,10 +214,11 @@ def _pull_from_hub(name: str, home: Path, progress: Progress) -> None:
         huggingface_hub.snapshot_download(name, revision=info.sha, local_dir=downloads, allow_patterns=wanted)
     except Exception as error:
         raise _not_from_hub(name, error) from error
+    # before they are moved: it takes long, and what is moved is lost where it is interrupted
+    files = {file: sha256_of_file(downloads / file) for file in wanted}
     with atomic_folder(home / "model") as temporary:
         for file in wanted:
             (downloads / file).rename(temporary / file)
-        files = hash_files(temporary)
         write_record(temporary, Record(name, weights_sha256(files), info.sha or "", "", files))
     shutil.rmtree(downloads, ignore_errors=True)
 

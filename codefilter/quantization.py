@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from codefilter.errors import ModelError
 from codefilter.model_folder import weights_sha256
-from codefilter.paths import atomic_folder, cache_path, exclusive, remembered_sha256
+from codefilter.paths import (
+    atomic_folder,
+    cache_path,
+    exclusive,
+    remembered_sha256,
+    remove_leftovers,
+    sha256_of_file,
+)
 
 _VERSION = 1  # of what is written here: another one is made anew
 _FILE = "model-int8.safetensors"
@@ -59,12 +66,10 @@ def quantized_weights(folder: Path) -> QuantizedWeights:
 
     sha256 = weights_sha256({path.name: remembered_sha256(path) for path in folder.glob("*.safetensors")})
     cached = quantized_folder(sha256)
-    with exclusive(f"int8-{sha256[:16]}"):
-        if not _is_whole(cached):
-            with atomic_folder(cached) as temporary:
-                _in_a_process(folder, temporary / _FILE)
-                record = {"version": _VERSION, "sha256": remembered_sha256(temporary / _FILE)}
-                (temporary / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    if not _is_whole(cached):  # a cache that cannot be written to may have it, but not the lock
+        with exclusive(f"int8-{sha256[:16]}"):
+            if not _is_whole(cached):
+                _write(folder, cached)
     return QuantizedWeights(load_file(cached / _FILE))
 
 
@@ -105,6 +110,14 @@ def quantize(folder: Path, target: Path) -> None:
         if all(bias in files for bias in biases):
             tensors[f"{joined}.bias"] = torch.cat([files[bias].get_tensor(bias).float() for bias in biases])
     save_file(tensors, target)
+
+
+def _write(folder: Path, cached: Path) -> None:
+    remove_leftovers(cached)
+    with atomic_folder(cached) as temporary:
+        _in_a_process(folder, temporary / _FILE)
+        record = {"version": _VERSION, "sha256": sha256_of_file(temporary / _FILE)}
+        (temporary / "record.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def _is_whole(cached: Path) -> bool:

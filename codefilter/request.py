@@ -6,6 +6,8 @@ the repository it belongs to, and the truth that stood in the hole.
 
 from __future__ import annotations
 
+import re
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +126,9 @@ def _offset(lines: list[str], line: int, column: int | None) -> int:
 
 def parse_place(text: str) -> tuple[int, int | None]:
     """``12:5`` or ``12`` → line and column, 1-based."""
-    line, colon, column = text.partition(":")
-    if not line.isdecimal() or (colon and not column.isdecimal()):
-        raise UsageError(f"{text!r} is not a place", hint="Write LINE:COLUMN, both from 1, for example 12:5.")
-    return int(line), int(column) if colon else None
+    place = re.fullmatch(r"(\d{1,9})(?::(\d{1,9}))?", text)
+    if place is None:
+        raise UsageError(
+            f"{reprlib.repr(text)} is not a place", hint="Write LINE:COLUMN, both from 1, for example 12:5."
+        )
+    return int(place[1]), int(place[2]) if place[2] else None

@@ -86,6 +86,7 @@ class FilterDecision:
     polarity: Polarity
     confidence: float  # probability of `polarity`, 0 to 1; 1 where the rule is not a probability
     reason: str  # one short sentence for people
+    impact: float | None = None  # nats per token of the truth, where the filter measured it
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,7 @@ class FinishReason(StrEnum):
     END = "end"  # the model ended it
     LINES = "lines"  # the wanted number of lines is there
     LENGTH = "length"  # max_new_tokens
-    TIME = "time"  # the time budget
-    STOP = "stop"  # a stop string
+    STOP = "stop"  # a server says so, for a reason of its own
 
 
 @dataclass(frozen=True)

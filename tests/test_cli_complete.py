@@ -77,6 +77,7 @@ def test_the_index_says_when_a_chunk_is_over_the_budget(
     [
         (("shop/missing.py", "--line", 1), 2, "no file"),
         (("shop", "--line", 1), 2, "is a folder"),
+        (("shop/loop.py", "--line", 1), 2, "no file shop/loop.py"),
         (("shop/report.py", "--line", 999), 2, "line 999 is not there"),
         (("shop/report.py", "--line", 1, "--column", 99), 2, "column 99 is not there"),
         (("shop/report.py", "--line", 1, "--hole-end", "x"), 2, "is not a place"),
@@ -98,6 +99,7 @@ def test_mistakes_are_one_line_with_a_hint(
     message: str,
 ) -> None:
     monkeypatch.chdir(sample_repository)
+    (sample_repository / "shop" / "loop.py").symlink_to("loop.py")
     given = arguments if "--model" in arguments else (*arguments, "--model", "fake")
     found, out, err = run(capsys, "complete", *given)
     assert found == code
@@ -143,3 +145,20 @@ def test_a_model_without_a_middle_goes_left_to_right_and_says_so(
     assert completion.text.startswith("AT_RATE")
     assert "price_with_discount" not in completion.prompt.text  # it stands after the cursor
     assert any("left" in notice or "fill in the middle" in notice for notice in completion.notices)
+
+
+def test_no_source_text_commands_the_terminal(
+    capsys: pytest.CaptureFixture[str], sample_repository: Path
+) -> None:
+    file = sample_repository / "shop" / "pricing.py"
+    file.write_text('TITLE = "\x1b]0;title\x07"\n' + file.read_text())
+    place = ("--line", 1, "--column", 9, "--hole-end", "1:20")
+    code, out, _ = run(capsys, "complete", file, *place, "--model", "fake", "--filter", "all")
+    assert code == 0
+    assert " ]0;title " in out
+    assert out.replace("\n", "").isprintable()
+    shown = ("--line", 3, "--model", "fake", "--filter", "all", "--show-context")
+    code, out, _ = run(capsys, "complete", sample_repository / "shop" / "report.py", *shown)
+    assert code == 0
+    assert " ]0;title " in out
+    assert out.replace("\n", "").isprintable()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import codefilter
+from codefilter.benchmarks import BENCHMARKS
 from codefilter.config import (
     ENVIRONMENT_PREFIX,
     NOT_SETTINGS,
@@ -127,6 +128,11 @@ def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
         load_settings(tmp_path)
 
 
+def test_a_byte_order_mark_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "codefilter.toml").write_text("max_lines = 3\n", encoding="utf-8-sig")
+    assert load_settings(tmp_path).max_lines == 3
+
+
 def test_a_missing_config_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no configuration file at .*absent\.toml"):
         load_settings(tmp_path, config_file=tmp_path / "absent.toml")
@@ -207,4 +213,5 @@ def test_every_variable_that_the_code_names_is_a_setting_or_a_known_exception() 
     named = {name for source in sources for name in re.findall(rf'"({ENVIRONMENT_PREFIX}[A-Z_]+)"', source)}
     settings = {ENVIRONMENT_PREFIX + field.name.upper() for field in fields(Settings)}
     assert named - settings == NOT_SETTINGS
+    assert {ENVIRONMENT_PREFIX + name.upper() for name in BENCHMARKS} <= NOT_SETTINGS
     assert load_settings(environment=dict.fromkeys(NOT_SETTINGS, "x")) == Settings()

@@ -11,12 +11,14 @@ from codefilter.cli.doctor import Finding, State, run_checks
 from codefilter.errors import ModelMissingError
 from codefilter.index import RepositoryIndex
 from codefilter.languages import parse, table
+from tests.tiny_models import save_tiny_model
 
 
 @pytest.fixture
 def few_checks(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Leave out the checks that load torch."""
-    checks = {name: check for name, check in doctor._CHECKS.items() if name not in ("torch", "device")}
+    left_out = ("torch", "device", "engine")
+    checks = {name: check for name, check in doctor._CHECKS.items() if name not in left_out}
     monkeypatch.setattr(doctor, "_CHECKS", checks)
     return checks
 
@@ -109,8 +111,51 @@ def test_a_cache_that_cannot_be_written(
 
 def test_torch_and_the_device_are_described(tmp_path: Path) -> None:
     assert doctor._torch(tmp_path).detail.startswith("torch 2.")
-    device = doctor._device(tmp_path)
-    assert any(dtype in device.detail for dtype in ("bfloat16", "float16", "float32"))
+    assert doctor._device(tmp_path).state is State.OK
+
+
+def test_the_engine_is_the_one_that_runs_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor._engine(tmp_path).detail == "auto; not tried without the model"
+    monkeypatch.setenv("CODEFILTER_MODEL", str(save_tiny_model(tmp_path / "tiny")))
+    monkeypatch.setenv("CODEFILTER_DEVICE", "cpu")
+    assert doctor._engine(tmp_path) == Finding(State.OK, "openvino, int8 activations with VNNI")
+    monkeypatch.setenv("CODEFILTER_ENGINE", "torch")
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    assert "bfloat16" in doctor._engine(tmp_path).action
+    monkeypatch.setenv("CODEFILTER_DTYPE", "float32")
+    assert doctor._engine(tmp_path) == Finding(State.OK, "torch, float32")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "check"),
+    [
+        ("LAYOUT", "magic", "configuration"),
+        ("RETRIEVER", "magic", "configuration"),
+        ("CHUNKER", "magic", "configuration"),
+        ("CHUNK_ORDER", "magic", "configuration"),
+        ("ENGINE", "magic", "engine"),
+        ("ENGINE", "remote", "engine"),
+    ],
+)
+def test_settings_with_which_no_completion_works_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str, check: str
+) -> None:
+    monkeypatch.setenv(f"CODEFILTER_{variable}", value)
+    found = run_checks(tmp_path)[check]
+    assert found.state is State.MISSING
+    assert value in found.detail
+    assert found.action
+
+
+def test_an_engine_that_cannot_run_the_model_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEFILTER_MODEL", str(save_tiny_model(tmp_path / "tiny")))
+    monkeypatch.setenv("CODEFILTER_ENGINE", "openvino")
+    monkeypatch.setenv("CODEFILTER_DTYPE", "float16")
+    found = run_checks(tmp_path)["engine"]
+    assert found.state is State.MISSING
+    assert "does not compute in 'float16'" in found.detail
 
 
 def test_a_filter_whose_weights_do_not_fit_is_found(

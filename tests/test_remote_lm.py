@@ -171,7 +171,6 @@ generation_options = st.builds(
     GenerationOptions,
     max_new_tokens=st.integers(1, 30),
     max_lines=st.sampled_from([None, 1, 2]),
-    stop=st.sampled_from([(), (";",), ("ft", "=")]),
 )
 prompts = st.lists(st.sampled_from([b"left", b" = ", b"(x);", b"\n", b"\n\n"]), min_size=1, max_size=20)
 
@@ -261,11 +260,11 @@ def test_text_with_the_name_of_a_control_token_is_not_sent_as_text(
 def test_candidates_have_seeds_of_their_own(start: Callable[..., Any], connect: Connect) -> None:
     server = start(VllmDouble)
     model = connect(server)
-    options = GenerationOptions(max_new_tokens=3, temperature=0.7, top_p=0.9, num_candidates=3, seed=5)
+    options = GenerationOptions(max_new_tokens=3, temperature=0.7, num_candidates=3, seed=5)
     assert len(model.generate(PROMPT, options)) == 3
     asked = [body for _, body, _ in server.requests if body and body.get("stream")]
     assert sorted(body["seed"] for body in asked) == [5, 6, 7]
-    assert {(body["temperature"], body["top_p"], body["min_p"]) for body in asked} == {(0.7, 0.9, 0)}
+    assert {(body["temperature"], body["top_p"], body["min_p"]) for body in asked} == {(0.7, 1, 0)}
 
 
 def test_a_rule_that_ends_an_output_ends_the_work(start: Callable[..., Any], connect: Connect) -> None:
@@ -274,15 +273,6 @@ def test_a_rule_that_ends_an_output_ends_the_work(start: Callable[..., Any], con
     server.faults = [write_and_hang(EVENT, EVENT | {"content": "\n", "tokens": [10]})]
     generation = model.generate(PROMPT, GenerationOptions(max_lines=1))[0]
     assert (generation.text, generation.finish_reason) == ("a", FinishReason.LINES)
-    assert server.hung_up.wait(10)
-
-
-def test_a_time_budget_ends_an_output_that_stalls(start: Callable[..., Any], connect: Connect) -> None:
-    server = start()
-    model = connect(server)
-    server.faults = [write_and_hang(EVENT)]
-    generation = model.generate(PROMPT, GenerationOptions(time_budget_seconds=0.05))[0]
-    assert (generation.text, generation.finish_reason) == ("a", FinishReason.TIME)
     assert server.hung_up.wait(10)
 
 

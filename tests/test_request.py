@@ -65,11 +65,14 @@ def test_files_that_cannot_be_completed(file: Path, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("KEY=1\n")
     with pytest.raises(SourceError, match="secret"):
         read_request(tmp_path / ".env", Hole(1))
+    (tmp_path / "settings.txt").symlink_to(".env")
+    with pytest.raises(SourceError, match=r"\.env cannot be completed: may hold secrets"):
+        read_request(tmp_path / "settings.txt", Hole(1))
 
 
 def test_places_are_written_line_colon_column() -> None:
     assert parse_place("12:5") == (12, 5)
     assert parse_place("12") == (12, None)
-    for wrong in ("", "x", "1:", "1:x", "-1:2"):
-        with pytest.raises(UsageError, match="is not a place"):
+    for wrong in ("", "x", "1:", "1:x", "-1:2", "1:2:3", "9" * 5000, f"1:{'9' * 5000}"):
+        with pytest.raises(UsageError, match=r"^.{,50} is not a place$"):
             parse_place(wrong)

@@ -1,10 +1,15 @@
 """The torch engine against plain transformers: the same numbers, for less work."""
 
 import functools
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from codefilter.errors import CancelledError, ModelError, UsageError
@@ -126,8 +131,10 @@ def test_what_a_superseded_request_has_read_is_not_read_again(folder: Path) -> N
 
 
 def test_unknown_devices_types_and_folders_are_clear_errors(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not available"):
-        choose_device("cuda:99" if not torch.cuda.is_available() else "tpu")
+    for name in ("cuda:99", "tpu", "cpu:x", "cpu:1", "cuda:x", ""):
+        with pytest.raises(UsageError, match="not available") as caught:
+            choose_device(name)
+        assert "cpu" in caught.value.hint
     with pytest.raises(UsageError, match="unknown dtype"):
         choose_dtype("int3", torch.device("cpu"))
     with pytest.raises(ModelError, match=r"tokenizer\.json"):
@@ -135,6 +142,70 @@ def test_unknown_devices_types_and_folders_are_clear_errors(tmp_path: Path) -> N
     (tmp_path / "tokenizer.json").write_text((save_tiny_model(tmp_path / "m") / "tokenizer.json").read_text())
     with pytest.raises(ModelError, match="cannot be loaded"):
         TorchLanguageModel(tmp_path, IDENTITY)
+
+
+def configured(**values: object) -> Callable[[Path], object]:
+    """Write other values into a folder's config."""
+
+    def write(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | values))
+
+    return write
+
+
+def half_copied(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+
+
+def without_a_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (half_copied, "cannot be loaded: Error while deserializing header"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "qw'), "not a valid JSON file"),
+        (configured(quantization_config={"quant_method": "gptq", "bits": 4}), "cannot be loaded: .*GPTQ"),
+        (configured(hidden_size=32), "do not fit its config.json: .* tensors, first lm_head.weight"),
+        (without_a_tensor, "1 tensors, first model.layers.1.mlp.up_proj.weight"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_a_clear_error(
+    folder: Path, tmp_path: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    spoil(copy)
+    with pytest.raises(ModelError, match=message) as caught:
+        TorchLanguageModel(copy, IDENTITY, device="cpu")
+    assert caught.value.hint
+
+
+def test_a_folders_own_code_never_runs_and_nothing_is_asked(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    configured(model_type="own", auto_map={"AutoConfig": "own.Config"})(copy)
+    (copy / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        TorchLanguageModel(copy, IDENTITY, device="cpu")
+    assert not (tmp_path / "ran").exists()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_device_that_is_too_small_is_a_clear_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nSee the documentation.")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(ModelError, match=r"does not go onto cpu: CUDA out of memory\.$") as caught:
+        TorchLanguageModel(folder, IDENTITY, device="cpu")
+    assert "smaller model" in caught.value.hint
 
 
 @pytest.mark.gpu

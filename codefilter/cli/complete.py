@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from codefilter.cli import options
+from codefilter.coloring import printable_text
 from codefilter.config import Settings, load_settings
 from codefilter.request import PlacedRequest, find_repository, read_request
 from codefilter.types import Completion, FilterDecision, Prompt
@@ -47,7 +49,7 @@ def complete_command(
 ) -> None:
     """Complete code at a place in a file with what the repository knows."""
     hole = options.hole(line, column, hole_end)
-    root = repo if repo is not None else find_repository(file.resolve())
+    root = repo if repo is not None else find_repository(Path(os.path.realpath(file)))
     overrides = {
         "model": model,
         "engine": engine,
@@ -141,14 +143,14 @@ def _print(
 ) -> None:
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     request = placed.request
-    lexer = request.language if request.language != "text" else "text"
+    lexer = request.language
     typed = request.prefix[request.prefix.rfind("\n") + 1 :]
     console.print(Text("completion", style="bold"))
-    console.print(Syntax(typed + completion.text, lexer, background_color="default", word_wrap=True))
+    console.print(_code(typed + completion.text, lexer))
     if placed.truth is not None:
         same = completion.text.strip() == placed.truth.strip()
         console.print(Text("truth" + (" (the same)" if same else ""), style="bold"))
-        console.print(Syntax(typed + placed.truth, lexer, background_color="default", word_wrap=True))
+        console.print(_code(typed + placed.truth, lexer))
     _print_chunks(console, completion, lexer, show_context)
     prompt = completion.prompt
     console.print(
@@ -189,4 +191,8 @@ def _print_chunks(console: Console, completion: Completion, lexer: str, show_con
             chunk = decision.candidate.chunk
             if chunk.chunk_id in completion.prompt.chunk_ids:
                 console.print(Text(f"── {chunk.path}:{chunk.start_line + 1}", style="bold cyan"))
-                console.print(Syntax(chunk.text, lexer, background_color="default", word_wrap=True))
+                console.print(_code(chunk.text, lexer))
+
+
+def _code(text: str, lexer: str) -> Syntax:
+    return Syntax(printable_text(text), lexer, background_color="default", word_wrap=True)

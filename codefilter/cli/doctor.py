@@ -16,7 +16,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -97,21 +97,44 @@ def _torch(_: Path) -> Finding:
 def _device(folder: Path) -> Finding:
     import torch
 
-    from codefilter.lm.torch_lm import choose_device, choose_dtype
+    from codefilter.lm.torch_lm import choose_device
 
-    settings = _settings(folder)
-    device = choose_device(settings.device)
-    dtype = str(choose_dtype(settings.dtype, device)).removeprefix("torch.")
+    device = choose_device(_settings(folder).device)
     if device.type == "cuda":
         free_bytes, total_bytes = torch.cuda.mem_get_info(device)
         name = torch.cuda.get_device_name(device)
-        return Finding(State.OK, f"{name}, {_gib(free_bytes)} of {_gib(total_bytes)} free, {dtype}")
+        return Finding(State.OK, f"{name}, {_gib(free_bytes)} of {_gib(total_bytes)} free")
     if device.type != "cpu":
-        return Finding(State.OK, f"{device.type}, {dtype}")
-    detail = f"CPU with {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, {dtype}"
-    if dtype == "float32":
-        return Finding(State.WARN, detail, "No bfloat16 instructions here: expect half the speed.")
-    return Finding(State.OK, detail)
+        return Finding(State.OK, device.type)
+    capability, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    return Finding(State.OK, f"CPU with {capability}, {threads} threads")
+
+
+def _engine(folder: Path) -> Finding:
+    from codefilter.lm.loading import check_engine, choose_engine
+    from codefilter.lm.remote.endpoint import is_remote
+    from codefilter.models import resolve
+
+    settings = _settings(folder)
+    check_engine(settings.model, settings.engine)
+    if is_remote(settings.model):
+        return Finding(State.OK, "the server's")
+    try:
+        model = resolve(settings.model).folder
+    except CodeFilterError:  # another check says so
+        return Finding(State.OK, f"{settings.engine}; not tried without the model")
+    if choose_engine(model, settings.device, settings.dtype, settings.engine) == "openvino":
+        from codefilter.lm.openvino_lm import choose_numbers
+
+        return Finding(State.OK, f"openvino, {choose_numbers(settings.dtype).description}")
+    from codefilter.lm.torch_lm import choose_device, choose_dtype
+
+    device = choose_device(settings.device)
+    dtype = str(choose_dtype(settings.dtype, device)).removeprefix("torch.")
+    if settings.dtype == "auto" and device.type == "cpu" and dtype == "float32":
+        action = "No bfloat16 instructions here: expect half the speed."
+        return Finding(State.WARN, f"torch, {dtype}", action)
+    return Finding(State.OK, f"torch, {dtype}")
 
 
 def _memory(_: Path) -> Finding:
@@ -138,8 +161,22 @@ def _cache(_: Path) -> Finding:
 
 
 def _configuration(folder: Path) -> Finding:
+    from codefilter.chunking import find_chunker
+    from codefilter.prompts.layouts import LAYOUTS
+    from codefilter.prompts.selection import CHUNK_ORDERS
+    from codefilter.retrieval.table import RETRIEVERS
+
     repository = _repository(folder)
-    load_settings(repository)
+    settings = load_settings(repository)
+    find_chunker(settings.chunker)
+    tables: dict[str, Collection[str]] = {
+        "layout": LAYOUTS,
+        "retriever": RETRIEVERS,
+        "chunk_order": CHUNK_ORDERS,
+    }
+    for name, table in tables.items():
+        if (chosen := getattr(settings, name)) not in table:
+            return Finding(State.MISSING, f"no {name} is called {chosen!r}", f"One of: {', '.join(table)}.")
     files = [str(file.path) for file in configuration_files(repository) if read_config_file(file)]
     return Finding(State.OK, ", ".join(files) or f"defaults; your file would be {user_config_file()}")
 
@@ -211,6 +248,7 @@ _CHECKS: dict[str, Callable[[Path], Finding]] = {
     "configuration": _configuration,
     "torch": _torch,
     "device": _device,
+    "engine": _engine,
     "memory": _memory,
     "cache": _cache,
     "model": _model,

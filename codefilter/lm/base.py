@@ -81,13 +81,10 @@ class GenerationOptions:
 
     max_new_tokens: int = 64
     max_lines: int | None = None
-    stop: tuple[str, ...] = ()
     required_text: str = ""  # the output must begin with it; it is not part of the returned text
     temperature: float = 0.0
-    top_p: float = 1.0
     num_candidates: int = 1
     seed: int = 0
-    time_budget_seconds: float | None = None
     speculate: bool = True  # check drafts from the prompt; greedy output does not depend on it
 
 

@@ -77,7 +77,7 @@ def generate(
     generations = []
     for _ in range(1 if greedy else options.num_candidates):
         session.crop(len(prompt_ids))
-        output = Output(options, started)
+        output = Output(options)
         candidate = _Candidate(session, tokenizer, options, random, ngrams, output, cancellation)
         generations.append(output.result(reused, prompt_seconds, candidate.run(logits)))
         session.outputs.append((*prompt_ids[-NGRAM_LENGTHS[0] :], *output.token_ids))
@@ -243,12 +243,9 @@ class _Candidate:
 
     def _sample(self, log_probabilities: NDArray[np.float32], allowed: NDArray[np.int64] | None) -> int:
         ids = np.arange(log_probabilities.size) if allowed is None else allowed
-        scaled = log_softmax(log_probabilities[ids] / self._options.temperature).astype(np.float64)
-        order = np.argsort(-scaled, kind="stable")
-        probabilities = np.exp(scaled[order])
-        nucleus = int(np.searchsorted(np.cumsum(probabilities), self._options.top_p)) + 1
-        probabilities = probabilities[:nucleus] / probabilities[:nucleus].sum()
-        return int(ids[order[self._random.choice(probabilities.size, p=probabilities)]])
+        scaled = log_softmax(log_probabilities[ids] / self._options.temperature)
+        probabilities = np.exp(scaled.astype(np.float64))
+        return int(self._random.choice(ids, p=probabilities / probabilities.sum()))
 
 
 def common_prefix_length(first: Sequence[int], second: Sequence[int]) -> int:

@@ -34,39 +34,25 @@ def load_model(
         from codefilter.lm.fake import FakeLanguageModel
 
         return FakeLanguageModel(name)
-    if engine not in ENGINES:
-        raise UsageError(f"unknown engine {engine!r}", hint=f"Engines: {', '.join(ENGINES)}.")
-    if is_remote(name) != (engine == "remote") and engine != "auto":
-        raise UsageError(
-            f"the engine {engine} is not for {'a server' if is_remote(name) else 'a model on this machine'}",
-            hint="A server is --model remote:URL, with --engine auto or remote.",
-        )
+    check_engine(name, engine)
     if is_remote(name):
         from codefilter.lm.remote.model import RemoteLanguageModel
 
         return RemoteLanguageModel(name)
     from codefilter.models import resolve
+    from codefilter.prompts.formats import tokenizer_and_family
 
     found = resolve(name)
-    from codefilter.prompts.formats import detect_family
-
-    family = found.family or detect_family(Tokenizer.from_folder(found.folder))
+    chosen = choose_engine(found.folder, device, dtype, engine)
+    tokenizer, family = tokenizer_and_family(found)
     identity = ModelIdentity(found.name, found.sha256, family, found.revision)
-    if (choose_engine(found.folder, device, dtype) if engine == "auto" else engine) == "openvino":
-        if device not in ("auto", "cpu"):
-            raise UsageError(
-                f"the openvino engine runs on the CPU, not on {device}", hint="Use --engine torch."
-            )
-        try:
-            from codefilter.lm.openvino_lm import OpenVinoLanguageModel
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                "the openvino engine is not installed", hint='Run: pip install "codefilter[openvino]"'
-            ) from error
-        return OpenVinoLanguageModel(found.folder, identity, dtype=dtype)
+    if chosen == "openvino":
+        from codefilter.lm.openvino_lm import OpenVinoLanguageModel
+
+        return OpenVinoLanguageModel(found.folder, identity, dtype=dtype, tokenizer=tokenizer)
     from codefilter.lm.torch_lm import TorchLanguageModel
 
-    return TorchLanguageModel(found.folder, identity, device=device, dtype=dtype)
+    return TorchLanguageModel(found.folder, identity, device=device, dtype=dtype, tokenizer=tokenizer)
 
 
 def load_tokenizer(name: str) -> Tokenizer:
@@ -82,11 +68,32 @@ def load_tokenizer(name: str) -> Tokenizer:
     return Tokenizer.from_folder(resolve(name).folder)
 
 
-def choose_engine(folder: Path, device: str, dtype: str) -> str:
-    """``openvino`` where the CPU is to compute and the engine is installed and knows the model; else torch.
+def check_engine(name: str, engine: str) -> None:
+    """`UsageError` where no engine is called that, or it is not for such a model."""
+    if engine not in ENGINES:
+        raise UsageError(f"unknown engine {engine!r}", hint=f"Engines: {', '.join(ENGINES)}.")
+    if is_remote(name) != (engine == "remote") and engine != "auto":
+        raise UsageError(
+            f"the engine {engine} is not for {'a server' if is_remote(name) else 'a model on this machine'}",
+            hint="A server is --model remote:URL, with --engine auto or remote.",
+        )
 
-    With device ``auto`` the CPU computes unless the machine has an NVIDIA or AMD driver, or Apple's GPU.
+
+def choose_engine(folder: Path, device: str, dtype: str, engine: str = "auto") -> str:
+    """What runs a model of this machine: the engine of that name, ``torch`` or ``openvino``.
+
+    ``auto`` is openvino where the CPU is to compute and the engine is installed and knows the model; else
+    torch. With device ``auto`` the CPU computes unless the machine has an NVIDIA or AMD driver, or Apple's
+    GPU.
+
+    Raises:
+        UsageError: openvino was named, and is not installed or not for this device or dtype.
+        ModelError: it does not know the model.
     """
+    if engine == "openvino":
+        _require_openvino(folder, device, dtype)
+    if engine != "auto":
+        return engine
     gpu_drivers = (Path("/proc/driver/nvidia"), Path("/dev/kfd"))
     has_gpu = (
         shutil.which("nvidia-smi") is not None
@@ -95,12 +102,22 @@ def choose_engine(folder: Path, device: str, dtype: str) -> str:
     )
     if device == "cpu" or (device == "auto" and not has_gpu):
         try:
-            from codefilter.lm.openvino_graph import Architecture
-            from codefilter.lm.openvino_lm import choose_numbers
-
-            Architecture.from_folder(folder)
-            choose_numbers(dtype)
-        except (ModuleNotFoundError, ModelError, UsageError):
+            _require_openvino(folder, device, dtype)
+        except (ModelError, UsageError):
             return "torch"
         return "openvino"
     return "torch"
+
+
+def _require_openvino(folder: Path, device: str, dtype: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"the openvino engine runs on the CPU, not on {device}", hint="Use --engine torch.")
+    try:
+        from codefilter.lm.openvino_graph import Architecture
+        from codefilter.lm.openvino_lm import choose_numbers
+    except ImportError as error:
+        raise UsageError(
+            f"the openvino engine is not installed: {error}", hint='Run: pip install "codefilter[openvino]"'
+        ) from error
+    Architecture.from_folder(folder)
+    choose_numbers(dtype)

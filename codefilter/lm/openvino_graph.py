@@ -21,6 +21,7 @@ from openvino.op.util import VariableInfo
 
 from codefilter.errors import ModelError
 from codefilter.quantization import QuantizedWeights
+from codefilter.weights import first_line
 
 _SUPPORTED = ("llama", "qwen2")
 
@@ -41,16 +42,27 @@ class Architecture:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Architecture:
-        """Read a model folder; `ModelError` for an architecture that this graph does not know."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        """Read a model folder; `ModelError` for one that is broken, or that this graph does not know."""
+        path = folder / "config.json"
+        try:
+            return cls._from_config(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"{path} cannot be read: {type(error).__name__}: {error}",
+                hint="Copy the model's folder again, whole.",
+            ) from error
+
+    @classmethod
+    def _from_config(cls, config: dict[str, Any]) -> Architecture:
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         unknown = [
             f"{key}={value}"
             for key, value, expected in (
                 ("model_type", config.get("model_type"), _SUPPORTED),
                 ("hidden_act", config.get("hidden_act", "silu"), ("silu",)),
-                ("rope_type", rope.get("rope_type", "default"), ("default",)),
+                ("rope_type", rope.get("rope_type") or rope.get("type") or "default", ("default",)),
                 ("use_sliding_window", bool(config.get("use_sliding_window")), (False,)),
+                ("quantization_config", bool(config.get("quantization_config")), (False,)),
             )
             if value not in expected
         ]
@@ -88,9 +100,18 @@ def build_graphs(architecture: Architecture, weights: QuantizedWeights) -> tuple
     Head: from ``hidden`` to ``log_probabilities`` (r, vocabulary) and their ``entropies`` (r,), float32.
     Apart because it must be computed in float32: in bfloat16 logits come in steps of 1/16 and more, which is
     noise in a log-likelihood and makes ties between tokens.
+
+    Raises:
+        ModelError: the weights are of another architecture.
     """
     builder = _Builder(architecture, weights)
-    return builder.layers(), builder.head()
+    try:
+        return builder.layers(), builder.head()
+    except (KeyError, RuntimeError) as error:  # a tensor is not there, or has another shape
+        raise ModelError(
+            f"the model's weights do not fit its config.json: {first_line(error)}",
+            hint="Copy the model's folder again, whole.",
+        ) from error
 
 
 class _Builder:

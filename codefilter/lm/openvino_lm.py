@@ -37,9 +37,17 @@ _MAX_HIDDEN_SLOTS = 256  # attention reads them in vain; cutting them out copies
 class OpenVinoLanguageModel:
     """A decoder of our own graph behind the `LanguageModel` interface."""
 
-    def __init__(self, folder: Path, identity: ModelIdentity, *, dtype: str = "auto") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identity: ModelIdentity,
+        *,
+        dtype: str = "auto",
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        """Load a model; a `tokenizer` that has been read from the folder is not read again."""
         self.identity = identity
-        self.tokenizer = Tokenizer.from_folder(folder)
+        self.tokenizer = tokenizer or Tokenizer.from_folder(folder)
         architecture = Architecture.from_folder(folder)
         self.context_length = architecture.context_length
         core = ov.Core()

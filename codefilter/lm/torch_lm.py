@@ -30,6 +30,7 @@ from codefilter.lm.base import Cancellation, Continuation, Generation, Generatio
 from codefilter.lm.packing import Pack, packs
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
+from codefilter.weights import first_line
 
 _ATTENTION = "codefilter_packed"
 _SLOW_SLICE = 128  # tokens that a CPU reads at once: a superseded request's reading is kept by slices
@@ -105,15 +106,25 @@ class TorchLanguageModel:
         device: str = "auto",
         dtype: str = "auto",
         adapter: Adapter | None = None,
+        tokenizer: Tokenizer | None = None,
     ):
-        """Load a model; with an adapter it is another one, which `identity` does not tell."""
+        """Load a model; with an adapter it is another one, which `identity` does not tell.
+
+        A `tokenizer` that has been read from the folder is not read again.
+        """
         self.identity = identity
-        self.tokenizer = Tokenizer.from_folder(folder)
+        self.tokenizer = tokenizer or Tokenizer.from_folder(folder)
         self._device = choose_device(device)
         model = load_module(folder, choose_dtype(dtype, self._device), _ATTENTION)
         if adapter is not None:
             model = merge_adapter(model, adapter)
-        self._model = model.to(self._device).eval().requires_grad_(False)
+        try:
+            self._model = model.to(self._device).eval().requires_grad_(False)
+        except RuntimeError as error:  # `torch.OutOfMemoryError` is one
+            raise ModelError(
+                f"{folder} does not go onto {self._device}: {first_line(error)}",
+                hint="Free its memory, take a smaller model, or --device cpu.",
+            ) from error
         config = self._model.config.get_text_config()
         self.context_length = int(getattr(config, "max_position_embeddings", 2048))
         self.description = f"torch, {self._device.type}, {str(self._model.dtype).removeprefix('torch.')}"
@@ -282,14 +293,30 @@ class _TorchSession:
 def load_module(folder: Path, dtype: torch.dtype, attention: str) -> Any:
     """The causal model of a folder, on the CPU; `ModelError` where it cannot be loaded."""
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention, use_safetensors=True, local_files_only=True
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,  # a folder's own Python never runs, and nobody is asked
+            ignore_mismatched_sizes=True,  # refused below, with what is missing
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # errors of transformers, of safetensors, of a quantiser that is not there
         raise ModelError(
-            f"{folder} cannot be loaded: {str(error).splitlines()[0]}",
-            hint="The folder must hold config.json, tokenizer.json and safetensors of a causal model.",
+            f"{folder} cannot be loaded: {first_line(error)}",
+            hint="The folder must hold config.json, tokenizer.json and whole safetensors of a causal model "
+            "that transformers itself knows.",
         ) from error
+    model, found = loaded
+    unfit = sorted(found["missing_keys"] | {name for name, *_ in found["mismatched_keys"]})
+    if unfit:  # transformers would make random ones
+        raise ModelError(
+            f"the weights in {folder} do not fit its config.json: {len(unfit)} tensors, first {unfit[0]}",
+            hint="Copy the folder again, whole.",
+        )
+    return model
 
 
 def _decoder_layers(model: torch.nn.Module) -> torch.nn.ModuleList:
@@ -304,11 +331,19 @@ def choose_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(name.split(":")[0], False):
-        there = ", ".join(device for device, present in available.items() if present)
+    available = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # "tpu", "cpu:x"
+        device = None
+    if device is None or (device.index or 0) >= available.get(device.type, 0):
+        there = ", ".join(kind for kind, number in available.items() if number)
         raise UsageError(f"device {name!r} is not available", hint=f"Available here: {there}.")
-    return torch.device(name)
+    return device
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -1,7 +1,7 @@
 """One output while it grows, and the rules that end it: the same for every engine, here or on a server.
 
-In: tokens, one after the other. Out: a `Generation`. Lines, stop strings and limits are counted in the text
-after what is required, so that an output does not depend on how the engine was made to begin.
+In: tokens, one after the other. Out: a `Generation`. Lines are counted in the text after what is
+required, so that an output does not depend on how the engine was made to begin.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from codefilter.types import FinishReason, LogLikelihood
 class Output:
     """Tokens of one candidate."""
 
-    def __init__(self, options: GenerationOptions, request_started: float) -> None:
+    def __init__(self, options: GenerationOptions) -> None:
         self._options = options
-        self._request_started = request_started  # by `time.perf_counter`
         self._started = time.perf_counter()
         self._required = options.required_text.encode()
         self._ids: list[int] = []
@@ -49,26 +48,12 @@ class Output:
         self._ids += token_ids
         self._log_probabilities += log_probabilities
         self._bytes += data
-        options = self._options
         if len(self._bytes) >= len(self._required):
-            text = self._written_text()
-            cut = cut_after_lines(text, options.max_lines)
-            lines = text if cut is None else cut  # a server's tokens come several at a time
-            positions = [p for p in (lines.find(stop) for stop in options.stop) if p >= 0]
-            if positions:
-                self._text, self._finish = text[: min(positions)], FinishReason.STOP
-                return True
+            cut = cut_after_lines(self._written_text(), self._options.max_lines)
             if cut is not None:
                 self._text, self._finish = cut, FinishReason.LINES
                 return True
-        if len(self._ids) >= options.max_new_tokens:
-            self._finish = FinishReason.LENGTH
-            return True
-        budget = options.time_budget_seconds
-        if budget is not None and time.perf_counter() - self._request_started > budget:
-            self._finish = FinishReason.TIME
-            return True
-        return False
+        return len(self._ids) >= self._options.max_new_tokens
 
     def end(self, reason: FinishReason) -> None:
         """Say why the output ends where no rule ended it."""

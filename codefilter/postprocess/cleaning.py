@@ -75,7 +75,7 @@ class Cleaned:
 
 
 def clean(place: Place, text: str, *, cut_off: bool = False) -> Cleaned:
-    """Apply all rules. `cut_off`: the model was stopped by a limit of length or time."""
+    """Apply all rules. `cut_off`: the model was stopped by the limit of length."""
     applied = []
     for name, rule in RULES.items():
         if name == UNFINISHED and not cut_off:

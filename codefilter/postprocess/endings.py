@@ -15,7 +15,7 @@ from codefilter.languages import TEXT, language_of
 from codefilter.postprocess.extent import Extent, extent_of, opened_indentation
 from codefilter.postprocess.place import Place, Token, indentation_of, unmatched_closers, width
 
-_CONTROL_TEXT = re.compile(r"<[|｜]|<(fim|file_sep|repo_name)\w*>|^\s*```", re.MULTILINE)
+_CONTROL_TEXT = re.compile(r"<[|｜]\w|<(fim|file_sep|repo_name)\w*>|^\s*```", re.MULTILINE)
 _CONTROL_LINE = re.compile(r"^<(/?s|reponame|filename)>", re.MULTILINE)  # further in, they may be code
 _PATH_LINE = re.compile(r"(?:#|//|--|\+{5}|path:|<filename>)\s*(\S+\.\w+)", re.IGNORECASE)
 _FRAGMENT_LINE = "the below code fragment can be found in"  # what the layout after-suffix writes (Repoformer)

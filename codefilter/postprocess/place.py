@@ -37,7 +37,7 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """What stands around the cursor, cut to what is worth parsing, at line starts."""
+    """What stands around the cursor, cut to what is worth parsing, at line starts or in endless lines."""
 
     before: str
     after: str
@@ -48,9 +48,10 @@ class Place:
         """The place of a request."""
         before, after = request.prefix, request.suffix
         if len(before) > _WINDOW_BEFORE:
-            before = before[before.find("\n", len(before) - _WINDOW_BEFORE) + 1 :]
+            start = len(before) - _WINDOW_BEFORE
+            before = before[before.find("\n", start) + 1 or start :]
         if len(after) > _WINDOW_AFTER:
-            after = after[: after.rfind("\n", 0, _WINDOW_AFTER) + 1]
+            after = after[: after.rfind("\n", 0, _WINDOW_AFTER) + 1 or _WINDOW_AFTER]
         return cls(before, after, request.language)
 
     @cached_property

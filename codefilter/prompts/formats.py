@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codefilter.errors import ModelError
+from codefilter.model_folder import ModelFolder
 from codefilter.tokenizer import Tokenizer
 
 
@@ -113,6 +114,12 @@ def detect_family(tokenizer: Tokenizer) -> str:
         for family, row in FORMATS.items()
         if all(tokenizer.control_id(name) is not None for name in row.control_tokens)
     )
+
+
+def tokenizer_and_family(found: ModelFolder) -> tuple[Tokenizer, str]:
+    """The tokenizer and the family of a model of this machine; of some only the tokenizer can tell it."""
+    tokenizer = Tokenizer.from_folder(found.folder)
+    return tokenizer, found.family or detect_family(tokenizer)
 
 
 def get_format(family: str, tokenizer: Tokenizer) -> FimFormat:

@@ -19,7 +19,6 @@ from codefilter.prompts.in_file import InFileContext
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import Chunk, Prompt, Segment, SegmentRole
 
-DEFAULT_LAYOUT = "repository"
 _COMMENTED = ("after-suffix", "in-prefix")
 _HEADER_TOKENS = 16  # control token and path, about
 

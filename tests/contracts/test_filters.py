@@ -1,6 +1,5 @@
 """What every filter must do, run over each of them by name."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -46,10 +45,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RepositoryIndex]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CODEFILTER_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield RepositoryIndex.open(write_repository(tmp_path_factory.mktemp("shop"), SAMPLE_FILES))
+def index(tmp_path_factory: pytest.TempPathFactory) -> RepositoryIndex:
+    return RepositoryIndex.open(write_repository(tmp_path_factory.mktemp("shop"), SAMPLE_FILES))
 
 
 def plain(name: str) -> str:

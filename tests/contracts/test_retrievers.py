@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from codefilter.config import Settings
 from codefilter.errors import UsageError
 from codefilter.index import RepositoryIndex
 from codefilter.languages import language_of
 from codefilter.retrieval.base import RetrievalQuery
-from codefilter.retrieval.table import DEFAULT_RETRIEVER, RETRIEVERS, get_retriever
+from codefilter.retrieval.table import RETRIEVERS, get_retriever
 from codefilter.types import CompletionRequest
 
 REPORT = """from shop.orders import Order
@@ -97,7 +98,7 @@ def test_any_text_may_be_asked_for(
 
 def test_names_are_checked(sample_repository: Path) -> None:
     index = RepositoryIndex.open(sample_repository)
-    assert DEFAULT_RETRIEVER in RETRIEVERS
+    assert Settings().retriever in RETRIEVERS
     with pytest.raises(UsageError, match="gone") as raised:
         get_retriever("gone", index)
     assert all(name in raised.value.hint for name in RETRIEVERS)

@@ -26,7 +26,8 @@ _NOT_UNDERSTOOD = (400, 415, 422)
 _EXTENSIONS: dict[str, object] = {
     "return_token_ids": True,
     "return_tokens_as_token_ids": True,
-    "top_k": -1,  # and the next two: a model's own defaults may say otherwise
+    "top_k": -1,  # and the next three: a model's own defaults may say otherwise
+    "top_p": 1.0,
     "min_p": 0.0,
     "repetition_penalty": 1.0,
 }
@@ -169,8 +170,6 @@ class CompletionsServer:
         }
         if options.temperature > 0:
             body["seed"] = options.seed
-            if options.top_p < 1 or self._features.takes_ids:  # TGI, which takes none, refuses 1.0
-                body["top_p"] = options.top_p
         if self._features.tells_nats:
             body["logprobs"] = 1
         if self._features.takes_extensions:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from codefilter.errors import UsageError
 from codefilter.lm.base import UNVERIFIED, ModelIdentity
 from codefilter.models import DEFAULT_MODEL, resolve
-from codefilter.prompts.formats import detect_family
+from codefilter.prompts.formats import detect_family, tokenizer_and_family
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import content_hash
 
@@ -106,6 +106,4 @@ def endpoint_tokenizer(endpoint: Endpoint) -> tuple[Tokenizer, str]:
     if folder.is_dir():
         tokenizer = Tokenizer.from_folder(folder)
         return tokenizer, detect_family(tokenizer)
-    found = resolve(endpoint.tokenizer)
-    tokenizer = Tokenizer.from_folder(found.folder)
-    return tokenizer, found.family or detect_family(tokenizer)
+    return tokenizer_and_family(resolve(endpoint.tokenizer))

@@ -20,7 +20,7 @@ from codefilter.types import FinishReason, LogLikelihood
 
 _COMPLETION = "/completion"
 # only what we ask for, whatever the server was started with; probabilities are those before sampling
-_PLAIN_SAMPLING = {"samplers": ["temperature", "top_p"], "n_probs": 1, "cache_prompt": True}
+_PLAIN_SAMPLING = {"samplers": ["temperature"], "n_probs": 1, "cache_prompt": True}
 _FINISH = {"limit": FinishReason.LENGTH, "eos": FinishReason.END}
 
 
@@ -49,7 +49,6 @@ class LlamaServer:
             "prompt": list(prompt_ids),
             "n_predict": options.max_new_tokens,
             "temperature": options.temperature,
-            "top_p": options.top_p,
             "seed": options.seed,
             "stream": True,
             "timings_per_token": True,  # tells what was reused, before we may hang up

@@ -119,13 +119,9 @@ class RemoteLanguageModel:
             piece = await anext(pieces)
             prompt_seconds = time.perf_counter() - started
             reused = piece.num_reused_tokens
-            output = Output(options, started)
-            try:
-                async with asyncio.timeout(self._left_seconds(options, prompt_seconds)):
-                    while not self._add(piece, output):
-                        piece = await anext(pieces)
-            except TimeoutError:
-                output.end(FinishReason.TIME)
+            output = Output(options)
+            while not self._add(piece, output):
+                piece = await anext(pieces)
         return output.result(reused, prompt_seconds)
 
     def _add(self, piece: Piece, output: Output) -> bool:
@@ -140,7 +136,3 @@ class RemoteLanguageModel:
                 hint="Its sampling options have no effect: check how the server was started.",
             )
         return ended
-
-    def _left_seconds(self, options: GenerationOptions, passed_seconds: float) -> float | None:
-        budget = options.time_budget_seconds
-        return None if budget is None else max(0.0, budget - passed_seconds)
