@@ -2,16 +2,18 @@
 
 In: a `SourceFile`. Out: `FileChunks`, its chunks in file order and every name that they define.
 Two chunkers. "syntax" cuts a file into pieces without overlap where the fewest syntax nodes are torn apart;
-"window" takes overlapping windows (RepoCoder, section 3.1). Files without a grammar always get windows.
+"window" takes overlapping windows (RepoCoder, section 3.1). Files without a grammar always get windows. The
+first may carry its largest number of lines: "syntax:40".
 Notable: "syntax" weighs all cuts of a file against each other, so that splitting a long class and joining
 small neighbours are one rule: the cheapest sum of cut and size costs, by dynamic programming in linear time.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from codefilter.errors import UsageError
@@ -85,12 +87,10 @@ def chunk_file(
     Raises:
         UsageError: no chunker of that name.
     """
-    if chunker not in CHUNKERS:
-        raise UsageError(f"unknown chunker {chunker!r}", hint=f"Choose one of: {', '.join(CHUNKERS)}.")
+    cut, options = find_chunker(chunker, options)
     lines = file.text.split("\n")
     found = definitions(file.text, file.language)
     tree = parse(file.text, file.language)
-    cut = CHUNKERS[chunker]
     ranges = cut(lines, tree, found, options) if tree else _window_ranges(lines, options)
     symbols = _symbols(ranges, found)
     chunks = tuple(
@@ -240,3 +240,29 @@ CHUNKERS: dict[str, Chunker] = {
     "syntax": _syntax_ranges,
     "window": lambda lines, _tree, _found, options: _window_ranges(lines, options),
 }
+
+
+def find_chunker(name: str, options: ChunkOptions = ChunkOptions()) -> tuple[Chunker, ChunkOptions]:
+    """A chunker by its name, and the sizes it is to use: those given, or in proportion to a number of lines.
+
+    Raises:
+        UsageError: no chunker of that name.
+    """
+    kind, _, lines = name.partition(":")
+    if name in CHUNKERS:
+        return CHUNKERS[name], options
+    if kind != "syntax" or not re.fullmatch(r"[1-9][0-9]{0,2}", lines):
+        raise UsageError(
+            f"unknown chunker {name!r}",
+            hint=f"Choose one of: {', '.join(CHUNKERS)}; or syntax:LINES, up to 999, for larger chunks.",
+        )
+    largest = int(lines)
+    target = max(1, options.target_lines * largest // options.max_lines)
+    sizes = replace(
+        options,
+        target_lines=target,
+        max_lines=largest,
+        min_lines=min(options.min_lines, target),
+        max_characters=max(1, options.max_characters * largest // options.max_lines),
+    )
+    return CHUNKERS[kind], sizes

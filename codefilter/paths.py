@@ -91,6 +91,21 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file that is appended to, without their ends; one that has no end yet is left out.
+
+    Where there is no file there are no lines.
+    """
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def cut_torn_line(path: Path) -> None:
+    """Before the first append: take off what a kill left of a last line; errors as in `atomic_file`."""
+    if path.exists() and (torn := path.read_bytes().rpartition(b"\n")[2]):
+        with disk_errors(path):
+            os.truncate(path, path.stat().st_size - len(torn))
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Like `atomic_file`, for a folder; one that is there already is replaced."""

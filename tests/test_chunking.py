@@ -283,3 +283,19 @@ def test_cost_grows_with_the_length_only(chunker: str) -> None:
 
     seconds(piece)
     assert seconds(piece * 8) < 8 * 4 * max(seconds(piece + "\n"), 0.02)
+
+
+def test_the_syntax_chunker_may_carry_its_largest_number_of_lines() -> None:
+    text = function("f", 70)
+    assert cut(text, chunker="syntax:25") == cut(text)  # the default's
+    small, large = (cut(text, chunker=f"syntax:{lines}") for lines in (5, 100))
+    assert max(end - start for start, end in ranges(small)) <= 5
+    assert ranges(large) == [(0, 70)]
+    assert [len(cut(text, chunker="syntax:1").chunks), len(cut("a = 1\n", chunker="syntax:1").chunks)] == [
+        70,
+        1,
+    ]
+    for wrong in ("syntax:", "syntax:0", "syntax:x", "syntax:1000", "window:9", ""):
+        with pytest.raises(UsageError, match="unknown chunker") as caught:
+            cut(text, chunker=wrong)
+        assert "syntax:LINES" in caught.value.hint

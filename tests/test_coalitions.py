@@ -1,6 +1,7 @@
 """Sets of chunks: Shapley's axioms, redundancy in the surrogate, and what is measured on the model."""
 
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from codefilter.cli import main
 from codefilter.coalitions import shapley_values, surrogate_values
 from codefilter.dataset.coalitions import COALITIONS_FILE, coalition_figures, read_coalitions
-from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
+from codefilter.dataset.exclusions import Comparison, Exclusion, write_exclusions
+from tests.labelled_repositories import REPOSITORIES, label_with_fake
 
 games = st.integers(1, 5).flatmap(
     lambda n: st.lists(st.floats(-5, 5), min_size=2**n - 1, max_size=2**n - 1).map(lambda v: [0.0, *v])
@@ -62,12 +64,8 @@ def test_chunks_that_help_different_tokens_add_up_and_equal_ones_share() -> None
 def test_coalitions_of_a_dataset_are_measured_once_and_never_worse_than_one_chunk(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    repos = [str(write_repository(tmp_path / "shop", SHOP_FILES))]
-    repos.append(str(write_repository(tmp_path / "weather", WEATHER_FILES)))
-    out = tmp_path / "labels"
-    small = ["--prefix-tokens", "120", "--suffix-tokens", "40", "--k", "4", "--model", "fake"]
-    built = ["dataset", "build", *repos, "--out", str(out), "--levels", "line", "--per-repo", "6", *small]
-    assert main(built) == 0
+    out = label_with_fake(tmp_path, 6, "--levels", "line", "--k", "4")
+    repos = [str(tmp_path / name) for name in REPOSITORIES]
     assert main(["dataset", "coalitions", str(out), *repos, "--limit", "4"]) == 0
     labels = read_coalitions(out)
     assert 0 < len(labels) <= 4
@@ -81,5 +79,26 @@ def test_coalitions_of_a_dataset_are_measured_once_and_never_worse_than_one_chun
     assert figures.nats_best_set >= figures.nats_best_single >= figures.nats_none
     before = (out / COALITIONS_FILE).read_bytes()
     (out / COALITIONS_FILE).write_bytes(before[:-10])  # torn by a kill
+    assert read_coalitions(out) == labels[:-1]
+    assert (out / COALITIONS_FILE).read_bytes() == before[:-10]  # who only reads changes nothing
     assert main(["dataset", "coalitions", str(out), *repos, "--limit", "4"]) == 0
     assert (out / COALITIONS_FILE).read_bytes() == before
+
+
+def test_sets_of_examples_that_are_left_out_count_nowhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = label_with_fake(tmp_path, 6, "--levels", "line", "--k", "2")
+    repos = [str(tmp_path / name) for name in REPOSITORIES]
+    coalitions = ["dataset", "coalitions", str(out), *repos, "--limit", "3"]
+    assert main(coalitions) == 0
+    first, second, _ = read_coalitions(out)
+    write_exclusions(out, [Exclusion(first.example_id, "bench/x", 0.9)], Comparison(12, ("bench",)))
+    capsys.readouterr()
+    assert main([*coalitions[:-1], "1"]) == 0  # nothing is missing
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["examples"] == 2
+    assert main(["dataset", "stats", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["coalitions"] == figures
+    write_exclusions(out, [], Comparison(12, ("bench",)))
+    assert read_coalitions(out)[:2] == [first, second]

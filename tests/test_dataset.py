@@ -1,5 +1,6 @@
 """Datasets: nothing lost, nothing twice, references that find their text again, splits by repository."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,19 +15,27 @@ from hypothesis import strategies as st
 
 from codefilter.dataset.build import BuildPlan, Progress, build_dataset
 from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
-from codefilter.dataset.description import Description, read_description
+from codefilter.dataset.description import (
+    FEW_CONTROLS,
+    Description,
+    SourceRecord,
+    read_description,
+    with_source,
+    write_description,
+)
 from codefilter.dataset.execution import LocalExecutor
 from codefilter.dataset.figures import agreement, label_figures
-from codefilter.dataset.materialize import Materializer, write_text
+from codefilter.dataset.materialize import Materializer, open_materializer, write_text
 from codefilter.dataset.records import ExampleRecord, from_json, to_json
-from codefilter.dataset.sources import RepositorySource, find_sources
+from codefilter.dataset.sources import RepositorySource, find_roots, find_sources
 from codefilter.dataset.split import read_splits, split_repositories, write_splits
 from codefilter.dataset.states import STATES_FOLDER, read_states, states_path, write_states
-from codefilter.dataset.storage import JOURNAL_FILE, DatasetFolder, read_examples, shards
+from codefilter.dataset.storage import JOURNAL_FILE, DatasetFolder, read_examples, refuse_existing, shards
 from codefilter.dataset.validate import validate
 from codefilter.errors import CodeFilterError, DatasetError, IndexStorageError, ModelError, UsageError
 from codefilter.labeling import LabeledExample, LabelOptions
 from codefilter.lm.fake import FakeLanguageModel
+from codefilter.packages import PackagePin
 from codefilter.types import CompletionTask, Polarity, TaskLevel
 from tests.killed_builds import PLAN, SMALL, TRIALS
 from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
@@ -77,7 +86,8 @@ def test_builds_killed_at_twenty_random_points_lose_nothing(tmp_path: Path) -> N
     write_repository(tmp_path / "shop", SHOP_FILES)
     write_repository(tmp_path / "weather", WEATHER_FILES)
     script = [sys.executable, "-m", "tests.killed_builds", str(tmp_path), "7"]
-    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    root = Path(__file__).parents[1]
+    done = subprocess.run(script, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == TRIALS
     assert len(numbers(tmp_path / "whole")) == 12
@@ -141,10 +151,12 @@ def test_a_torn_line_of_the_journal_is_made_again(
     complete = (out / JOURNAL_FILE).read_bytes()
     folder.append(second)
     (out / JOURNAL_FILE).write_bytes((out / JOURNAL_FILE).read_bytes()[:-100])
+    inode = (out / JOURNAL_FILE).stat().st_ino
     assert [record.example_id for record in read_examples(out)] == [first.example_id]
     reopened = DatasetFolder(out)
     reopened.open(read_description(whole).recipe)  # type: ignore[union-attr]
     assert (out / JOURNAL_FILE).read_bytes() == complete
+    assert (out / JOURNAL_FILE).stat().st_ino == inode  # cut off, not written anew
     assert first.example_id in reopened
     assert second.example_id not in reopened
     build(repositories, out)
@@ -468,3 +480,98 @@ def test_levels_can_be_chosen(repositories: list[RepositorySource], tmp_path: Pa
     plan = BuildPlan(per_repository=2, tasks_per_round={TaskLevel.FUNCTION: 2})
     build(repositories, tmp_path / "labels", plan)
     assert {record.level for record in read_examples(tmp_path / "labels")} == {"function"}
+
+
+@pytest.mark.parametrize("of", ["retrieved", "control"])
+def test_a_text_that_labels_only_retrieved_or_drew_is_missed_too(
+    repositories: list[RepositorySource], tmp_path: Path, of: str
+) -> None:
+    write_repository(tmp_path / "third", {f"third/{Path(p).name}": t for p, t in WEATHER_FILES.items()})
+    more = [*repositories, *find_sources([str(tmp_path / "third")])]
+    out = tmp_path / "labels"
+    build(more[:2], out, replace(PLAN, max_examples=3))  # of shop; weather gives controls only
+    before = list(read_examples(out))
+    assert {record.repository for record in before} == {"shop"}
+    named = {
+        (chunk.repository, chunk.path)
+        for record in before
+        for chunk in (record.chunks if of == "retrieved" else record.controls)
+    }
+    name, path = min(named - {(record.repository, record.path) for record in before})
+    text = (tmp_path / name / path).read_text()
+    (tmp_path / name / path).write_text(text + "# later\n")
+    assert "" in {source.problem for source in build(more, out, replace(PLAN, max_examples=3)).sources}
+    (tmp_path / name / path).write_text("# before\n" + text)  # every line moved
+    (found,) = (source for source in build(more, out).sources if source.name == name)
+    assert found.problem == f"{path} has changed since it was labelled: label it into another folder"
+
+
+def test_labels_whose_recipe_is_lost_are_not_taken_for_those_of_the_present_one(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    out = tmp_path / "labels"
+    description = build(repositories, out, replace(PLAN, max_examples=2))
+    records = list(read_examples(out))
+    for lost in (out / "dataset.json", *shards(out)):  # labels in shards, then in the journal
+        lost.unlink()
+        with pytest.raises(DatasetError, match=r"no dataset\.json") as caught:
+            DatasetFolder(out).open(description.recipe)
+        assert "copy" in caught.value.hint
+        with pytest.raises(UsageError, match="already holds a dataset"):
+            refuse_existing(out)
+        (out / JOURNAL_FILE).write_text(json.dumps(to_json(records[0])) + "\n")
+    (out / JOURNAL_FILE).write_bytes(b"")
+    refuse_existing(out)
+    assert DatasetFolder(out).open(description.recipe).sources == ()
+
+
+def test_a_place_with_too_few_controls_waits_for_more_repositories(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thin = {f"thin/{n}.js": f"function f{n}(x) {{ return x + {n}; }}\n" for n in range(5)}
+    write_repository(tmp_path / "thin", thin | {"thin/one.py": "x = 1\n"})
+    shop, weather = repositories
+    few = [shop, *find_sources([str(tmp_path / "thin")])]
+    monkeypatch.setattr(FakeLanguageModel, "generate", None)  # the model does not run for nothing
+    skipped = build(few, tmp_path / "labels").skipped
+    monkeypatch.undo()
+    assert {reason for _, reason in skipped} == {FEW_CONTROLS}
+    assert len(skipped) == 6
+    assert build(few, tmp_path / "labels").skipped == skipped  # tried again, told once
+    description = build([shop, weather], tmp_path / "labels")
+    assert description.skipped == ()
+    assert len(numbers(tmp_path / "labels")) == 12
+    assert list(validate(tmp_path / "labels")) == []
+
+
+def test_a_package_that_labels_name_is_fetched_whatever_its_last_problem(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "labels"
+    description = build(repositories, out)
+    pins = tuple(
+        PackagePin(name, "1", f"{name}.whl", f"of {name}", "train", 1, 1) for name in ("weather", "unneeded")
+    )
+    monkeypatch.setattr("codefilter.dataset.sources.load_corpora", lambda: pins)
+    monkeypatch.setattr("codefilter.dataset.sources.fetch_package", lambda pin: tmp_path / pin.name)
+    for pin in pins:
+        source = SourceRecord(pin.name, "1", pin.sha256, "the package index cannot be reached")
+        description = with_source(description, source)
+    write_description(out, description)
+    records = [record for record in read_examples(out) if record.repository == "shop"]
+    materializer = open_materializer(out, [str(tmp_path / "shop")], records)  # weather gave the controls
+    assert materializer.roots == {name: tmp_path / name for name in ("shop", "weather")}
+    assert len(list(map(materializer.materialize, records))) == 6
+    assert find_roots(description, []) == {}
+
+
+def test_arms_may_cut_larger_chunks(repositories: list[RepositorySource], tmp_path: Path) -> None:
+    arms = [parse_label_arm(text, SMALL) for text in ("default", "chunker=syntax:8")]
+    model = FakeLanguageModel()
+    run_arms(arms, repositories, tmp_path / "arms", model, OPTIONS, 2, lambda arm: lambda progress: None)
+    figures, _ = compare_arms(arms, tmp_path / "arms", OPTIONS)
+    assert [row.examples for row in figures] == [2, 2]
+    folder = tmp_path / "arms" / "chunker=syntax:8"
+    lines = {c.end_line - c.start_line for record in read_examples(folder) for c in record.chunks}
+    assert max(lines) <= 8
+    assert list(validate(folder, roots(repositories))) == []

@@ -3,38 +3,45 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from codefilter.cli import main
+from codefilter.dataset import duplicates
 from codefilter.dataset.charts import draw_all
 from codefilter.dataset.coalitions import coalition_figures, read_coalitions
 from codefilter.dataset.comparisons import read_agreements
 from codefilter.dataset.cost import corpus_cost
-from codefilter.dataset.duplicates import Reference, find_exclusions, keep_others
+from codefilter.dataset.duplicates import Reference, benchmark_references, find_exclusions, keep_others
 from codefilter.dataset.exclusions import Comparison, Exclusion, read_exclusions, write_exclusions
 from codefilter.dataset.figures import label_figures
 from codefilter.dataset.materialize import Materializer
+from codefilter.dataset.show import show_example, terminal_view
 from codefilter.dataset.states import read_states
 from codefilter.dataset.storage import num_examples, read_examples
+from codefilter.errors import CodeFilterError
 from codefilter.labeling import LabelOptions
-from codefilter.lm.fake import byte_tokenizer_spec
+from codefilter.lm.fake import FakeLanguageModel, byte_tokenizer_spec
+from codefilter.packages import PackagePin
 from codefilter.types import SourceFile
-from tests.labelled_repositories import ORDERS, SHOP_FILES, WEATHER_FILES, write_repository
+from tests.labelled_repositories import (
+    ORDERS,
+    SHOP_FILES,
+    SMALL,
+    WEATHER_FILES,
+    label_with_fake,
+    write_repository,
+)
 from tests.remote_servers import Handler, ScriptedServer, TextDouble, VllmDouble, status
-
-SMALL = ["--prefix-tokens", "120", "--suffix-tokens", "40", "--k", "3", "--model", "fake"]
 
 
 @pytest.fixture
 def labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    shop = write_repository(tmp_path / "shop", SHOP_FILES)
-    weather = write_repository(tmp_path / "weather", WEATHER_FILES)
-    out = tmp_path / "labels"
-    arguments = ["dataset", "build", str(shop), str(weather), "--out", str(out), "--levels", "line,chunk"]
-    assert main([*arguments, "--per-repo", "6", *SMALL]) == 0
+    out = label_with_fake(tmp_path, 6)
     captured = capsys.readouterr()
     assert "12 examples in" in captured.out
     assert "tasks/min" in captured.err
@@ -203,7 +210,8 @@ def test_examples_whose_code_stands_in_a_benchmark_are_left_out(labels: Path) ->
     write_exclusions(labels, exclusions, Comparison(12, ("bench",)))
     assert read_exclusions(labels) == exclusions
     assert keep_others([], exclusions, ["packages of role train"]) == exclusions  # bench is not here any more
-    assert keep_others([], exclusions, ["packages of role bench"]) == []
+    assert keep_others([], exclusions, ["packages of role bench"]) == exclusions  # another bench
+    assert keep_others([], exclusions, ["bench"]) == []
     assert keep_others(exclusions, exclusions, ["other"]) == exclusions
     assert {record.example_id for record in read_examples(labels)}.isdisjoint(expected)
     assert num_examples(labels) == 12 - len(expected)
@@ -336,3 +344,94 @@ def test_levels_take_a_number_of_tasks(labels: Path, capsys: pytest.CaptureFixtu
         assert main([*arguments, "--levels", wrong]) == 2
     assert main([*arguments, "--executor", "cloud"]) == 2
     assert "unknown executor" in capsys.readouterr().err
+
+
+def test_packages_are_told_apart_from_the_benchmark_of_their_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = PackagePin("toy", "1", "toy.whl", "", "repoeval", 1, 1)
+    monkeypatch.setattr(duplicates, "load_corpora", lambda: (pin,))
+    monkeypatch.setattr(duplicates, "fetch_package", lambda pin: write_repository(tmp_path, SHOP_FILES))
+    monkeypatch.setattr(duplicates, "BENCHMARKS", {})
+    compared: list[str] = []
+    (name,) = {reference.name for reference in benchmark_references(compared.append)}
+    assert compared == ["packages of role repoeval"]
+    of_package, of_benchmark = (
+        Exclusion("a", f"{name}/x.py:1-9", 0.9),
+        Exclusion("b", "repoeval/r/x.py:1-9", 1),
+    )
+    assert keep_others([], [of_package, of_benchmark], compared) == [of_benchmark]
+    assert keep_others([], [of_package, of_benchmark], ["repoeval"]) == [of_package]
+
+
+def test_stats_of_a_folder_that_may_only_be_read(
+    labels: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: str) -> None:
+        raise CodeFilterError(f"cannot use {path}: Read-only file system")
+
+    monkeypatch.setattr("codefilter.cli.labels.write_atomically", refuse)
+    for form in ([], ["--json"]):
+        assert main(["dataset", "stats", str(labels), *form]) == 0
+        captured = capsys.readouterr()
+        assert "12" in captured.out
+        assert "the card is as it was: cannot use" in captured.err
+    assert not (labels / "README.md").exists()
+
+
+def test_no_labelled_text_commands_the_terminal(labels: Path) -> None:
+    materializer = Materializer({"shop": labels.parent / "shop", "weather": labels.parent / "weather"})
+    example = materializer.materialize(next(read_examples(labels)))
+    shown = show_example(example, FakeLanguageModel().tokenizer)
+    evil = "\x1b]0;title\x07\tx\n\x9b31m"
+    hostile = replace(
+        shown,
+        before=evil,
+        draft=evil,
+        tokens=(evil, *shown.tokens[1:]),
+        chunks=tuple(replace(chunk, text=evil) for chunk in shown.chunks),
+    )
+    console = Console(file=StringIO(), width=80)
+    console.print(terminal_view(hostile, top=1))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert printed.count(" ]0;title ") == 6  # before, truth, draft, all together, the best chunk's two
+    assert printed.replace("\n", "").isprintable()
+
+
+def test_duplicates_leaves_out_what_stands_in_a_benchmark_package(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write_repository(tmp_path / "toy", {"toy/store.py": ORDERS})
+    monkeypatch.setattr(
+        duplicates, "load_corpora", lambda: (PackagePin("toy", "1", "toy.whl", "", "benchmark", 1, 1),)
+    )
+    monkeypatch.setattr(duplicates, "fetch_package", lambda pin: package)
+    monkeypatch.setattr(duplicates, "BENCHMARKS", {})
+    copied = {record.example_id for record in read_examples(labels) if record.path == "shop/orders.py"}
+    assert copied
+    for _ in range(2):  # what was left out before is compared again
+        assert main(["dataset", "duplicates", str(labels), *repos(labels)]) == 0
+        printed = capsys.readouterr().out
+        assert "compared with packages of role benchmark: 1 files" in printed
+        assert f"{len(copied)} examples left out" in printed
+        assert {exclusion.example_id for exclusion in read_exclusions(labels)} == copied
+    assert main(["dataset", "duplicates", str(labels), *repos(labels), "--threshold", "7"]) == 2
+
+
+def test_choose_compares_prompt_settings_by_the_labels_they_give(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, record = tmp_path / "chosen", tmp_path / "choose.json"
+    arms = ["--arms", "num_candidates=2,num_candidates=2/layout=after-suffix"]
+    small = ["--tasks", "4", "--model", "fake"]
+    choose = ["dataset", "choose", *repos(labels), *arms, "--out", str(out), *small]
+    assert main(choose) == 0
+    printed = capsys.readouterr().out
+    assert "4 tasks, the same for every arm" in printed
+    assert "correlation within tasks" in printed
+    assert main([*choose, "--compare-only", "--record", str(record)]) == 0
+    assert capsys.readouterr().out == printed
+    written = json.loads(record.read_text())
+    assert [arm["settings"]["layout"] for arm in written["arms"]] == ["repository", "after-suffix"]
+    assert len(written["pairs"]) == 1
+    assert main([*choose, "--arms", "no-such-setting=1"]) == 2

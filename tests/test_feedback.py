@@ -64,6 +64,13 @@ def test_records_come_back_and_are_replaced(store: FeedbackStore) -> None:
     assert len(list(FeedbackStore(store.path).records("/repository"))) == 2
 
 
+def test_half_a_character_loses_no_record(store: FeedbackStore) -> None:
+    store.put(replace(RECORD, text="a\ud83d", repository="/\udcff"))
+    [found] = store.records("/\udcff")
+    assert (found.text, found.repository) == ("a?", "/?")
+    assert store.delete(repository="/\udcff") == 1
+
+
 def test_only_the_user_can_read_it(store: FeedbackStore) -> None:
     assert store.path.stat().st_mode & 0o077 == 0
     assert store.path.parent.stat().st_mode & 0o077 == 0
@@ -202,3 +209,6 @@ def test_feedback_becomes_labelled_tasks(tmp_path: Path, capsys: pytest.CaptureF
     [example] = read_examples(tmp_path / "labels")
     assert (example.repository, example.path, example.start_line) == ("shop", path, number)
     assert main([*command, str(weather)]) == 2
+    capsys.readouterr()
+    assert main([*command, "--control-repo", str(weather)]) == 0
+    assert "0 of 3 completions" in capsys.readouterr().out  # the one that is labelled already is nothing new

@@ -170,6 +170,7 @@ def test_scope_and_chunker_have_their_own_index(sample_repository: Path) -> None
         ({"scope": "gone"}, UsageError, "scope"),
         ({"scope": ".."}, UsageError, "scope"),
         ({"chunker": "gone"}, UsageError, "unknown chunker 'gone'"),
+        ({"chunker": "syntax:0"}, UsageError, "unknown chunker 'syntax:0'"),
         ({"root": "empty"}, SourceError, "no source files in"),
     ],
 )
@@ -867,3 +868,50 @@ def test_indexing_is_measured(sample_repository: Path) -> None:
     assert timing.bm25_speedup > 0
     assert min(timing.build_peak_megabytes, timing.use_peak_megabytes, timing.saved_megabytes) > 0
     assert json.loads(json.dumps(asdict(timing)))["num_lines"] == timing.num_lines
+
+
+def test_an_older_process_does_not_write_into_a_newer_ones_index(
+    sample_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(sample_repository)
+    cache = tmp_path / "cache"
+    older = RepositoryIndex.open(sample_repository, cache_dir=cache)
+    monkeypatch.setattr("codefilter.__version__", "999")
+    newer = RepositoryIndex.open(sample_repository, cache_dir=cache)
+    assert "another version" in newer.report.rebuilt_because
+    write(sample_repository, {"shop/new.py": "def told_by_the_older():\n    pass\n"})
+    settle(sample_repository)
+    older.update_file("shop/new.py")
+    assert older.snapshot.definitions("told_by_the_older")
+    assert "taken over by another version" in older.refresh().notices[0]
+    again = RepositoryIndex.open(sample_repository, cache_dir=cache)
+    assert again.report.rebuilt_because == ""
+    assert again.report.num_read == 1  # what the older one saw is read, and cut, anew
+
+
+@pytest.mark.parametrize(
+    ("code", "because"),
+    [(sqlite3.SQLITE_IOERR_SHMSIZE, ""), (sqlite3.SQLITE_IOERR_SHORT_READ, "damaged")],
+)
+def test_a_disk_that_is_full_when_it_is_opened_costs_no_sound_index(
+    code: int, because: str, sample_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(sample_repository)
+    file = index_file(sample_repository, tmp_path / "cache")
+    really_open, failures = store._open, [sqlite3.OperationalError("disk I/O error")]
+    failures[0].sqlite_errorcode = code
+
+    def fail_once(*arguments: object, **named: object) -> object:
+        if failures:
+            raise failures.pop()
+        return really_open(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "_open", fail_once)
+    inode = file.stat().st_ino
+    index = RepositoryIndex.open(sample_repository, cache_dir=tmp_path / "cache")
+    assert index.snapshot.definitions("total_amount")
+    assert because in index.report.rebuilt_because
+    if not because:
+        assert index.report.num_read == 0
+        assert index.report.notices == ("the index is not saved: disk I/O error",)
+        assert file.stat().st_ino == inode

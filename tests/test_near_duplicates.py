@@ -42,6 +42,12 @@ def test_the_most_similar_reference_is_named() -> None:
     assert found.reference_id == "same"
 
 
+def test_with_a_threshold_of_one_only_the_same_tokens_count() -> None:
+    items = [("copy", FUNCTION.replace(", ", ",")), ("changed", FUNCTION.replace("round", "floor"))]
+    found = find_near_duplicates(items, [("original", FUNCTION)], threshold=1.0)
+    assert [(duplicate.item_id, duplicate.similarity) for duplicate in found] == [("copy", 1.0)]
+
+
 def test_other_code_is_none() -> None:
     assert find_near_duplicates([("x", OTHER), ("empty", " \n")], [("y", FUNCTION), ("nothing", "")]) == []
 

@@ -1,6 +1,7 @@
 import hashlib
 import importlib.metadata
 import os
+import shutil
 import stat
 import sys
 import zipfile
@@ -244,3 +245,13 @@ def test_the_manifest_of_corpora() -> None:
         assert pin.wheel.startswith(f"{pin.name.replace('-', '_')}-{pin.version}-")
         assert len(bytes.fromhex(pin.sha256)) == 32
         assert pin.lines > pin.python_files > 0
+
+
+def test_a_package_that_is_here_needs_no_lock(
+    index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = pin_of(make_wheel(index))
+    folder = packages.fetch_package(pin)
+    shutil.rmtree(cache / "locks")
+    (cache / "locks").touch()  # no place for a lock, as in a cache that may only be read
+    assert packages.fetch_package(pin) == folder

@@ -66,6 +66,24 @@ def test_a_place_that_is_a_file_is_an_error_with_a_hint(tmp_path: Path) -> None:
     assert paths.CACHE_VARIABLE in caught.value.hint
 
 
+def test_a_line_without_an_end_is_not_read_and_cut_off_in_place(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    assert paths.whole_lines(file) == []
+    paths.cut_torn_line(file)
+    assert not file.exists()
+    file.write_bytes(b"one\n\xc3\xa9\r\n\ntorn \xc3")
+    inode = file.stat().st_ino
+    assert paths.whole_lines(file) == [b"one", b"\xc3\xa9\r", b""]
+    assert file.read_bytes().endswith(b"torn \xc3")
+    for _ in range(2):
+        paths.cut_torn_line(file)
+        assert file.read_bytes() == b"one\n\xc3\xa9\r\n\n"
+    assert file.stat().st_ino == inode
+    file.write_bytes(b"only torn")
+    paths.cut_torn_line(file)
+    assert file.read_bytes() == b""
+
+
 def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "folder"
     for content in ("one", "two"):

@@ -263,6 +263,12 @@ def test_hybrid_adds_reciprocal_ranks_and_gives_copies_once() -> None:
         ("typescript", "./user.service", "web/app.ts", "web/user.service.ts", set(), Nearness.EXACT),
         ("typescript", "@/types/order", "web/app.ts", "web/src/types/order.ts", set(), Nearness.EXACT),
         ("typescript", "./client", "web/app.ts", "lib/client.ts", set(), Nearness.NONE),
+        ("typescript", "./client", "web/app.ts", "web/client.d.ts", set(), Nearness.EXACT),
+        ("typescript", "./client.d", "web/app.ts", "web/client.d.ts", set(), Nearness.EXACT),
+        ("typescript", ".", "web/app.ts", "web/index.ts", set(), Nearness.EXACT),
+        ("javascript", "..", "web/ui/app.js", "web/index.js", set(), Nearness.EXACT),
+        ("javascript", "..", "web/app.js", "index.js", set(), Nearness.EXACT),
+        ("javascript", "..", "web/ui/app.js", "lib/index.js", set(), Nearness.NONE),
         ("java", "com.shop.Order", "a/B.java", "src/main/java/com/shop/Order.java", set(), Nearness.EXACT),
         ("java", "com.shop", "a/B.java", "src/main/java/com/shop/Order.java", set(), Nearness.RELATED),
         ("go", "example.com/shop/orders/v2", "main.go", "orders/total.go", set(), Nearness.RELATED),
@@ -288,6 +294,7 @@ def test_modules_lead_to_files(
         ("python", "..shop", "main.py"),
         ("python", "....deep", "a/b.py"),
         ("typescript", "../../outside", "web/app.ts"),
+        ("typescript", "..", "app.ts"),
         ("rust", "crate", "src/main.rs"),
     ],
 )
@@ -386,3 +393,13 @@ def test_bm25_is_rank_bm25_on_real_code() -> None:
     text = (package / "index" / "store.py").read_text(encoding="utf-8")
     for end in range(500, len(text), 1500):
         assert_equals_rank_bm25(index, query_text(make_query(text[:end], text[end:]).request))
+
+
+def test_a_folders_own_import_finds_what_it_means(tmp_path: Path) -> None:
+    files = {
+        "web/index.ts": "export function render(x: number) {\n  return x;\n}\n",
+        "aaa/index.ts": "export function render(x: number) {\n  return 0;\n}\n",
+    }
+    query = make_query("import { render } from '..';\n\nrender(", path="web/ui/app.ts")
+    found = DefinitionsRetriever(make_index(tmp_path, files)).retrieve(query, 2)
+    assert found[0].chunk.path == "web/index.ts"

@@ -205,11 +205,11 @@ def test_root_must_be_a_folder(tmp_path: Path) -> None:
 
 def test_report_after_reading_moves_what_could_not_be_read() -> None:
     report = ScanReport.of(["b.py", "a.py"], [Skipped("x.png", SkipReason.UNKNOWN_TYPE)])
-    after = report.after_reading([Skipped("b.py", SkipReason.BINARY)], guessed_encoding=1)
+    after = report.after_reading([Skipped("b.py", SkipReason.BINARY)])
     assert after.files == ("a.py",)
     assert after.skipped == {SkipReason.UNKNOWN_TYPE: 1, SkipReason.BINARY: 1}
     assert after.examples[SkipReason.BINARY] == ("b.py",)
-    assert (report.files, after.guessed_encoding) == (("a.py", "b.py"), 1)
+    assert report.files == ("a.py", "b.py")
 
 
 # --- one path, judged as a scan would ---

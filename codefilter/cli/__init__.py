@@ -30,7 +30,7 @@ from codefilter.cli.index import index_command
 from codefilter.cli.playground import playground_command
 from codefilter.cli.report import report_command
 from codefilter.cli.score import score_command
-from codefilter.cli.terminal import printable
+from codefilter.coloring import printable
 from codefilter.errors import CodeFilterError
 
 EXIT_INTERRUPTED = 130

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -177,8 +175,10 @@ def choose_command(
     """Compare prompt settings by the labels they give: signal to noise, nats and seconds."""
     from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
     from codefilter.dataset.sources import find_sources
+    from codefilter.dataset.stats import percent
     from codefilter.dataset.storage import lock_name
     from codefilter.evaluation import Arm
+    from codefilter.evaluation.records import machine
     from codefilter.labeling import LabelOptions
     from codefilter.lm.loading import load_model
 
@@ -204,7 +204,7 @@ def choose_command(
             "model": settings.model,
             "seed": seed,
             "options": asdict(label_options),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+            "machine": machine(),
             "arms": [
                 asdict(f) | {"settings": asdict(a.settings)} for f, a in zip(figures, parsed, strict=True)
             ],
@@ -228,8 +228,8 @@ def choose_command(
         table.add_row(
             row.name,
             f"{row.signal_to_noise:.2f}",
-            f"{100 * row.positive:.1f} %",
-            f"{100 * row.control_positive:.1f} %",
+            percent(row.positive),
+            percent(row.control_positive),
             f"{row.nats_none:.2f}",
             f"{row.nats_all:.2f}",
             f"{row.nats_best_or_none:.2f}",

@@ -36,10 +36,11 @@ def from_feedback_command(
 ) -> None:
     """Label what you accepted, or wrote instead, for training the filter on your own habits."""
     from codefilter.dataset.build import build_dataset
+    from codefilter.dataset.description import read_description
     from codefilter.dataset.execution import LocalExecutor
     from codefilter.dataset.from_feedback import FeedbackPlan
     from codefilter.dataset.sources import find_sources
-    from codefilter.dataset.storage import DatasetFolder, lock_name
+    from codefilter.dataset.storage import DatasetFolder, lock_name, num_examples
     from codefilter.labeling import LabelOptions
     from codefilter.lm.loading import load_model
 
@@ -67,6 +68,7 @@ def from_feedback_command(
         exclusive(lock_name(out), on_wait=lambda: typer.echo(waiting, err=True)),
         tqdm(desc="label", unit="task") as bar,
     ):
+        before = read_description(out)
         description = build_dataset(
             sources,
             DatasetFolder(out),
@@ -80,5 +82,9 @@ def from_feedback_command(
     for source in description.sources:
         if source.problem:
             print(f"skipped {source.name}: {source.problem}")
-    labelled = description.runs[-1].examples if description.runs else 0
-    print(f"{labelled} of {len(records)} completions still stand where they were, and are labelled in {out}")
+    runs = description.runs[len(before.runs) if before else 0 :]
+    labelled = sum(run.examples for run in runs)
+    print(
+        f"{labelled} of {len(records)} completions, which still stand where they were, are newly labelled; "
+        f"{out} holds {num_examples(out)} examples"
+    )

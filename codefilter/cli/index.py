@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from codefilter.cli.terminal import printable
+from codefilter.coloring import printable
 from codefilter.config import load_settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def index_command(
         str | None, typer.Option("--scope", metavar="SUBDIR", help="Index only this folder of it.")
     ] = None,
     chunker: Annotated[
-        str | None, typer.Option("--chunker", help="How files are cut: syntax, window.")
+        str | None, typer.Option("--chunker", help="How files are cut: syntax, syntax:LINES, window.")
     ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw the saved index away first.")] = False,
     config: Annotated[

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from codefilter.errors import DatasetError, UsageError
+from codefilter.errors import CodeFilterError, DatasetError, UsageError
 from codefilter.paths import exclusive, write_atomically
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def stats_command(folder: _Folder, html: _Html = None, as_json: _Json = False) -
     from codefilter.dataset.stats import dataset_stats, sentences
 
     stats, records = dataset_stats(folder)
-    write_atomically(folder / CARD_FILE, card_text(folder, stats))
     if html is not None:
         from codefilter.dataset.charts import draw_all
         from codefilter.dataset.pages import stats_page
@@ -52,15 +51,19 @@ def stats_command(folder: _Folder, html: _Html = None, as_json: _Json = False) -
         write_atomically(html, stats_page(f"Impact labels: {folder.resolve().name}", stats, charts))
     if as_json:
         print(json.dumps(asdict(stats), ensure_ascii=False, indent=1))
-        return
-    for sentence in sentences(stats):
-        print(sentence)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", *(name for name, _ in COLUMNS)):
-        table.add_column(heading, justify="right" if heading else "left")
-    for row in (stats.whole, *stats.by_level, *stats.by_part, *stats.by_repository):
-        table.add_row(row.name, *(show(row) for _, show in COLUMNS))
-    Console().print(table)
+    else:
+        for sentence in sentences(stats):
+            print(sentence)
+        table = Table(box=None, pad_edge=False)
+        for heading in ("", *(name for name, _ in COLUMNS)):
+            table.add_column(heading, justify="right" if heading else "left")
+        for row in (stats.whole, *stats.by_level, *stats.by_part, *stats.by_repository):
+            table.add_row(row.name, *(show(row) for _, show in COLUMNS))
+        Console().print(table)
+    try:
+        write_atomically(folder / CARD_FILE, card_text(folder, stats))
+    except CodeFilterError as error:  # as in a folder that may only be read
+        typer.echo(f"the card is as it was: {error.message}", err=True)
 
 
 def show_command(
@@ -74,10 +77,9 @@ def show_command(
 ) -> None:
     """Print one task: chunks by impact, the truth's tokens coloured by what each chunk gave."""
     from codefilter.dataset.description import require_description
-    from codefilter.dataset.materialize import Materializer
+    from codefilter.dataset.materialize import open_materializer
     from codefilter.dataset.pages import example_page
     from codefilter.dataset.show import show_example, terminal_view
-    from codefilter.dataset.sources import find_roots
     from codefilter.dataset.storage import read_examples
     from codefilter.lm.loading import load_tokenizer
 
@@ -86,10 +88,8 @@ def show_command(
     if as_json:
         print(json.dumps(asdict(record), ensure_ascii=False, indent=1))
         return
-    needed = {record.repository, *(control.repository for control in record.controls)}
-    roots = find_roots(require_description(folder), repos or [], needed)
     tokenizer = load_tokenizer(_model_name(folder, recipe, model))
-    shown = show_example(Materializer(roots, recipe.chunker).materialize(record), tokenizer)
+    shown = show_example(open_materializer(folder, repos or [], [record]).materialize(record), tokenizer)
     if html is not None:
         write_atomically(html, example_page(shown))
         return
@@ -143,12 +143,13 @@ def validate_command(
 ) -> None:
     """Compute again what can be computed again, and check every hash; exit code 1 if something is wrong."""
     from codefilter.dataset.description import require_description
+    from codefilter.dataset.records import repositories_of
     from codefilter.dataset.sources import find_roots
-    from codefilter.dataset.storage import num_examples
+    from codefilter.dataset.storage import num_examples, read_examples
     from codefilter.dataset.validate import validate
 
     description = require_description(folder)
-    roots = find_roots(description, repos or []) if text else None
+    roots = find_roots(description, repos or [], repositories_of(read_examples(folder))) if text else None
     problems = list(validate(folder, roots))
     for problem in problems:
         print(problem)
@@ -190,6 +191,7 @@ def compare_command(
 ) -> None:
     """Say how far two datasets agree where they label the same chunks (two models, layouts, number types)."""
     from codefilter.dataset.comparisons import compare, keep_agreement
+    from codefilter.dataset.stats import percent
 
     found = compare(first, second)
     if keep:
@@ -200,8 +202,8 @@ def compare_command(
     print(
         f"{found.examples} tasks, {found.chunks} chunks in both. Impacts correlate {found.correlation:.2f}, "
         f"within tasks {found.correlation_within_task:.2f}. Polarity is the same for "
-        f"{100 * found.same_polarity:.1f} % (kappa {found.kappa:.2f}), opposite for "
-        f"{100 * found.opposite:.1f} %; of the first's positives {100 * found.positives_in_both:.0f} % are "
+        f"{percent(found.same_polarity)} (kappa {found.kappa:.2f}), opposite for "
+        f"{percent(found.opposite)}; of the first's positives {percent(found.positives_in_both)} are "
         f"positive in the second. Signal to noise of the mean of both: {found.mean_signal_to_noise:.2f}."
     )
 
@@ -225,20 +227,18 @@ def coalitions_command(
         settings_of,
     )
     from codefilter.dataset.description import require_description
-    from codefilter.dataset.materialize import Materializer
-    from codefilter.dataset.sources import find_roots
+    from codefilter.dataset.materialize import open_materializer
     from codefilter.dataset.storage import lock_name, read_examples
 
     recipe = require_description(folder).recipe
     settings = settings_of(recipe, load_settings(None, overrides={"engine": engine, "device": device}))
-    roots = find_roots(require_description(folder), repos or [])
-    materializer = Materializer(roots, recipe.chunker)
     loaded = load_model_of(folder, recipe, settings, model)
     with exclusive(lock_name(folder), on_wait=lambda: typer.echo(f"waiting: {folder} is at work", err=True)):
         done = {label.example_id for label in read_coalitions(folder)}
-        chosen = map(materializer.materialize, choose_examples(read_examples(folder), done, limit))
-        examples = tqdm(list(chosen), desc="coalitions", unit="task")
-        for _ in label_coalitions(examples, roots, loaded, settings, folder):
+        chosen = choose_examples(read_examples(folder), done, limit)
+        materializer = open_materializer(folder, repos or [], chosen)
+        examples = tqdm(list(map(materializer.materialize, chosen)), desc="coalitions", unit="task")
+        for _ in label_coalitions(examples, materializer.roots, loaded, settings, folder):
             pass
     text = json.dumps(asdict(coalition_figures(read_coalitions(folder))), indent=1)
     if record is not None:
@@ -247,17 +247,12 @@ def coalitions_command(
 
 
 def _materialized(folder: Path, repos: list[str], *, with_excluded: bool = False) -> Iterator[TextExample]:
-    from codefilter.dataset.description import require_description
-    from codefilter.dataset.materialize import Materializer
-    from codefilter.dataset.sources import find_roots
+    from codefilter.dataset.materialize import open_materializer
     from codefilter.dataset.storage import read_examples
 
-    description = require_description(folder)
-    materializer = Materializer(find_roots(description, repos), description.recipe.chunker)
-    records = tqdm(
-        list(read_examples(folder, with_excluded=with_excluded)), desc="materialize", unit="example"
-    )
-    return map(materializer.materialize, records)
+    records = list(read_examples(folder, with_excluded=with_excluded))
+    materializer = open_materializer(folder, repos, records)
+    return map(materializer.materialize, tqdm(records, desc="materialize", unit="example"))
 
 
 def load_model_of(folder: Path, recipe: Recipe, settings: Settings, name: str | None) -> LanguageModel:

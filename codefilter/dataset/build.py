@@ -4,25 +4,32 @@ In: sources, a model, settings. Out: a `DatasetFolder` that grows. Repositories 
 each gives the tasks of `ROUND` (60 % line and API, 30 % chunk, 10 % function), so that a dataset is balanced
 wherever it is stopped, and one that was built with a smaller number per repository grows to a larger one.
 Notable: a repository that cannot be used is remembered with its reason and does not stop the build; neither
-does a task (one whose prompt is too long for the model, or for which nothing is retrieved). A repository that
-has changed since it was labelled cannot be used: its labels would name texts that are no longer there.
+does a task (one whose prompt is too long for the model, or for which nothing is retrieved). A repository of
+which something has changed that labels name, as a place, a chunk or a control, cannot be used: those labels
+would name texts that are no longer there.
 """
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codefilter import __version__
 from codefilter.controls import ControlRepository, usable_repositories
-from codefilter.dataset.description import Description, Recipe, RunRecord, SourceRecord, with_source
+from codefilter.dataset.description import (
+    Description,
+    Recipe,
+    RunRecord,
+    SourceRecord,
+    with_skipped,
+    with_source,
+)
 from codefilter.dataset.execution import Executor, WorkItem
 from codefilter.dataset.sources import RepositorySource
-from codefilter.dataset.storage import DatasetFolder
+from codefilter.dataset.storage import DatasetFolder, LabelledFile
 from codefilter.errors import CancelledError, CodeFilterError, UsageError
+from codefilter.evaluation.records import machine
 from codefilter.tasks import TaskRepository, sample_tasks
 from codefilter.types import CompletionTask, SourceFile, TaskLevel
 
@@ -147,10 +154,10 @@ class _Build:
             if outcome.record is not None:
                 self._dataset.append(outcome.record, outcome.states)
                 self._labelled += 1
+                self.description = with_skipped(self.description, outcome.record.example_id)
                 self._note_run()
             else:
-                skipped = (*self.description.skipped, (outcome.item.task.task_id, outcome.problem))
-                self._describe(replace(self.description, skipped=skipped))
+                self._describe(with_skipped(self.description, outcome.item.task.task_id, outcome.problem))
             self._report(outcome.item.source)
         if self._without_controls and not self._given:
             problems = [f"{s.name}: {s.problem}." for s in self.description.sources if s.problem]
@@ -168,7 +175,7 @@ class _Build:
         run = RunRecord(
             __version__,
             self._executor.description,
-            f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+            machine(),
             self._labelled,
             round(time.monotonic() - self._started, 1),
         )
@@ -189,7 +196,7 @@ class _Build:
         """The files of every repository that can be used; the others are only described."""
         usable = []
         description = self.description
-        labelled = self._dataset.file_hashes()
+        labelled = self._dataset.labelled_files()
         known = {source.name: source for source in description.sources}
         for source in sources:
             described = source.record()
@@ -240,11 +247,16 @@ class _Build:
 
 
 def _change(
-    earlier: SourceRecord, now: SourceRecord, labelled: Mapping[str, str], sources: Sequence[SourceFile]
+    earlier: SourceRecord,
+    now: SourceRecord,
+    labelled: Mapping[str, LabelledFile],
+    sources: Sequence[SourceFile],
 ) -> str:
-    """What has changed since a repository was labelled (path → sha256); empty where nothing has."""
+    """What has changed since a repository was labelled, by path; empty where nothing has."""
     if (earlier.version, earlier.sha256) != (now.version, now.sha256):
         return f"it was labelled as {earlier.version or 'a plain folder'}, and is {now.version or 'one'} now"
-    hashes = {source.path: source.content_hash for source in sources}
-    other = next((path for path, sha256 in sorted(labelled.items()) if hashes.get(path) != sha256), None)
-    return f"{other} has changed since it was labelled" if other is not None else ""
+    now_there = {source.path: source for source in sources}
+    for path, file in sorted(labelled.items()):
+        if path not in now_there or not file.is_in(now_there[path]):
+            return f"{path} has changed since it was labelled"
+    return ""

@@ -14,7 +14,7 @@ from codefilter.dataset.comparisons import AGREEMENTS_FILE
 from codefilter.dataset.description import DESCRIPTION_FILE
 from codefilter.dataset.exclusions import EXCLUSIONS_FILE, read_comparison
 from codefilter.dataset.split import PARTS, SPLITS_FILE, read_splits
-from codefilter.dataset.stats import DatasetStats, sentences
+from codefilter.dataset.stats import DatasetStats, percent, sentences
 from codefilter.dataset.storage import SHARDS, shards
 from codefilter.paths import sha256_of_file
 
@@ -57,8 +57,8 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
         "| level | tasks | positive | negative | unrelated positive | all worse than none |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {row.name} | {row.examples} | {100 * row.positive:.1f} % | {100 * row.negative:.1f} % | "
-            f"{100 * row.control_positive:.1f} % | {100 * row.all_worse_than_none:.0f} % |"
+            f"| {row.name} | {row.examples} | {percent(row.positive)} | {percent(row.negative)} | "
+            f"{percent(row.control_positive)} | {100 * row.all_worse_than_none:.0f} % |"
             for row in stats.by_level
         ),
         "",
@@ -70,7 +70,7 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
     figures = {row.name: row for row in stats.by_repository}
     for source in sorted(stats.description.sources, key=lambda source: source.name):
         row = figures.get(source.name)
-        numbers = f"{row.examples} | {100 * row.positive:.1f} %" if row else f"0 | {source.problem or ''}"
+        numbers = f"{row.examples} | {percent(row.positive)}" if row else f"0 | {source.problem or ''}"
         part = parts.get(source.name, "")
         lines.append(f"| {source.name} | {source.version} | `{source.sha256[:16]}` | {part} | {numbers} |")
     compared = read_comparison(folder)

@@ -16,13 +16,14 @@ from codefilter.coalitions import CoalitionLabel, CoalitionLabeler, TriedSet
 from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.dataset.description import Recipe
+from codefilter.dataset.exclusions import read_exclusions
 from codefilter.dataset.figures import array, mean
 from codefilter.dataset.materialize import TextExample
 from codefilter.dataset.records import ExampleRecord
 from codefilter.errors import DatasetError
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import LanguageModel
-from codefilter.paths import write_atomically
+from codefilter.paths import cut_torn_line, whole_lines
 from codefilter.types import Polarity, RetrievedChunk, content_hash
 
 COALITIONS_FILE = "coalitions.jsonl"
@@ -55,6 +56,7 @@ def label_coalitions(
 
     One writer at a time (the caller holds a lock).
     """
+    cut_torn_line(folder / COALITIONS_FILE)
     done = {label.example_id for label in read_coalitions(folder)}
     labeler: tuple[str, CoalitionLabeler] | None = None
     for example in examples:
@@ -93,16 +95,12 @@ def _append(path: Path, label: CoalitionLabel) -> None:
 
 
 def read_coalitions(folder: Path) -> list[CoalitionLabel]:
-    """The coalition labels of a dataset; a torn last line is removed."""
+    """The coalition labels of a dataset, but those of examples that are left out."""
     path = folder / COALITIONS_FILE
-    if not path.exists():
-        return []
-    whole = path.read_bytes()
-    complete = whole[: whole.rfind(b"\n") + 1]
-    if complete != whole:
-        write_atomically(path, complete)
+    left_out = {exclusion.example_id for exclusion in read_exclusions(folder)}
     try:
-        return [_parse(line) for line in complete.splitlines()]
+        labels = [_parse(line) for line in whole_lines(path)]
+        return [label for label in labels if label.example_id not in left_out]
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} cannot be read: {error}", hint="Delete it and make it again.") from error
 

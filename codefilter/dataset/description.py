@@ -17,6 +17,7 @@ from codefilter.paths import write_atomically
 
 DESCRIPTION_FILE = "dataset.json"
 FORMAT = 1
+FEW_CONTROLS = "the other repositories have too few chunks for controls"  # skipped until there are more
 
 
 @dataclass(frozen=True)
@@ -105,3 +106,9 @@ def with_source(description: Description, source: SourceRecord) -> Description:
     """The description with one source added or replaced."""
     others = tuple(other for other in description.sources if other.name != source.name)
     return replace(description, sources=(*others, source))
+
+
+def with_skipped(description: Description, example_id: str, reason: str = "") -> Description:
+    """The description with one example skipped for a reason, or without one no more."""
+    others = tuple(other for other in description.skipped if other[0] != example_id)
+    return replace(description, skipped=(*others, (example_id, reason)) if reason else others)

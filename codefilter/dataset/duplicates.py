@@ -23,7 +23,7 @@ from codefilter.tasks import read_repository
 from codefilter.types import CompletionTask, SourceFile
 
 MIN_CHARACTERS = 200  # shorter texts are alike by chance
-_PACKAGES = "packages of role "
+_PACKAGES = "packages of role "  # told apart from the benchmark of that name
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def benchmark_references(on_compared: Callable[[str], object]) -> Iterator[Refer
     """
     pins = [pin for pin in load_corpora() if pin.role != "train"]
     for pin in pins:
-        yield from _files_of(f"{pin.role}/{pin.name}", fetch_package(pin))
+        yield from _files_of(f"{_PACKAGES}{pin.role}/{pin.name}", fetch_package(pin))
     for role in dict.fromkeys(pin.role for pin in pins):
         on_compared(f"{_PACKAGES}{role}")
     for name, benchmark in BENCHMARKS.items():
@@ -92,7 +92,7 @@ def keep_others(
     found: Sequence[Exclusion], earlier: Iterable[Exclusion], compared: Iterable[str]
 ) -> list[Exclusion]:
     """What was found, and what benchmarks that are not here this time had left out before."""
-    here = tuple(f"{name.removeprefix(_PACKAGES)}/" for name in compared)
+    here = tuple(f"{name}/" for name in compared)
     names = {exclusion.example_id for exclusion in found}
     others = (e for e in earlier if e.example_id not in names and not e.reference.startswith(here))
     return [*found, *others]

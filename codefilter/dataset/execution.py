@@ -12,7 +12,8 @@ from typing import Protocol
 
 from codefilter.completion import Completer
 from codefilter.config import Settings
-from codefilter.controls import ControlRepository
+from codefilter.controls import ControlRepository, FewControlsError
+from codefilter.dataset.description import FEW_CONTROLS
 from codefilter.dataset.records import ExampleRecord, to_record
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.states import ExampleStates, states_of
@@ -96,6 +97,8 @@ class LabelWorker:
             raise
         except ModelError as error:
             return Outcome(item, None, error.message)
+        except FewControlsError:
+            return Outcome(item, None, FEW_CONTROLS)
         if not example.chunks:
             return Outcome(item, None, "nothing was retrieved")
         return Outcome(item, to_record(example), states=states_of(example))

@@ -18,8 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codefilter.chunking import chunk_file
+from codefilter.dataset.description import require_description
 from codefilter.dataset.parquet import SCHEMA
-from codefilter.dataset.records import ChunkRecord, ExampleRecord, to_json
+from codefilter.dataset.records import ChunkRecord, ExampleRecord, repositories_of, to_json
+from codefilter.dataset.sources import find_roots
 from codefilter.dataset.split import PARTS
 from codefilter.errors import DatasetError
 from codefilter.paths import atomic_file
@@ -45,7 +47,7 @@ class Materializer:
 
     def __init__(self, roots: Mapping[str, Path], chunker: str = "syntax") -> None:
         """`roots` by repository name; `chunker` as the labels were made with, for symbols and scopes."""
-        self._roots = roots
+        self.roots = roots
         self._chunker = chunker
         self._source = lru_cache(maxsize=512)(self._read)
         self._chunks = lru_cache(maxsize=512)(self._cut)
@@ -77,12 +79,12 @@ class Materializer:
         return known
 
     def _read(self, repository: str, path: str) -> SourceFile:
-        if repository not in self._roots:
+        if repository not in self.roots:
             raise DatasetError(
                 f"the labels need {repository}, which is not among the repositories given",
                 hint="Name the folder that it was labelled from.",
             )
-        source = read_source(self._roots[repository], path)
+        source = read_source(self.roots[repository], path)
         if isinstance(source, Skipped):
             raise DatasetError(
                 f"{repository}/{path} cannot be read: {source.reason}",
@@ -101,6 +103,21 @@ class Materializer:
                 f"{example_id}: {what} is not the text that was labelled",
                 hint="The repository must be exactly as it was labelled: same version, no changes.",
             )
+
+
+def open_materializer(
+    folder: Path, repositories: Sequence[str], records: Iterable[ExampleRecord]
+) -> Materializer:
+    """A materializer for examples of a dataset; packages that they need are fetched.
+
+    Args:
+        folder: of the dataset.
+        repositories: folders that it was labelled from and that are no packages.
+        records: of the examples.
+    """
+    description = require_description(folder)
+    roots = find_roots(description, repositories, repositories_of(records))
+    return Materializer(roots, description.recipe.chunker)
 
 
 def write_text(examples: Iterable[TextExample], folder: Path, parts: Mapping[str, str]) -> dict[str, int]:

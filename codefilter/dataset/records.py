@@ -9,7 +9,7 @@ shards hold the same values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -109,6 +109,15 @@ class ExampleRecord:
         """What all chunks together change, mean nats per target token."""
         tokens = max(1, len(self.baseline.target_nats))
         return (sum(self.everything.target_nats) - self.baseline_nats) / tokens
+
+
+def repositories_of(records: Iterable[ExampleRecord]) -> set[str]:
+    """All that examples name: of their places, chunks and controls."""
+    return {
+        name
+        for record in records
+        for name in (record.repository, *(chunk.repository for chunk in (*record.chunks, *record.controls)))
+    }
 
 
 def to_record(example: LabeledExample) -> ExampleRecord:

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.rule import Rule
 from rich.text import Text
 
-from codefilter.coloring import terminal_tokens
+from codefilter.coloring import printable_text, terminal_tokens
 from codefilter.dataset.materialize import TextExample
 from codefilter.dataset.records import ChunkRecord, ExampleRecord
 from codefilter.errors import DatasetError
@@ -38,7 +38,7 @@ class ShownExample:
 
     record: ExampleRecord
     before: str  # the last lines before the hole
-    tokens: tuple[str, ...]  # of the target; bytes that are no character yet as U+FFFD
+    tokens: tuple[str, ...]  # of the target, as `Tokenizer.pieces`
     draft: str
     everything_gains: tuple[float, ...]
     chunks: tuple[ShownChunk, ...]  # by corrected impact, best first
@@ -66,7 +66,7 @@ def show_example(example: TextExample, tokenizer: Tokenizer) -> ShownExample:
     return ShownExample(
         record=record,
         before="\n".join(example.task.request.prefix.rstrip("\n").split("\n")[-CONTEXT_LINES:]),
-        tokens=tuple(tokenizer.decode([token_id]) for token_id in token_ids),
+        tokens=tuple(tokenizer.pieces(token_ids)),
         draft=tokenizer.decode(record.draft_token_ids),
         everything_gains=_gains(record.everything.target_nats, baseline),
         chunks=tuple(_shown(chunk, text, baseline) for chunk, text in by_impact),
@@ -90,11 +90,11 @@ def terminal_view(shown: ShownExample, top: int) -> Group:
     record = shown.record
     lines: list[Text | Rule] = [
         Rule(f"{record.example_id} ({record.repository} {record.version})"),
-        Text(shown.before, style="dim"),
+        Text(printable_text(shown.before), style="dim"),
         Rule(f"the truth: {record.baseline_nats:.2f} nats without chunks"),
-        Text("".join(shown.tokens)),
+        Text(printable_text("".join(shown.tokens))),
         Rule("the model's own draft"),
-        Text(shown.draft),
+        Text(printable_text(shown.draft)),
         Rule(f"all together: {record.everything_impact:+.3f} nats per token"),
         terminal_tokens(shown.tokens, shown.everything_gains),
     ]
@@ -102,7 +102,7 @@ def terminal_view(shown: ShownExample, top: int) -> Group:
         lines += [
             Rule(_title(chunk.record)),
             terminal_tokens(shown.tokens, chunk.gains),
-            Text(chunk.text, style="dim"),
+            Text(printable_text(chunk.text), style="dim"),
         ]
     lines.append(Rule(f"unrelated: mean {record.control_mean:+.3f}, spread {record.control_spread:.3f}"))
     lines += [Text(_title(chunk.record)) for chunk in shown.controls]

@@ -72,13 +72,14 @@ def find_roots(
     Args:
         description: of the dataset.
         folders: of the repositories that are no packages; named like them.
-        needed: only these; all by default.
+        needed: those that labels name (`repositories_of`), whatever problem one of them had at the last
+            build; by default all that had none.
     """
     roots = {Path(folder).resolve().name: Path(folder).resolve() for folder in folders}
     pins = {pin.sha256: pin for pin in load_corpora()}
     for source in description.sources:
-        wanted = needed is None or source.name in needed
-        if wanted and not source.problem and source.name not in roots and source.sha256 in pins:
+        wanted = source.name in needed if needed is not None else not source.problem
+        if wanted and source.name not in roots and source.sha256 in pins:
             roots[source.name] = fetch_package(pins[source.sha256])
     return roots
 

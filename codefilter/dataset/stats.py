@@ -72,8 +72,7 @@ def dataset_stats(folder: Path) -> tuple[DatasetStats, list[ExampleRecord]]:
         for f in fields(StageSeconds)
     }
     whole = label_figures("all", records, description.recipe.options)
-    tried = {record.example_id for record in records}
-    sets = [label for label in read_coalitions(folder) if label.example_id in tried]
+    sets = read_coalitions(folder)
     prompts = description.recipe.num_candidates + description.recipe.options.num_controls
     stats = DatasetStats(
         description=description,

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import fields
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from codefilter.dataset.description import (
     DESCRIPTION_FILE,
+    FEW_CONTROLS,
     Description,
     Recipe,
     read_description,
@@ -28,12 +30,30 @@ from codefilter.dataset.parquet import example_ids, read_shard, write_shard
 from codefilter.dataset.records import ExampleRecord, from_json, to_json
 from codefilter.dataset.states import ExampleStates, remove_torn_states, states_path, write_states
 from codefilter.errors import DatasetError, UsageError
-from codefilter.paths import remove_leftovers, write_atomically
-from codefilter.types import content_hash
+from codefilter.paths import cut_torn_line, remove_leftovers, whole_lines, write_atomically
+from codefilter.types import Chunk, SourceFile, content_hash
 
 SHARD_EXAMPLES = 200
 SHARDS = "labels-*.parquet"
 JOURNAL_FILE = "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """What labels name of one file; the sets grow while labels are read."""
+
+    hashes: set[str] = field(default_factory=set)  # of the whole text, where a place in it is labelled
+    chunks: set[tuple[int, int, str]] = field(default_factory=set)  # (first line, line after the last, id)
+
+    def is_in(self, source: SourceFile) -> bool:
+        """Whether all of it can be found in the file as it is now."""
+        if self.hashes - {source.content_hash}:
+            return False
+        lines = source.text.split("\n")
+        return all(
+            Chunk(source.path, "\n".join(lines[start:end]), start, end, source.language).chunk_id == chunk_id
+            for start, end, chunk_id in self.chunks
+        )
 
 
 class DatasetFolder:
@@ -53,6 +73,7 @@ class DatasetFolder:
 
         Raises:
             UsageError: the folder's labels were made with another recipe.
+            DatasetError: it has labels, but nothing says what they were made with.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in (DESCRIPTION_FILE, JOURNAL_FILE, SHARDS):
@@ -60,6 +81,11 @@ class DatasetFolder:
         remove_torn_states(self.folder)
         description = read_description(self.folder)
         if description is None:
+            if has_labels(self.folder):
+                raise DatasetError(
+                    f"{self.folder} has labels, but no {DESCRIPTION_FILE} that says what they were made with",
+                    hint="Restore that file from a copy, or give another --out folder.",
+                )
             description = Description(recipe)
             self.describe(description)
         elif description.recipe != recipe:
@@ -72,9 +98,11 @@ class DatasetFolder:
                 f"{self.folder} was labelled with {'; '.join(changed)}",
                 hint="Give the same settings, or another --out folder.",
             )
+        cut_torn_line(self._journal)
         self._labelled = {example_id for shard in shards(self.folder) for example_id in example_ids(shard)}
-        self._labelled |= {record.example_id for record in self._read_journal()}
-        self._done = {example_id for example_id, _ in description.skipped}
+        journal = _parse_lines(whole_lines(self._journal), self._journal)
+        self._labelled |= {record.example_id for record in journal}
+        self._done = {example_id for example_id, reason in description.skipped if reason != FEW_CONTROLS}
         self._done |= {name for name in self._labelled if self._has_what_is_kept(name)}
         if self._labelled - self._done:
             examples = read_examples(self.folder, with_excluded=True)
@@ -86,13 +114,16 @@ class DatasetFolder:
     def __contains__(self, example_id: str) -> bool:
         return example_id in self._done
 
-    def file_hashes(self) -> dict[str, dict[str, str]]:
-        """Repository → path → sha256 of the text, of every file with a labelled place."""
-        hashes: dict[str, dict[str, str]] = {}
+    def labelled_files(self) -> dict[str, dict[str, LabelledFile]]:
+        """Repository → path → what labels name of it: places, retrieved chunks, controls."""
+        files: dict[str, dict[str, LabelledFile]] = defaultdict(lambda: defaultdict(LabelledFile))
         if self._labelled:
             for record in read_examples(self.folder, with_excluded=True):
-                hashes.setdefault(record.repository, {})[record.path] = record.file_sha256
-        return hashes
+                files[record.repository][record.path].hashes.add(record.file_sha256)
+                for chunk in (*record.chunks, *record.controls):
+                    place = (chunk.start_line, chunk.end_line, chunk.chunk_id)
+                    files[chunk.repository][chunk.path].chunks.add(place)
+        return files
 
     def describe(self, description: Description) -> None:
         """Replace ``dataset.json``."""
@@ -134,7 +165,8 @@ class DatasetFolder:
         """Move what the journal holds into shards."""
         written = shards(self.folder)
         in_shards = {example_id for shard in written for example_id in example_ids(shard)}
-        waiting = {r.example_id: r for r in self._read_journal() if r.example_id not in in_shards}
+        journal = _parse_lines(whole_lines(self._journal), self._journal)
+        waiting = {r.example_id: r for r in journal if r.example_id not in in_shards}
         if waiting:
             number = int(written[-1].stem.rpartition("-")[2]) if written else 0
             last = list(read_shard(written[-1])) if written else []
@@ -146,18 +178,9 @@ class DatasetFolder:
                 write_shard(path, records[start : start + SHARD_EXAMPLES])
         write_atomically(self._journal, b"")
 
-    def _read_journal(self) -> Iterator[ExampleRecord]:
-        if not self._journal.exists():
-            return
-        whole = self._journal.read_bytes()
-        complete = whole[: whole.rfind(b"\n") + 1]
-        if complete != whole:  # a kill cut the last line off
-            write_atomically(self._journal, complete)
-        yield from _parse_lines(complete, self._journal)
 
-
-def _parse_lines(content: bytes, path: Path) -> Iterator[ExampleRecord]:
-    for number, line in enumerate(content.decode("utf-8").split("\n")[:-1], start=1):
+def _parse_lines(lines: Sequence[bytes], path: Path) -> Iterator[ExampleRecord]:
+    for number, line in enumerate(lines, start=1):
         try:
             yield from_json(json.loads(line))
         except (ValueError, KeyError, TypeError) as error:
@@ -178,13 +201,13 @@ def read_examples(folder: Path, *, with_excluded: bool = False) -> Iterator[Exam
     exclusions = [] if with_excluded else read_exclusions(folder)
     seen = {exclusion.example_id for exclusion in exclusions}
     journal = folder / JOURNAL_FILE
-    content = journal.read_bytes() if journal.exists() else b""  # first: `seal` moves it into shards
+    lines = whole_lines(journal)  # first: `seal` moves them into shards
     for shard in shards(folder):
         for record in read_shard(shard):
             if record.example_id not in seen:
                 seen.add(record.example_id)
                 yield record
-    for record in _parse_lines(content[: content.rfind(b"\n") + 1], journal):
+    for record in _parse_lines(lines, journal):
         if record.example_id not in seen:
             yield record
 
@@ -195,9 +218,15 @@ def num_examples(folder: Path) -> int:
     return sum(1 for _ in read_examples(folder)) if begun else 0
 
 
+def has_labels(folder: Path) -> bool:
+    """Whether there are labels, in shards or in the journal."""
+    journal = folder / JOURNAL_FILE
+    return bool(shards(folder)) or (journal.exists() and journal.stat().st_size > 0)
+
+
 def refuse_existing(folder: Path) -> None:
     """`UsageError` where a folder already holds a dataset."""
-    if read_description(folder) is not None:
+    if read_description(folder) is not None or has_labels(folder):
         raise UsageError(f"{folder} already holds a dataset", hint="Leave out --no-resume to go on with it.")
 
 

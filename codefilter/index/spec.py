@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import codefilter
-from codefilter.chunking import CHUNKERS, ChunkOptions
+from codefilter.chunking import ChunkOptions, find_chunker
 from codefilter.errors import UsageError
 from codefilter.source.scanning import scope_parts
 
@@ -37,8 +37,7 @@ class IndexSpec:
         """
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder", hint="Name the folder of a repository.")
-        if chunker not in CHUNKERS:
-            raise UsageError(f"unknown chunker {chunker!r}", hint=f"Choose one of: {', '.join(CHUNKERS)}.")
+        find_chunker(chunker, options)
         root = Path(os.path.realpath(root))
         return cls(root, "/".join(scope_parts(root, scope)) or None, chunker, options)
 

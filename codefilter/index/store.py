@@ -46,6 +46,7 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,  # what a full disk says, too
 }
 
 
@@ -66,9 +67,10 @@ class SavedIndex:
 class IndexStore:
     """An open index file. One thread at a time."""
 
-    def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, file: Path, settings: str) -> None:
         self._connection = connection
         self._file = file
+        self._settings = settings
 
     def write(self, entries: Iterable[FileEntry], removed: Iterable[str] = ()) -> None:
         """Save entries and forget removed paths, all or nothing.
@@ -79,6 +81,11 @@ class IndexStore:
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
+                if _saved_settings(self._connection) != self._settings:
+                    raise IndexStorageError(
+                        f"the index {self._file} was taken over by another version, or with other settings",
+                        hint="Start this program again, if CodeFilter was updated since.",
+                    )
                 self._connection.executemany(_INSERT, (_row(entry) for entry in entries))
                 self._connection.executemany(
                     "DELETE FROM files WHERE path = ?", ((path,) for path in removed)
@@ -115,7 +122,7 @@ def open_store(file: Path, settings: str, *, rebuild: bool = False) -> SavedInde
     except (OSError, sqlite3.Error) as error:
         entries = () if rebuild else _read_only_entries(file, settings)
         return SavedIndex(None, entries, not_saved_because=str(error))
-    return SavedIndex(IndexStore(connection, file), entries, rebuilt_because)
+    return SavedIndex(IndexStore(connection, file, settings), entries, rebuilt_because)
 
 
 def _open(
@@ -165,7 +172,8 @@ def _read_only_entries(file: Path, settings: str) -> tuple[FileEntry, ...]:
 
 
 def _is_unavailable(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in _UNAVAILABLE and code != sqlite3.SQLITE_IOERR_SHORT_READ  # the file was cut short
 
 
 def _read(connection: sqlite3.Connection, settings: str) -> tuple[FileEntry, ...]:
@@ -184,12 +192,17 @@ def _read(connection: sqlite3.Connection, settings: str) -> tuple[FileEntry, ...
         raise _UnusableError("the file in the index's place was not written by CodeFilter")
     if version != FORMAT_VERSION:
         raise _UnusableError(f"the saved index has format {version}, this version uses {FORMAT_VERSION}")
-    saved_settings = connection.execute("SELECT value FROM settings").fetchone()[0]
-    if saved_settings != settings:
+    if _saved_settings(connection) != settings:
         raise _UnusableError("the saved index was made by another version or with other settings")
     if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise _UnusableError("the saved index is damaged")
     return tuple(_entry(*row) for row in connection.execute("SELECT * FROM files ORDER BY path"))
+
+
+def _saved_settings(connection: sqlite3.Connection) -> str:
+    """What the index was made with; empty where the file does not say."""
+    (saved,) = connection.execute("SELECT value FROM settings").fetchone() or ("",)
+    return str(saved)
 
 
 def _reset(connection: sqlite3.Connection, settings: str) -> None:

@@ -82,7 +82,7 @@ def module_reference(module: str, importing_path: str, language: str) -> ModuleR
         if num_dots - 1 > len(above):
             return None
         return ModuleReference(language, above[: len(above) - num_dots + 1] + parts, is_anchored=True)
-    if module.startswith(("./", "../")):
+    if module.startswith(("./", "../")) or module in (".", ".."):
         path = posixpath.normpath(posixpath.join(folder, module))
         return (
             None if path.startswith("..") else ModuleReference(language, module_parts(path), is_anchored=True)
@@ -94,10 +94,13 @@ def module_reference(module: str, importing_path: str, language: str) -> ModuleR
 
 @lru_cache(maxsize=1 << 14)  # a query asks for the same paths again and again
 def module_parts(path: str) -> Parts:
-    """Folders and name of a file without its suffix; a package's main file stands for its folder."""
+    """Folders and name of a file without its suffix; a package's main file stands for its folder.
+
+    TypeScript's ``x.d.ts`` declares what ``x`` holds, so it has the same name.
+    """
     parts = PurePosixPath(path).parts
     if not parts:
         return ()
     stem, dot, suffix = parts[-1].rpartition(".")
-    name = stem if f".{suffix}" in _SUFFIXES and dot else parts[-1]
+    name = (stem if f".{suffix}" in _SUFFIXES and dot else parts[-1]).removesuffix(".d")
     return parts[:-1] if name in _FOLDER_STEMS else (*parts[:-1], name)

@@ -12,8 +12,6 @@ from codefilter.retrieval.definitions import DefinitionsRetriever
 from codefilter.retrieval.hybrid import HybridRetriever
 from codefilter.retrieval.jaccard import JaccardRetriever
 
-DEFAULT_RETRIEVER = "hybrid"
-
 
 def _hybrid(index: RepositoryIndex) -> Retriever:
     parts: list[Retriever] = [Bm25Retriever(index), DefinitionsRetriever(index)]
