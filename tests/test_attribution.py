@@ -16,7 +16,7 @@ from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Continuation, LanguageModel
 from codefilter.lm.fake import FakeLanguageModel, byte_tokenizer_spec
 from codefilter.types import CompletionRequest, FilterDecision
-from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
+from tests.labelled_repositories import label_with_fake
 from tests.remote_servers import TextDouble
 
 SETTINGS = Settings(model="fake", filter="all")
@@ -147,14 +147,25 @@ def test_where_the_model_writes_nothing_there_is_nothing_to_be_likely(
     assert all(chunk["impact_nats"] == 0 for chunk in result["chunks"])
 
 
+def test_characters_of_several_tokens_stay_whole_and_commands_to_the_terminal_do_not_reach_it(
+    capsys: pytest.CaptureFixture[str], new_file: Path
+) -> None:
+    new_file.write_text("prüce = price_with_dü")
+    place = (new_file, "--line", 1, "--model", "fake", "--text", "iscöunt(\x1b[31m€)")
+    result = explained(capsys, *place)
+    assert "".join(result["tokens"]).endswith("iscöunt(\x1b[31m€)")
+    assert "\ufffd" not in json.dumps(result["tokens"], ensure_ascii=False)
+    assert len(result["tokens"]) == len(result["nats_without_chunks"])
+    assert all(token for chunk in result["chunks"] for token in chunk["helped"] + chunk["harmed"])
+    assert main(["explain", *map(str, place)]) == 0
+    printed = capsys.readouterr().out
+    assert "prüce = price_with_düiscöunt( [31m€)" in printed
+    assert "\x1b" not in printed
+
+
 @pytest.fixture
 def labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    repos = [write_repository(tmp_path / "shop", SHOP_FILES)]
-    repos.append(write_repository(tmp_path / "weather", WEATHER_FILES))
-    out = tmp_path / "labels"
-    built = ["dataset", "build", *map(str, repos), "--out", str(out), "--levels", "line", "--per-repo", "3"]
-    small = ["--prefix-tokens", "120", "--suffix-tokens", "40", "--k", "3", "--model", "fake"]
-    assert main([*built, *small]) == 0
+    out = label_with_fake(tmp_path, 3, "--levels", "line")
     capsys.readouterr()
     return out
 

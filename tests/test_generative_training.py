@@ -35,7 +35,7 @@ from codefilter.training.sequences import (
 )
 from codefilter.training.tuning import TuneOptions, Tuner
 from codefilter.types import CompletionRequest, Polarity, RetrievedChunk
-from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
+from tests.labelled_repositories import label_with_fake
 from tests.tiny_models import save_tiny_model
 from tests.tuned_filters import ADAPTER, CONTEXT, CONTROL, SHAPE, candidates, manifest_of, settings_of
 
@@ -212,13 +212,7 @@ def test_the_loss_is_that_of_control_tokens_and_completions(base: Path, tmp_path
 def home(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
     """Labels of the fake model, and a filter trained on them, the repositories beside."""
     home = tmp_path_factory.mktemp("home")
-    folders = [
-        str(write_repository(home / "shop", SHOP_FILES)),
-        str(write_repository(home / "weather", WEATHER_FILES)),
-    ]
-    small = ["--prefix-tokens", "120", "--suffix-tokens", "40", "--k", "3", "--model", "fake"]
-    build = ["dataset", "build", *folders, "--out", str(home / "labels"), "--levels", "line,chunk"]
-    assert main([*build, "--per-repo", "2", *small]) == 0
+    label_with_fake(home, 2)
     parts = {"train": ["shop"], "validation": ["weather"], "test": []}
     (home / "labels" / "splits.json").write_text(json.dumps(parts))
     assert main([*train(home, base), "--html", str(home / "page.html")]) == 0
@@ -304,3 +298,22 @@ def test_a_model_without_spare_rows_cannot_be_tuned(
 ) -> None:
     assert main(train(home, save_tiny_model(tmp_path / "full"))) == 1
     assert "0 spare rows" in capsys.readouterr().err
+
+
+def test_a_control_is_never_used(
+    home: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not load_tuned(home / "filter").manifest.shuffled
+    out = tmp_path / "control"
+    out.mkdir()
+    (out / "README.md").write_text("# A filter of CodeFilter: of weights that were here before\n")
+    assert main([*train(home, base), "--shuffle", "--out", str(out)]) == 0
+    assert "do not use it" in capsys.readouterr().out
+    assert not (out / "README.md").exists()
+    assert main(complete(home, "--filter", "generative", "--filter-weights", str(out))) == 1
+    assert "learned from shuffled labels" in capsys.readouterr().err
+    values = json.loads((home / "filter" / "filter.json").read_text())
+    del values["shuffled"]  # as older ones are
+    shutil.copytree(home / "filter", tmp_path / "old")
+    (tmp_path / "old" / "filter.json").write_text(json.dumps(values))
+    assert not load_tuned(tmp_path / "old").manifest.shuffled

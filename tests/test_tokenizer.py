@@ -60,6 +60,22 @@ def test_decoding_gives_the_text_back(tokenizer: Tokenizer, text: str) -> None:
 
 
 @tokenizers
+@given(text=st.text())
+def test_pieces_are_the_text_and_hold_whole_characters(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text)
+    pieces = tokenizer.pieces(ids)
+    assert (len(pieces), "".join(pieces)) == (len(ids), text)
+
+
+def test_a_character_of_several_tokens_is_the_last_ones() -> None:
+    tokenizer = TOKENIZERS["bytes"]
+    euro = tokenizer.encode("€")
+    assert tokenizer.pieces([*euro, *tokenizer.encode("!")]) == ["", "", "€", "!"]
+    assert tokenizer.pieces(euro[:2]) == ["", "\ufffd"]  # cut inside it
+    assert tokenizer.pieces([]) == []
+
+
+@tokenizers
 @pytest.mark.parametrize("name", CONTROL)
 def test_control_tokens_in_source_stay_text(tokenizer: Tokenizer, name: str) -> None:
     text = f"x = '{name}'  # {name}"

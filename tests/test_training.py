@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +25,12 @@ from codefilter.filters.networks import Ensemble
 from codefilter.filters.trained import WEIGHTS_FILE, load_trained, save_trained
 from codefilter.lm.fake import byte_tokenizer
 from codefilter.paths import cache_path
+from codefilter.training import adapting
+from codefilter.training.adapting import auc_within_lead, is_better
 from codefilter.training.classifier import folds_of, judge_out_of_fold, shuffled, train_classifier
 from codefilter.training.copying import copy_gains
 from codefilter.training.cross import judge_cross_out_of_fold
-from codefilter.training.examples import TrainingTask, copied_tasks
+from codefilter.training.examples import TrainingTask, copied_tasks, elsewhere, labelled_parts
 from codefilter.training.fitting import FitOptions, adapt, copy_levels, fit, logistic
 from codefilter.training.judging import (
     auc,
@@ -36,9 +39,16 @@ from codefilter.training.judging import (
     choose_threshold,
     judge_filter,
     probabilities,
+    threshold_spending,
 )
 from codefilter.types import TaskLevel
-from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
+from tests.labelled_repositories import (
+    REPOSITORIES,
+    SHOP_FILES,
+    WEATHER_FILES,
+    label_with_fake,
+    write_repository,
+)
 
 QUICK = FitOptions(
     num_networks=2, hidden=8, epochs=30, copy_epochs=10, batch_tasks=8, learning_rate=1e-2, dropout=0.1
@@ -278,16 +288,11 @@ def test_a_judgement_does_not_depend_on_the_order_of_the_candidates(seed: int, c
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A filter trained by the commands on labels of the fake model; the folder beside the repositories."""
     home = tmp_path_factory.mktemp("training")
-    shop = write_repository(home / "shop", SHOP_FILES)
-    weather = write_repository(home / "weather", WEATHER_FILES)
     garden = {path.replace("weather", "garden"): text for path, text in WEATHER_FILES.items()}
-    folders = [str(shop), str(weather), str(write_repository(home / "garden", garden))]
-    labels, out = home / "labels", home / "filter"
-    build = ["dataset", "build", *folders, "--out", str(labels), "--levels", "line,chunk"]
-    small = ["--prefix-tokens", "120", "--suffix-tokens", "40", "--k", "3", "--model", "fake"]
-    assert main([*build, "--per-repo", "6", *small]) == 0
+    repositories = {**REPOSITORIES, "garden": garden}
+    labels, out = label_with_fake(home, 6, repositories=repositories), home / "filter"
     train = ["train", "classifier", "--data", str(labels), "--out", str(out), "--networks", "1"]
-    sources = [option for folder in folders for option in ("--source", folder)]
+    sources = [option for name in repositories for option in ("--source", str(home / name))]
     assert main([*train, *sources]) == 1  # not divided into parts
     assert main(["dataset", "split", str(labels), "--validation", "0.34"]) == 0
     assert main([*train, *sources, "--html", str(home / "page.html")]) == 0
@@ -297,7 +302,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_writes_weights_a_record_and_a_page(trained: Path) -> None:
     record = json.loads((trained / "training.json").read_text())
     assert record["out_of_fold"]["tasks"] == 18
-    assert [point["label_tasks"] for point in record["curve"]] == [0, 4, 9, 18]
+    assert [point["label_tasks"] for point in record["curve"]] == [6, 8, 9, 12]  # of three folds of six
     assert record["manifest"]["labelled_by"] == "fake"
     assert record["cross"]["tasks"] == 18
     assert 0 <= record["manifest"]["keep_from"] <= 1
@@ -461,13 +466,18 @@ def test_adapting_to_a_repository_says_whether_to_use_it(
     captured = capsys.readouterr()
     assert "minutes on two cores" in captured.err
     assert "as it was" in captured.out
-    old, new = load_trained(trained).manifest, load_trained(tmp_path / "own").manifest
+    record = json.loads(next((tmp_path / "own").rglob("training.json")).read_text())
+    assert record["folder"] == str(tmp_path / "own" / "not-better")
+    old, new = load_trained(trained).manifest, load_trained(Path(record["folder"])).manifest
     assert new.label_tasks > old.label_tasks
     assert new.cross_keep_from is None
     assert new.weights_sha256 != old.weights_sha256
     assert new.seed == 3
-    record = json.loads((tmp_path / "own" / "training.json").read_text())
     assert record["manifest"]["weights_sha256"] == new.weights_sha256
+    assert record["manifest"]["keep_from"] == record["adapted"]["keep_from"] == new.keep_from
+    assert record["adapted"]["kept_tokens"] <= record["shipped"]["kept_tokens"]
+    assert record["better"] is False
+    assert isinstance(record["enough"], bool)
     assert record["began_with"] == old.weights_sha256
     assert (record["plan"]["per_repository"], record["plan"]["own"]) == (30, "weather")
     assert (record["options"]["seed"], record["labels"]["recipe"]["options"]["seed"]) == (3, 3)
@@ -525,3 +535,125 @@ def test_an_option_of_the_other_way_is_refused(
     assert main(["train", "classifier", way, str(tmp_path), "--out", str(tmp_path / "out"), *option]) == 2
     other = "--data" if way == "--repo" else "--repo"
     assert f"{option[0]} goes with {other} only" in capsys.readouterr().err
+
+
+def test_nothing_is_replaced_by_what_is_not_better(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = Path(shutil.copytree(trained, tmp_path / "used"))
+    command = ["train", "classifier", "--repo", str(trained.parent / "weather"), "--out", str(out), "--json"]
+    others = ["--control-repo", str(trained.parent / "shop"), "--filter-weights", str(trained)]
+
+    def adapted() -> dict[str, Any]:
+        assert main([*command, *others, "--model", "fake", "--tasks", "30"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    monkeypatch.setattr(adapting, "is_better", lambda *_: False)
+    record = adapted()
+    assert (record["better"], record["folder"]) == (False, str(out / "not-better"))
+    for file in trained.glob("*.*"):
+        assert (out / file.name).read_bytes() == file.read_bytes()
+    assert (out / "README.md").exists()
+    written = load_trained(out / "not-better").manifest.weights_sha256
+    monkeypatch.setattr(adapting, "is_better", lambda *_: True)
+    record = adapted()
+    assert (record["better"], record["folder"]) == (True, str(out))
+    assert load_trained(out).manifest.weights_sha256 == written
+    assert not (out / "README.md").exists()  # it was of the weights that were there
+
+
+def test_only_a_sure_lead_that_is_worth_as_much_is_better() -> None:
+    tasks = [replace(task, task_id=f"shop/{i}.py:1-1/line") for i, task in enumerate(made_tasks(1, 20))]
+    random = np.random.default_rng(0)
+    noise = [random.normal(size=6).astype(np.float32) for _ in tasks]
+    good = [task.impacts for task in tasks]
+    lead = auc_within_lead(tasks, good, noise, 0.2, seed=0)
+    assert lead is not None
+    assert lead[0] > 0
+    assert auc_within_lead(tasks, noise, noise, 0.2, seed=0) == (0, 0)
+    assert auc_within_lead(tasks[:2], good[:2], noise[:2], 0.2, seed=0) is None
+    levels = np.zeros((6, 2), np.float32)
+    figures = judge_filter(tasks, [levels] * 20, (-0.2, 0.2), 0.2, -0.2, keep_from=0.5)
+    assert is_better(figures, figures, lead)
+    assert not is_better(figures, replace(figures, gain=figures.gain - 0.1), lead)
+    assert not is_better(figures, replace(figures, auc_within=1.0), (-0.01, 0.2))
+    assert not is_better(figures, figures, None)
+    three = replace(figures, chunks=49, positive=replace(figures.positive, share=3 / 49))  # 2.999… of 49
+    assert is_better(three, three, lead)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.35, 1.0])
+def test_a_threshold_spends_what_another_filter_does(share: float) -> None:
+    tasks = made_tasks(2, 20)
+    scores = [task.impacts.round(1) for task in tasks]  # with ties
+    threshold = threshold_spending(tasks, scores, share)
+    together = np.concatenate(scores)
+    assert (together >= threshold).mean() <= share
+    lower = together[together < threshold]
+    assert not len(lower) or (together >= lower.max()).mean() > share
+
+
+def test_copy_gains_are_of_places_without_labels() -> None:
+    def at(place: str) -> TrainingTask:
+        return replace(made_tasks(1, 1)[0], task_id=place)
+
+    copied = [at(f"shop/a.py:{lines}/api") for lines in ("1-3", "4-9", "10-10", "11-12")]
+    copied += [at("shop/b.py:5-5/api"), at("other/a.py:5-5/line")]
+    left = elsewhere(copied, [at("shop/a.py:3-4/line"), at("shop/a.py:10-10/chunk")])
+    assert [task.task_id for task in left] == [task.task_id for task in copied[3:]]
+
+
+def test_labels_in_no_part_and_parts_without_labels_are_errors(trained: Path, tmp_path: Path) -> None:
+    labels = divided(trained, tmp_path / "labels", train=["shop"], validation=["weather"], test=[])
+    with pytest.raises(DatasetError, match="labels of garden, in no part") as caught:
+        labelled_parts(labels)
+    assert "dataset split" in caught.value.hint
+    parts = {"train": ["shop", "weather", "garden"], "validation": ["empty"]}
+    (labels / "splits.json").write_text(json.dumps(parts))
+    with pytest.raises(DatasetError, match="none to stop by"):
+        train_on(labels, trained, [], tmp_path / "out")
+
+
+def test_a_source_that_is_not_named_is_asked_for(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def find(names: list[str]) -> list[object]:
+        raise AssertionError("no name means every train package")
+
+    monkeypatch.setattr("codefilter.dataset.sources.find_sources", find)
+    labels = str(trained.parent / "labels")
+    assert main(["train", "classifier", "--data", labels, "--out", str(tmp_path / "out")]) == 1
+    assert "not among the repositories given" in capsys.readouterr().err
+
+
+def test_a_card_says_what_is_known_and_replaces_only_a_card(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = Path(shutil.copytree(trained, tmp_path / "again"))
+    folders = [str(trained.parent / name) for name in ("shop", "weather", "garden")]
+    command = [
+        "train",
+        "classifier",
+        "--data",
+        str(trained.parent / "labels"),
+        "--out",
+        str(out),
+        "--networks",
+        "1",
+    ]
+    command += [option for folder in folders for option in ("--source", folder)]
+    command += ["--keep-from", "0.1", "--max-tokens-share", "0.5"]
+    (out / "README.md").write_text("# My notes\n")
+    assert main(command) == 2
+    assert "no filter's card" in capsys.readouterr().err
+    assert (out / "README.md").read_text() == "# My notes\n"
+    shutil.copy(trained / "README.md", out)
+    assert main(command) == 0
+    record = json.loads((out / "training.json").read_text())
+    assert (record["keep_from"], record["max_tokens_share"], record["languages"]) == (0.1, 0.5, ["python"])
+    card = (out / "README.md").read_text()
+    assert "The threshold was given (`--keep-from`); what it was chosen on is not known here." in card
+    assert "The labels are of python code, by one model, fake." in card
+    assert "calibrated by labels of 6 places" in card
+    assert card.rstrip().endswith("--keep-from 0.1 --max-tokens-share 0.5\n```")

@@ -50,7 +50,9 @@ class ChunkEffect:
 class Attribution:
     """A text and what changes its likelihood."""
 
-    tokens: tuple[str, ...]  # of the text; the first may begin with the end of what was typed already
+    tokens: tuple[
+        str, ...
+    ]  # of the text (`Tokenizer.pieces`); the first may begin with what was typed already
     alone: LogLikelihood  # without chunks
     together_gains: tuple[float, ...]  # above `alone`: with all chunks of the prompt
     effects: tuple[ChunkEffect, ...]  # in the order of the decisions
@@ -99,9 +101,9 @@ def attribute(
         return ChunkEffect(decision, chunk_id in whole_prompt.chunk_ids, gains)
 
     continuation = target_continuation(empty, text, model.tokenizer)
-    targets = continuation.token_ids[len(continuation.token_ids) - continuation.num_targets :]
+    pieces = model.tokenizer.pieces(continuation.token_ids)
     return Attribution(
-        tokens=tuple(model.tokenizer.decode([token_id]) for token_id in targets),
+        tokens=tuple(pieces[len(pieces) - continuation.num_targets :]),
         alone=alone,
         together_gains=_gains(together, alone),
         effects=tuple(map(effect, decisions)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from codefilter.cli import options
 from codefilter.cli.complete import FILE_WIDTH, chunk_to_json
 from codefilter.cli.labels import find_example, load_model_of
-from codefilter.coloring import STRONG_NATS, terminal_tokens
+from codefilter.coloring import STRONG_NATS, printable_text, terminal_tokens
 from codefilter.config import Settings, load_settings
 from codefilter.errors import UsageError
 from codefilter.paths import write_atomically
@@ -107,7 +108,7 @@ def explain_command(
     elif file is not None and line is not None and data is None and example is None:
         if repos and len(repos) > 1:
             raise UsageError("a file has one repository", hint="Give --repo once.")
-        repo = repos[0] if repos else find_repository(file.resolve())
+        repo = repos[0] if repos else find_repository(Path(os.path.realpath(file)))
         subject = _placed(file, options.hole(line, column, hole_end), text, repo, overrides, config)
     else:
         raise UsageError(
@@ -161,21 +162,19 @@ def _labelled(
     """An example's truth, under the settings of its labels; the filter is chosen."""
     from codefilter.dataset.coalitions import settings_of
     from codefilter.dataset.description import require_description
-    from codefilter.dataset.materialize import Materializer
-    from codefilter.dataset.sources import find_roots
+    from codefilter.dataset.materialize import open_materializer
     from codefilter.dataset.storage import read_examples
 
     description = require_description(folder)
     chosen = load_settings(None, config_file=config, overrides=overrides)
     settings = replace(settings_of(description.recipe, chosen), filter=chosen.filter)
     record = find_example(list(read_examples(folder)), example)
-    needed = {record.repository, *(control.repository for control in record.controls)}
-    roots = find_roots(description, [str(repo) for repo in repos], needed)
-    found = Materializer(roots, settings.chunker).materialize(record)
+    materializer = open_materializer(folder, [str(repo) for repo in repos], [record])
+    found = materializer.materialize(record)
     return _Subject(
         record.example_id,
         found.task.request,
-        roots[record.repository],
+        materializer.roots[record.repository],
         found.task.target,
         None,
         load_model_of(folder, description.recipe, settings, str(overrides["model"] or "")),
@@ -249,10 +248,13 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def _tokens_beyond(effect: ChunkEffect, tokens: tuple[str, ...], nats: float) -> list[str]:
-    """Tokens that gained more, or for negative `nats` lost more, in the order of the text."""
+    """Tokens that gained more, or for negative `nats` lost more, in the order of the text.
+
+    Those that only begin a character have nothing to show.
+    """
     sign = 1 if nats > 0 else -1
     pairs = zip(tokens, effect.gains or (), strict=effect.gains is not None)
-    return [token for token, gain in pairs if sign * gain > abs(nats)]
+    return [token for token, gain in pairs if token and sign * gain > abs(nats)]
 
 
 def _print(explanation: Explanation) -> None:
@@ -262,10 +264,12 @@ def _print(explanation: Explanation) -> None:
     attribution = explanation.attribution
     console.print(Text("given" if explanation.is_given else "completion", style="bold"))
     colored = terminal_tokens(attribution.tokens, attribution.together_gains)
-    console.print(Text.assemble((explanation.typed_before_tokens, "dim"), colored))
+    console.print(Text.assemble((printable_text(explanation.typed_before_tokens), "dim"), colored))
     if explanation.truth is not None:
         console.print(Text("truth", style="bold"))
-        console.print(Text.assemble((explanation.typed, "dim"), explanation.truth))
+        console.print(
+            Text.assemble((printable_text(explanation.typed), "dim"), printable_text(explanation.truth))
+        )
     console.print(Text.assemble(("likelihood ", "bold"), explanation.summary))
     if attribution.effects:
         table = Table(title="chunks", title_justify="left", title_style="bold", box=None, pad_edge=False)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(name="train", help="Train a filter on impact labels.", no_args_is_help=True)
 app.command("generative")(generative_command)
 RECORD_FILE = "training.json"
-CARD_FILE = "README.md"
 _ONLY_WITH = {
     "--data": ("sources", "html", "max_tokens_share", "keep_from", "networks"),
     "--repo": ("tasks", "control_repos", "filter_weights", "model"),
@@ -87,7 +86,8 @@ def classifier_command(
 
     With --data, every figure is of repositories that the judging networks did not see; a killed run keeps the
     features that it computed. With --repo, the filter goes on learning from your own code, is compared with
-    what it was on files held back, and you are told whether to use it.
+    what it was on files held back, and you are told whether to use it; one that is not surely better is
+    written below --out, and replaces nothing.
     """
     if (data is None) == (repo is None):
         raise UsageError(
@@ -102,7 +102,7 @@ def classifier_command(
             print(json.dumps(asdict(trained), indent=1)) if as_json else _print(trained, out)
         if repo is not None:
             adapted = _adapt(repo, out, tasks, control_repos or [], filter_weights, model, seed)
-            print(json.dumps(asdict(adapted), indent=1)) if as_json else _print_adapted(adapted, out)
+            print(json.dumps(asdict(adapted), indent=1)) if as_json else _print_adapted(adapted)
 
 
 def _refuse_options_of(way: str, context: typer.Context) -> None:
@@ -124,21 +124,25 @@ def _train(
     seed: int,
 ) -> TrainingRecord:
     from codefilter.dataset.description import require_description
+    from codefilter.dataset.records import repositories_of
     from codefilter.dataset.sources import find_roots, find_sources
+    from codefilter.dataset.storage import read_examples
     from codefilter.lm.loading import load_tokenizer
-    from codefilter.training.card import card
+    from codefilter.training.card import CARD_FILE, card, refuse_other_readme
     from codefilter.training.classifier import train_classifier
     from codefilter.training.fitting import FitOptions
     from codefilter.training.pages import training_page
 
+    refuse_other_readme(out)
     description = require_description(data)
-    roots = find_roots(description, [str(folder) for folder in folders])
+    needed = repositories_of(read_examples(data))
+    roots = find_roots(description, [str(folder) for folder in folders], needed)
     by_name = {folder.resolve().name: str(folder) for folder in folders}
-    named = [source.name for source in description.sources if source.name in roots and not source.problem]
+    named = [source.name for source in description.sources if source.name in roots]
     with tqdm(bar_format="{desc} ({elapsed})") as bar:
         record, judged = train_classifier(
             data,
-            find_sources([by_name.get(name, name) for name in named]),
+            find_sources([by_name.get(name, name) for name in named]) if named else [],
             roots,
             load_tokenizer(description.recipe.model.name),
             out,
@@ -173,6 +177,7 @@ def _adapt(
     from codefilter.lm.loading import load_model
     from codefilter.source.ignoring import IGNORE_FILES
     from codefilter.training.adapting import OwnPlan, adapt_classifier
+    from codefilter.training.card import remove_card
     from codefilter.training.examples import text_sha256
     from codefilter.training.fitting import FitOptions
 
@@ -224,19 +229,24 @@ def _adapt(
     record = adapt_classifier(
         labels, plan, settings, roots, loaded.tokenizer, trained, out, replace(FitOptions(), seed=seed)
     )
-    write_atomically(out / RECORD_FILE, json.dumps(asdict(record), indent=1) + "\n")
+    remove_card(Path(record.folder))
+    write_atomically(Path(record.folder) / RECORD_FILE, json.dumps(asdict(record), indent=1) + "\n")
     return record
 
 
 def _print(record: TrainingRecord, out: Path) -> None:
-    manifest, figures, crossed = record.manifest, record.out_of_fold, record.cross
+    manifest, figures, crossed, copied = record.manifest, record.out_of_fold, record.cross, record.curve[0]
     table = Table(title=f"{figures.tasks} tasks, {figures.chunks} chunks, judged out of fold")
     for heading in ("judged by", "AUC", "within a task"):
         table.add_column(heading, justify="left" if heading == "judged by" else "right")
     rows = (
         ("this filter", figures.auc, figures.auc_within),
         *([("its cross form", crossed.auc, crossed.auc_within)] if crossed is not None else []),
-        ("without labels: copy gains only", record.curve[0].auc, record.curve[0].auc_within),
+        (
+            f"copy gains alone, calibrated by labels of {copied.label_tasks} places",
+            copied.auc,
+            copied.auc_within,
+        ),
         ("shuffled labels", record.shuffled_auc, record.shuffled_auc_within),
         ("the retriever's score", record.retriever_auc, record.retriever_auc_within),
     )
@@ -263,7 +273,7 @@ def _print(record: TrainingRecord, out: Path) -> None:
     print(f"use it: --filter classifier --filter-weights {out}")
 
 
-def _print_adapted(record: AdaptingRecord, out: Path) -> None:
+def _print_adapted(record: AdaptingRecord) -> None:
     title = f"{record.held_tasks} places in files held back, {record.learned_tasks} learned from"
     table = Table(title=title)
     for heading in ("filter", "AUC", "within a task", "kept tokens", "gain"):
@@ -277,9 +287,14 @@ def _print_adapted(record: AdaptingRecord, out: Path) -> None:
             f"{figures.gain:+.3f}",
         )
     Console().print(table)
+    if record.auc_within_lead is not None:
+        low, high = record.auc_within_lead
+        print(f"within a task the adapted one's AUC is {low:+.3f} to {high:+.3f} above (95 %)")
     if record.better:
-        print(f"better on {record.repository}; use it: --filter classifier --filter-weights {out}")
-    elif record.enough:
-        print(f"not better on {record.repository}: keep the filter as it was")
+        print(f"better on {record.repository}; use it: --filter classifier --filter-weights {record.folder}")
+        return
+    if record.enough:
+        print(f"not surely better on {record.repository}: keep the filter as it was")
     else:
         print("too few helpful chunks were held back to tell: keep the filter as it was, or use more --tasks")
+    print(f"nothing was replaced; what it learned is in {record.folder}")

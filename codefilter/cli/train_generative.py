@@ -136,18 +136,23 @@ def _train(
     html: Path | None,
 ) -> TuningRecord:
     from codefilter.dataset.description import require_description
+    from codefilter.dataset.records import repositories_of
     from codefilter.dataset.sources import find_roots
+    from codefilter.dataset.storage import read_examples
     from codefilter.models import resolve
+    from codefilter.training.card import remove_card
     from codefilter.training.generative import train_generative
     from codefilter.training.pages import tuning_page
 
     base = resolve(model)
     reader = model if base.name == model else str(base.folder.resolve())
-    roots = find_roots(require_description(data), [str(folder) for folder in folders])
+    needed = repositories_of(read_examples(data))
+    roots = find_roots(require_description(data), [str(folder) for folder in folders], needed)
     with tqdm(unit="step") as bar:
         record, judged = train_generative(
             data, roots, base, reader, out, plan, options, deadline=deadline, progress=_show_on(bar)
         )
+    remove_card(out)
     write_atomically(out / RECORD_FILE, json.dumps(asdict(record), indent=1) + "\n")
     if html is not None:
         write_atomically(html, tuning_page(record, judged))
@@ -197,4 +202,7 @@ def _print(record: TuningRecord, out: Path) -> None:
     )
     if record.stopped == "time":
         print("the time was over; the same command learns on")
-    print(f"use it: --filter generative --filter-weights {out}")
+    if record.manifest.shuffled:
+        print("a control, which learned from shuffled labels: do not use it; it is refused as a filter")
+    else:
+        print(f"use it: --filter generative --filter-weights {out}")

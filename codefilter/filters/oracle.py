@@ -49,9 +49,10 @@ class KeepPositive:
         reason = f"impact {impact_nats:+.2f} nats per token, threshold {self.min_impact_nats:g}"
         if impact_nats > self.min_impact_nats:
             # the confidence is no probability, but in the order of the impacts
-            return FilterDecision(candidate, True, Polarity.POSITIVE, 1.0 - math.exp(-impact_nats), reason)
+            confidence = 1.0 - math.exp(-impact_nats)
+            return FilterDecision(candidate, True, Polarity.POSITIVE, confidence, reason, impact_nats)
         polarity = Polarity.NEGATIVE if impact_nats < -self.min_impact_nats else Polarity.NEUTRAL
-        return FilterDecision(candidate, False, polarity, 1.0, reason)
+        return FilterDecision(candidate, False, polarity, 1.0, reason, impact_nats)
 
 
 def parse_impact(argument: str) -> KeepPositive:

@@ -11,6 +11,7 @@ draft counts as well, which the likelihood of the draft would punish.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ def parse_gain(argument: str) -> KeepSharpening:
         gain = float(argument or DEFAULT_GAIN_NATS)
     except ValueError:
         gain = -1.0
-    if gain < 0:
+    if not 0 <= gain < math.inf:
         raise UsageError(
             f"perplexity takes a gain in nats per token from 0 on, not {argument!r}",
             hint="For example: --filter perplexity:0.1",

@@ -7,6 +7,7 @@ as another filter's, task by task.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -199,12 +200,15 @@ def parse_seed(argument: str) -> KeepRandom:
 def parse_score(argument: str) -> KeepScored:
     """``score:12.5`` → the filter."""
     try:
-        return KeepScored(float(argument))
+        threshold = float(argument)
     except ValueError:
+        threshold = math.nan
+    if not math.isfinite(threshold):
         raise UsageError(
             f"score takes a score of the retriever, not {argument!r}",
             hint="For example: --filter score:12 --retriever bm25",
-        ) from None
+        )
+    return KeepScored(threshold)
 
 
 def parse_threshold(argument: str) -> KeepSimilar:

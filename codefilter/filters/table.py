@@ -31,14 +31,27 @@ def _plain(parse: Callable[[str], ChunkFilter]) -> Parser:
     return lambda argument, settings: parse(argument)
 
 
+def _bare(kind: str, chosen: ChunkFilter) -> Parser:
+    """A filter that takes no argument."""
+
+    def parse(argument: str, settings: Settings) -> ChunkFilter:
+        if argument:
+            raise UsageError(
+                f"{kind} takes nothing behind it, not {argument!r}", hint=f"Write --filter {kind}."
+            )
+        return chosen
+
+    return parse
+
+
 def _as_much(kind: str) -> Parser:
     """A control that spends what another filter of this table spends."""
     return lambda argument, settings: parse_reference(kind, argument, lambda name: get_filter(name, settings))
 
 
 FILTERS: dict[str, Parser] = {
-    "none": _plain(lambda argument: KeepNone()),
-    "all": _plain(lambda argument: KeepAll()),
+    "none": _bare("none", KeepNone()),
+    "all": _bare("all", KeepAll()),
     "top-k": _plain(parse_count),
     "threshold": _plain(parse_threshold),
     "score": _plain(parse_score),

@@ -173,19 +173,20 @@ def read_manifest(folder: Path) -> FilterManifest:
 def save_trained(
     folder: Path, manifest: FilterManifest, ensemble: Ensemble, cross: Network | None = None
 ) -> FilterManifest:
-    """Write a filter; the manifest last, with the weights' hash, which is returned in it."""
+    """Write a filter; returned is the manifest with the weights' hash."""
     from safetensors.numpy import save
 
     named = ensemble.tensors()
     if cross is not None:
         named |= {f"{_CROSS}{name}": tensor for name, tensor in cross.tensors().items()}
     tensors = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in named.items()}
-    write_atomically(folder / WEIGHTS_FILE, save(tensors))
-    manifest = replace(manifest, weights_sha256=sha256_of_file(folder / WEIGHTS_FILE))
-    write_manifest(folder, asdict(manifest))
-    return manifest
+    return replace(manifest, weights_sha256=write_filter(folder, asdict(manifest), save(tensors)))
 
 
-def write_manifest(folder: Path, values: dict[str, Any]) -> None:
-    """Write a filter's manifest."""
-    write_atomically(folder / MANIFEST_FILE, json.dumps({"format": FORMAT} | values, indent=1) + "\n")
+def write_filter(folder: Path, manifest: dict[str, Any], weights: bytes) -> str:
+    """Write a filter's folder; the manifest last, with the weights' hash, which is returned."""
+    write_atomically(folder / WEIGHTS_FILE, weights)
+    sha256 = sha256_of_file(folder / WEIGHTS_FILE)
+    values = {"format": FORMAT} | manifest | {"weights_sha256": sha256}
+    write_atomically(folder / MANIFEST_FILE, json.dumps(values, indent=1) + "\n")
+    return sha256

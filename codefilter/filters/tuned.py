@@ -23,13 +23,12 @@ from codefilter.filters.trained import (
     check_settings,
     checked_weights,
     read_values,
-    write_manifest,
+    write_filter,
 )
 from codefilter.lm.adapter import Adapter, AdapterShape, require_peft
 from codefilter.lm.base import ModelIdentity
 from codefilter.model_folder import ModelFolder
 from codefilter.models import resolve
-from codefilter.paths import atomic_file, sha256_of_file
 from codefilter.prompts.formats import detect_family
 from codefilter.tokenizer import Tokenizer
 
@@ -65,6 +64,7 @@ class TunedManifest:
     seed: int
     codefilter: str  # version
     weights_sha256: str
+    shuffled: bool = False  # the labels were dealt anew: a control, which nobody should use
 
     @property
     def control(self) -> ControlTokens:
@@ -83,10 +83,15 @@ class TunedFilter:
         """Refuse to begin what cannot be done; the model is not loaded yet.
 
         Raises:
-            FilterError: the labels were of other settings, or the model is not here, or another one.
+            FilterError: it is a control, the labels were of other settings, the model is not here or another.
             UsageError: peft is not installed.
         """
         made = self.manifest
+        if made.shuffled:
+            raise FilterError(
+                f"{self.folder} holds a control, which learned from shuffled labels",
+                hint="Train without --shuffle: codefilter train generative.",
+            )
         check_settings(settings, layout=made.layout, retriever=made.retriever, chunker=made.chunker)
         require_peft()
         self.base()
@@ -142,11 +147,8 @@ def load_tuned(folder: Path) -> TunedFilter:
 
 
 def save_tuned(folder: Path, manifest: TunedManifest, tensors: dict[str, torch.Tensor]) -> TunedFilter:
-    """Write a folder; the manifest last, with the weights' hash."""
+    """Write a filter's folder."""
     from safetensors.torch import save
 
-    with atomic_file(folder / WEIGHTS_FILE) as file:
-        file.write(save(tensors))
-    manifest = replace(manifest, weights_sha256=sha256_of_file(folder / WEIGHTS_FILE))
-    write_manifest(folder, asdict(manifest))
-    return TunedFilter(folder, manifest)
+    sha256 = write_filter(folder, asdict(manifest), save(tensors))
+    return TunedFilter(folder, replace(manifest, weights_sha256=sha256))

@@ -5,7 +5,7 @@ Figures come from out-of-fold judgements: every repository is judged by networks
 nor its copy gains. The threshold is chosen on the same judgements, never on a benchmark. The weights that
 are kept are trained on the train part, stopped with the validation part, and calibrated with both.
 Notable: beside the filter two controls are trained: on shuffled labels, which must fall to chance, and on
-copy gains alone, which says what the labels are worth.
+copy gains alone, for which labels only set the levels and calibrate, which says what learning them is worth.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from codefilter.training.examples import (
     TrainingTask,
     Values,
     copied_tasks,
+    elsewhere,
     labelled_parts,
     labelled_tasks,
 )
@@ -59,9 +60,13 @@ Progress = Callable[[str], object]
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Out-of-fold figures with a part of the labels."""
+    """Out-of-fold figures with a part of the labels.
 
-    label_tasks: int
+    All labels of the fold that stops and calibrates count at every point; without others the networks learn
+    copy gains alone, whose levels and calibration are those of that fold.
+    """
+
+    label_tasks: int  # whose labels the networks of a fold saw, mean over the folds
     auc: float
     auc_within: float
 
@@ -72,7 +77,9 @@ class TrainingRecord:
 
     manifest: FilterManifest
     options: FitOptions
-    max_tokens_share: float | None  # None: the threshold was given
+    keep_from: float | None  # the threshold, where it was given
+    max_tokens_share: float  # of the cross form's threshold, and of the late form's where none was given
+    languages: tuple[str, ...]  # of the labelled places
     out_of_fold: FilterFigures  # of every labelled repository
     validation: FilterFigures  # of the kept weights; stopped and calibrated there, so a little too kind
     retriever_auc: float  # of the retriever's score
@@ -80,7 +87,7 @@ class TrainingRecord:
     cross: FilterFigures | None  # out of fold, of the cross form; None where no draft was read
     shuffled_auc: float  # control: labels dealt anew, no copy gains
     shuffled_auc_within: float
-    curve: tuple[CurvePoint, ...]  # the first without labels, the last with all
+    curve: tuple[CurvePoint, ...]  # the first learns no labels, the last all
     seconds: float
 
 
@@ -119,13 +126,22 @@ def train_classifier(
         progress: told what is being done.
 
     Raises:
-        DatasetError: no dataset, no parts, or too few repositories, also of the train part alone.
+        DatasetError: no dataset, no parts, a repository in none of them, nothing in one of them, or too few
+            repositories, also of the train part alone.
     """
     started = time.monotonic()
     description = require_description(labels)
     parts = labelled_parts(labels)
     progress("features of the labelled tasks")
     labelled = [task for task in labelled_tasks(labels, roots, tokenizer) if task.repository in parts]
+    train, validation = (
+        [task for task in labelled if parts[task.repository] == part] for part in ("train", "validation")
+    )
+    if not train or not validation:
+        raise DatasetError(
+            f"{labels} has no labels to learn from, or none to stop by",
+            hint="Label more (codefilter dataset build), and divide them (codefilter dataset split --again).",
+        )
     _require_repositories(labels, labelled)
     copied, every_part = [], read_splits(labels)  # `parts` does not name the test part
     for source in sources:
@@ -138,6 +154,7 @@ def train_classifier(
                 out / _COPIED,
                 model_sha256=description.recipe.model.sha256,
             )
+    copied = elsewhere(copied, labelled)
     _require_copied(labels, copied, labelled)
     study = _Study(copied, labelled, options, description.recipe.options)
 
@@ -152,8 +169,6 @@ def train_classifier(
     chance = study.figures(labelled, judge_out_of_fold([], dealt, study.options), threshold)
 
     progress("the filter")
-    train = [task for task in labelled if parts[task.repository] == "train"]
-    validation = [task for task in labelled if parts[task.repository] == "validation"]
     ensemble = fit(copied, train, validation, study.options)
     crossed = study.cross(judged)
     cross_threshold = choose_threshold(labelled, study.scores(crossed), max_tokens_share) if crossed else None
@@ -167,7 +182,9 @@ def train_classifier(
     record = TrainingRecord(
         manifest=manifest,
         options=study.options,
-        max_tokens_share=max_tokens_share if keep_from is None else None,
+        keep_from=keep_from,
+        max_tokens_share=max_tokens_share,
+        languages=tuple(sorted({record.language for record in read_examples(labels)})),
         out_of_fold=study.figures(labelled, judged, threshold),
         validation=study.figures(
             validation, [probabilities(ensemble, task) for task in validation], threshold
@@ -226,13 +243,14 @@ class _Study:
         for share in _CURVE:
             progress(f"folds, with {share:.0%} of the labels")
             partial = judge_out_of_fold(self.copied, self.labelled, self.options, share=share)
-            points.append(self._point(round(share * len(self.labelled)), partial))
-        return (*points, self._point(len(self.labelled), judged))
+            points.append(self._point(share, partial))
+        return (*points, self._point(1.0, judged))
 
-    def _point(self, label_tasks: int, judged: Sequence[Values]) -> CurvePoint:
+    def _point(self, share: float, judged: Sequence[Values]) -> CurvePoint:
         scores = self.scores(judged)
         over_all = auc(np.concatenate(scores), np.concatenate(self.positives))
-        return CurvePoint(label_tasks, over_all, auc_within(scores, self.positives))
+        seen = [len(learned) + len(held) for _, learned, held in _folds(self.labelled, share)]
+        return CurvePoint(round(float(np.mean(seen))), over_all, auc_within(scores, self.positives))
 
 
 def judge_out_of_fold(
@@ -248,19 +266,13 @@ def judge_out_of_fold(
         copied: with copy gains.
         labelled: with impacts.
         options: of the fit.
-        share: how many of the labels are trained on, repository by repository.
+        share: how many of the labels are learned, repository by repository; those that stop and calibrate
+            are all there.
     """
-    folds = folds_of(labelled)
     options = replace(options, num_networks=min(options.num_networks, _FOLD_NETWORKS))
     found: dict[str, Values] = {}
-    for number, fold in enumerate(folds):
-        stop = folds[(number + 1) % len(folds)]  # decides when to stop, and calibrates
-        ensemble = fit(
-            [task for task in copied if task.repository not in fold],
-            _first_part([t for t in labelled if t.repository not in fold | stop], share),
-            [task for task in labelled if task.repository in stop],
-            options,
-        )
+    for fold, learned, held in _folds(labelled, share):
+        ensemble = fit([task for task in copied if task.repository not in fold], learned, held, options)
         found |= {t.task_id: probabilities(ensemble, t) for t in labelled if t.repository in fold}
     return [found[task.task_id] for task in labelled]
 
@@ -279,6 +291,17 @@ def folds_of(tasks: Sequence[TrainingTask]) -> list[frozenset[str]]:
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
         min(folds, key=lambda fold: sum(counts[other] for other in fold)).append(name)
     return [frozenset(fold) for fold in folds]
+
+
+def _folds(
+    labelled: Sequence[TrainingTask], share: float
+) -> Iterator[tuple[frozenset[str], list[TrainingTask], list[TrainingTask]]]:
+    """Every fold's repositories, the tasks that are learned to judge it, those that stop and calibrate."""
+    folds = folds_of(labelled)
+    for number, fold in enumerate(folds):
+        stop = folds[(number + 1) % len(folds)]
+        others = [task for task in labelled if task.repository not in fold | stop]
+        yield fold, _first_part(others, share), [task for task in labelled if task.repository in stop]
 
 
 def _first_part(tasks: Sequence[TrainingTask], share: float) -> list[TrainingTask]:

@@ -14,8 +14,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-_TOKEN = re.compile(r"[^\W\d]\w*|\d+|[^\w\s]")
-_NAME = re.compile(r"[^\W\d]\w+")
+from codefilter.filters.features.reading import names_of, tokens_of
+
 _BEGUN = re.compile(r"[^\W\d]\w*$")
 _ORDER = 4  # words of context
 _VOCABULARY = 5000  # words that could stand anywhere: what an unknown one costs
@@ -30,7 +30,7 @@ class CopyModel:
     def __init__(self, *texts: str) -> None:
         self._followers: dict[Context, Counter[str]] = defaultdict(Counter)
         for text in texts:
-            words = _TOKEN.findall(text)
+            words = tokens_of(text)
             for position, word in enumerate(words):
                 for order in range(min(_ORDER, position) + 1):
                     self._followers[tuple(words[position - order : position])][word] += 1
@@ -42,8 +42,8 @@ class CopyModel:
 
 def log_likelihood(sources: Sequence[CopyModel], before: str, target: str) -> float:
     """Mean log-probability of the target's words, in nats; 0 for a target without words."""
-    context = _TOKEN.findall(before[-400:])[-_ORDER:]
-    words = _TOKEN.findall(target)
+    context = tokens_of(before[-400:])[-_ORDER:]
+    words = tokens_of(target)
     total = 0.0
     for word in words:
         total += math.log(_probability(sources, context, word))
@@ -75,9 +75,9 @@ def copy_gains(before: str, after: str, target: str, chunks: Sequence[str]) -> l
         before, target = before[: begun.start()], begun.group() + target
     in_file = CopyModel(before, after)
     alone = log_likelihood([in_file], before, target)
-    new_names = set(_NAME.findall(target)) - set(_NAME.findall(f"{before}\n{after}"))
+    new_names = names_of(target) - names_of(f"{before}\n{after}")
     gains = []
     for chunk in chunks:
         gain = log_likelihood([in_file, CopyModel(chunk)], before, target) - alone
-        gains.append(gain + _NAME_NATS * len(new_names & set(_NAME.findall(chunk))))
+        gains.append(gain + _NAME_NATS * len(new_names & names_of(chunk)))
     return gains

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from codefilter.config import Settings
 from codefilter.dataset.description import Recipe, require_description
-from codefilter.dataset.materialize import Materializer
+from codefilter.dataset.materialize import Materializer, TextExample
 from codefilter.dataset.records import ExampleRecord, ReadingRecord
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.split import read_splits
@@ -40,7 +40,7 @@ from codefilter.types import CompletionTask, LogLikelihood, RetrievedChunk, Task
 COPY_LEVELS: Mapping[TaskLevel, int] = {TaskLevel.LINE: 60, TaskLevel.API: 60, TaskLevel.CHUNK: 40}
 _COPY_BUDGETS = ((256, 64), (512, 128), (1024, 512))  # tokens before and after the hole
 _COPY_FORM = 3  # counts up when the tasks or their gains are made in another way
-_COPY_SEED = 100  # other tasks than those that are labelled
+_COPY_SEED = 100  # another draw than that of the labels; `elsewhere` leaves out what meets one of them
 
 Values = npt.NDArray[np.float32]
 Progress = Callable[[str], object]
@@ -65,13 +65,19 @@ def labelled_parts(labels: Path) -> dict[str, str]:
     """Repository → part; those that were set aside for tests are not there.
 
     Raises:
-        DatasetError: the dataset is not divided.
+        DatasetError: the dataset is not divided, or a repository came to it since.
     """
-    parts = {name: part for name, part in read_splits(labels).items() if part != "test"}
+    every = read_splits(labels)
+    parts = {name: part for name, part in every.items() if part != "test"}
     if not {"train", "validation"} <= set(parts.values()):
         raise DatasetError(
             f"{labels} is not divided into a train and a validation part",
             hint=f"Divide it: codefilter dataset split {labels} --validation 0.15",
+        )
+    if missing := sorted({record.repository for record in read_examples(labels)} - every.keys()):
+        raise DatasetError(
+            f"{labels} has labels of {', '.join(missing)}, in no part",
+            hint=f"Deal what is new to the parts: codefilter dataset split {labels}",
         )
     return parts
 
@@ -88,30 +94,27 @@ def labelled_tasks(
         progress: told each repository's name.
 
     Raises:
-        DatasetError: there is no dataset, or a text is not what was labelled.
+        DatasetError: there is no dataset, a repository is not here, or a text is not what was labelled.
     """
     recipe = require_description(folder).recipe
     materializer = Materializer(roots, recipe.chunker)
     records = sorted(read_examples(folder), key=lambda record: record.repository)
     extractor: tuple[str, FeatureExtractor] | None = None
     for record in records:
+        if not record.chunks:
+            continue
+        example = materializer.materialize(record)
         if extractor is None or extractor[0] != record.repository:
             progress(record.repository)
             index = RepositoryIndex.open(roots[record.repository], chunker=recipe.chunker)
             extractor = (record.repository, FeatureExtractor(index))
-        if record.chunks:
-            yield _labelled_task(record, materializer, extractor[1], tokenizer, recipe)
+        yield _labelled_task(example, extractor[1], tokenizer, recipe)
 
 
 def _labelled_task(
-    record: ExampleRecord,
-    materializer: Materializer,
-    extractor: FeatureExtractor,
-    tokenizer: Tokenizer,
-    recipe: Recipe,
+    example: TextExample, extractor: FeatureExtractor, tokenizer: Tokenizer, recipe: Recipe
 ) -> TrainingTask:
-    example = materializer.materialize(record)
-    request = example.task.request
+    record, request = example.record, example.task.request
     in_file = cut_in_file(request, tokenizer, recipe.prefix_tokens, recipe.suffix_tokens)
     candidates = [
         RetrievedChunk(chunk, reference.score, reference.rank, recipe.retriever)
@@ -208,6 +211,19 @@ def _copied_tasks(
                 gains = copy_gains(in_file.prefix + in_file.typed, in_file.suffix, task.target, texts)
                 impacts = np.array(gains, np.float32)
                 yield TrainingTask(task.task_id, source.name, level.value, features, impacts, 0 * impacts)
+
+
+def elsewhere(copied: Sequence[TrainingTask], labelled: Sequence[TrainingTask]) -> list[TrainingTask]:
+    """The tasks with copy gains that have no line in common with a labelled one."""
+    taken = set[tuple[str, int]]().union(*map(_lines, labelled))
+    return [task for task in copied if taken.isdisjoint(_lines(task))]
+
+
+def _lines(task: TrainingTask) -> set[tuple[str, int]]:
+    """A task's file and the numbers of its lines, which its name says (`codefilter.tasks.make_task`)."""
+    file, _, place = task.task_id.rpartition(":")
+    first, last = place.partition("/")[0].split("-")
+    return {(file, line) for line in range(int(first), int(last) + 1)}
 
 
 def _begun(task: CompletionTask, random: Random) -> CompletionTask:

@@ -82,7 +82,6 @@ class TuningRecord:
     retriever_auc: float  # of the retriever's score
     retriever_auc_within: float
     tokens_per_second: float  # learned
-    epoch_tokens: int = 0  # of the sequences that are learned
     seconds: float = 0.0
 
 
@@ -112,7 +111,7 @@ def train_generative(
         progress: told what is being done.
 
     Raises:
-        DatasetError: no dataset, no parts, or nothing in one of them.
+        DatasetError: no dataset, no parts, a repository in none of them, or nothing in one of them.
         ModelError: the model has no spare rows, or too short a context.
         UsageError: peft is not installed, or the folder has a checkpoint of another training.
     """
@@ -162,15 +161,14 @@ def train_generative(
         seed=options.seed,
         codefilter=__version__,
         weights_sha256="",  # known when they are written
+        shuffled=plan.shuffle,
     )
     saved = save_tuned(out, manifest, tuned.tensors)
     said = list(_judge(saved, validation, plan, progress))
     record, judged = _record(saved.manifest, plan, options, tuned, validation, said)
     if tuned.stopped != "time":
         (out / CHECKPOINT_FILE).unlink(missing_ok=True)
-    epoch_tokens = sum(len(sequence.token_ids) for sequence in learned)
-    seconds = round(time.monotonic() - started, 1)
-    return replace(record, epoch_tokens=epoch_tokens, seconds=seconds), judged
+    return replace(record, seconds=round(time.monotonic() - started, 1)), judged
 
 
 def _tasks(

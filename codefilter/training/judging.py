@@ -168,8 +168,7 @@ def choose_threshold(
     together = np.concatenate(scores)
     candidates = np.unique(np.quantile(together, np.linspace(0.3, 0.99, 70)))
     whole = sum(float(task.cross_file_tokens.sum()) for task in tasks)
-    nothing = min(1.0, float(np.nextafter(together.max(), np.float32(2))))
-    best, best_value = nothing, -np.inf
+    best, best_value = _nothing(together), -np.inf
     for threshold in candidates:
         keeps = [one >= threshold for one in scores]
         pairs = list(zip(tasks, keeps, strict=True))
@@ -178,6 +177,21 @@ def choose_threshold(
         if tokens <= max_tokens_share * whole and worth > best_value:
             best, best_value = float(threshold), worth
     return best
+
+
+def threshold_spending(tasks: Sequence[TrainingTask], scores: Sequence[Values], tokens_share: float) -> float:
+    """The lowest threshold that keeps at most a share of all candidates' tokens; impacts do not matter."""
+    together = np.concatenate(scores)
+    tokens = np.concatenate([task.cross_file_tokens for task in tasks])
+    for threshold in np.unique(together):
+        if tokens[together >= threshold].sum() / max(1.0, tokens.sum()) <= tokens_share:
+            return float(threshold)
+    return _nothing(together)
+
+
+def _nothing(scores: Values) -> float:
+    """A threshold that keeps nothing."""
+    return min(1.0, float(np.nextafter(scores.max(), np.float32(2))))
 
 
 def _split(values: Labels, tasks: Sequence[TrainingTask]) -> list[Labels]:

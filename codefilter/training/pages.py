@@ -162,5 +162,5 @@ def _curve(axes: Axes, record: TrainingRecord) -> None:
     within = [point.auc_within for point in record.curve]
     axes.plot(tasks, within, "s--", color=_OURS, label="within a task")
     axes.axhline(0.5, color=_OTHER, linestyle="--")
-    axes.set(xlabel="labelled tasks", ylabel="AUC")
+    axes.set(xlabel="tasks whose labels a fold's networks saw", ylabel="AUC")
     axes.legend(frameon=False)

@@ -20,6 +20,7 @@ from codefilter.filters.features.reading import (
     FAMILIAR_LINES,
     ChunkView,
     PlaceView,
+    indent_of,
     names_of,
     tokens_of,
 )
@@ -177,10 +178,5 @@ def _same_indent(place: PlaceView, chunk: ChunkView, best: int) -> float:
         return 0.0
     prefix = [line for line in place.in_file.prefix.split("\n") if line.strip()]
     suffix = [line for line in place.in_file.suffix.split("\n") if line.strip()]
-    step = _indent(suffix[0]) - _indent(prefix[-1])
+    step = indent_of(suffix[0]) - indent_of(prefix[-1])
     return float(chunk.indents[best + 1] - chunk.indents[best] == step)
-
-
-def _indent(line: str) -> int:
-    expanded = line.expandtabs(4)
-    return len(expanded) - len(expanded.lstrip())

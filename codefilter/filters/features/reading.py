@@ -63,6 +63,12 @@ def filled_lines(text: str) -> list[str]:
     return [stripped for line in text.split("\n") if (stripped := line.strip())]
 
 
+def indent_of(line: str) -> int:
+    """Columns before the first character; tabs go to every fourth."""
+    expanded = line.expandtabs(4)
+    return len(expanded) - len(expanded.lstrip())
+
+
 @dataclass(frozen=True)
 class PlaceView:
     """Everything that features ask of a place. "Shown" is what the prompt has of the file."""
@@ -232,8 +238,7 @@ class ChunkView:
     @cached_property
     def indents(self) -> Sequence[int]:
         """Columns before each filled line."""
-        rows = [line.expandtabs(4) for line in self.chunk.text.split("\n") if line.strip()]
-        return [len(row) - len(row.lstrip()) for row in rows]
+        return [indent_of(line) for line in self.chunk.text.split("\n") if line.strip()]
 
     @cached_property
     def names(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rapidfuzz import fuzz
 from rapidfuzz.process import cdist
 
-from codefilter.filters.features.reading import FAMILIAR_LINES, PlaceView
+from codefilter.filters.features.reading import FAMILIAR_LINES, PlaceView, indent_of
 from codefilter.filters.features.relations import is_test
 
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
@@ -53,7 +53,6 @@ def place_features(place: PlaceView, num_candidates: int) -> PlaceFeatures:
     """Look at the place alone."""
     in_file, last = place.in_file, place.last_line
     raw_last = next((line for line in reversed(in_file.prefix.split("\n")) if line.strip()), "")
-    expanded = raw_last.expandtabs(4)
     return PlaceFeatures(
         shown_before=math.log1p(len(in_file.prefix) + len(in_file.typed)),
         shown_after=math.log1p(len(in_file.suffix)),
@@ -66,7 +65,7 @@ def place_features(place: PlaceView, num_candidates: int) -> PlaceFeatures:
         continues=float(last.endswith((",", "(", "[", "=", "\\", "+", "|", "&", "."))),
         blank_before=float(in_file.prefix.endswith("\n\n")),
         body_begins=float(bool(_DEFINES.match(last))),
-        indent=(len(expanded) - len(expanded.lstrip())) / 4,
+        indent=indent_of(raw_last) / 4,
         in_class=float(any(definition.kind == "class" for definition in place.enclosing)),
         test=float(is_test(place.request.path)),
         last_familiar=_familiarity(last, list(place.before[-FAMILIAR_LINES:-1])),
