@@ -23,11 +23,10 @@ from codefilter.completion import Completer, generation_options
 from codefilter.labeling import keep_all
 from codefilter.likelihood import target_continuation
 from codefilter.lm.base import LanguageModel
-from codefilter.metrics import score
+from codefilter.metrics import METRIC_FAMILY, score
 from codefilter.types import CompletionTask, RetrievedChunk
 
 MAX_CHUNKS = 14  # 2^14 sets
-METRIC_FAMILY = "repocoder"
 
 Values = NDArray[np.float64]
 

@@ -297,6 +297,17 @@ def from_baseline(row: Comparison, rows: Sequence[Comparison]) -> str:
     return "" if row.tasks == whole else f" from {row.baseline_value.value:.{METRICS[row.metric].decimals}f}"
 
 
+def fullest(rows: Sequence[Comparison]) -> Comparison:
+    """The row of the most tasks, which the head of a table speaks of."""
+    return max(rows, key=lambda row: row.tasks)
+
+
+def other_method(row: Comparison, rows: Sequence[Comparison]) -> str:
+    """``drawn over all tasks`` where an interval is not drawn as the head says; empty where it is."""
+    method = row.difference.method
+    return "" if method in (Method.NONE, fullest(rows).difference.method) else f"drawn {method}"
+
+
 def group_by_benchmark(comparisons: Sequence[Comparison]) -> Mapping[tuple[str, str], list[Comparison]]:
     """By benchmark and level, in their order."""
     groups: dict[tuple[str, str], list[Comparison]] = {}

@@ -100,6 +100,7 @@ def sentences(verdict: Verdict) -> list[str]:
     )
     if verdict.exact is not None:
         said.append(
-            f"Exactly right: {verdict.exact} of {verdict.tasks} places, {verdict.exact_of_baseline} without."
+            f"Exactly right: {verdict.exact} of {verdict.tasks} places, {verdict.exact_of_baseline} under "
+            f"{verdict.baseline}."
         )
     return said

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from codefilter.config import Settings
+from codefilter.errors import CodeFilterError, ModelMissingError
 from codefilter.lm.base import LanguageModel
+from codefilter.paths import CACHE_VARIABLE, cache_path
 
+FETCHED = ("downloads", "hashes", "int8", "locks", "models", "packages", "playground")  # folders of the cache
 SAMPLE_FILES = {
     "pyproject.toml": '[project]\nname = "shop"\n',
     ".gitignore": "build/\n*.log\n",
@@ -72,24 +77,50 @@ def print_report(orders: list[Order]) -> None:
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the user out of fixtures that many tests share, too; this is where their cache really is."""
+    users = cache_path()
+    with pytest.MonkeyPatch.context() as patch:
+        _isolate(patch, tmp_path_factory.mktemp("session"))
+        yield users
+
+
 @pytest.fixture(autouse=True)
-def isolated_user(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the user's configuration, variables and (without the fixture `user_cache`) cache out of a test."""
-    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
-    home = tmp_path_factory.mktemp("user")
+def isolated_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's configuration, variables and cache out of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        _isolate(patch, tmp_path_factory.mktemp("user"))
+        yield
+
+
+def _isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
     for variable in list(os.environ):
-        keep = variable == "CODEFILTER_CACHE" and "user_cache" in request.fixturenames
-        if variable.startswith("CODEFILTER_") and not keep:
-            monkeypatch.delenv(variable)
-    if "user_cache" not in request.fixturenames:
-        monkeypatch.setenv("CODEFILTER_CACHE", str(home / "cache"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+        if variable.startswith("CODEFILTER_"):
+            patch.delenv(variable)
+    patch.setenv(CACHE_VARIABLE, str(home / "cache"))
+    patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    patch.setenv("XDG_DATA_HOME", str(home / "data"))
 
 
 @pytest.fixture
-def user_cache() -> None:
-    """Let the test use the real cache, because it needs the real model."""
+def user_cache(isolated_user: None, users_cache: Path) -> None:
+    """Share the user's models and packages, and add to them what is fetched; all else stays temporary."""
+    for name in FETCHED:
+        (users_cache / name).mkdir(parents=True, exist_ok=True)
+        (cache_path() / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache_path() / name).symlink_to(users_cache / name)
+
+
+@pytest.fixture
+def default_model_pulled(user_cache: None) -> None:
+    """For a test whose server loads the default model; skips where it was not pulled."""
+    from codefilter import models
+
+    try:
+        models.resolve(Settings().model)
+    except CodeFilterError as error:
+        pytest.skip(f"{error.message}; {error.hint}")
 
 
 @pytest.fixture
@@ -103,23 +134,24 @@ def sample_repository(tmp_path: Path) -> Path:
     return root
 
 
-def _load(name: str) -> LanguageModel:
-    from codefilter.errors import ModelMissingError
+def _load(name: str, users_cache: Path) -> LanguageModel:
     from codefilter.lm.loading import load_model
 
-    try:
-        return load_model(name)
-    except ModelMissingError as error:
-        pytest.skip(f"{error.message}; {error.hint}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(users_cache))
+        try:
+            return load_model(name)
+        except ModelMissingError as error:
+            pytest.skip(f"{error.message}; {error.hint}")
 
 
 @pytest.fixture(scope="session")
-def default_model() -> LanguageModel:
+def default_model(users_cache: Path) -> LanguageModel:
     """The real default model; skips where it was not pulled."""
-    return _load("qwen2.5-coder-0.5b")
+    return _load("qwen2.5-coder-0.5b", users_cache)
 
 
 @pytest.fixture(scope="session")
-def left_to_right_model() -> LanguageModel:
+def left_to_right_model(users_cache: Path) -> LanguageModel:
     """A real model without fill-in-the-middle tokens."""
-    return _load("smollm2-135m")
+    return _load("smollm2-135m", users_cache)

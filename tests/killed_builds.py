@@ -4,8 +4,6 @@ In: a folder with the repositories ``shop`` and ``weather``, a seed. Every build
 itself at one of its operations on the dataset's files (open, rename, remove), as counted by an audit hook; a
 second child finishes the work. Out: one folder per trial, ``trial-N``, and how many builds were really
 killed, on stdout.
-Notable: children are forked from this process, which has imported everything and has no threads, so twenty
-trials take seconds.
 """
 
 import os
@@ -22,6 +20,7 @@ from codefilter.dataset.storage import DatasetFolder
 from codefilter.labeling import LabelOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.types import TaskLevel
+from tests.killed_children import in_child
 
 TRIALS = 20
 WATCHED = {"open", "os.rename", "os.remove"}
@@ -39,29 +38,21 @@ def build(root: Path, out: Path, keep_states: bool) -> None:
 
 def run_child(root: Path, out: Path, kill_at: int | None, keep_states: bool) -> tuple[bool, int]:
     """Build in a child; (whether it was killed, operations that it did)."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        done = 0
+    done = 0
 
-        def count(event: str, arguments: tuple[object, ...]) -> None:
-            nonlocal done
-            if event in WATCHED and arguments and str(out) in str(arguments[0]):
-                done += 1
-                if done == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal done
+        if event in WATCHED and arguments and str(out) in str(arguments[0]):
+            done += 1
+            if done == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
+    def work() -> int:
         sys.addaudithook(count)
         build(root, out, keep_states)
-        os.write(writing, str(done).encode())
-        os._exit(0)
-    os.close(writing)
-    operations = os.read(reading, 100)
-    os.close(reading)
-    _, status = os.waitpid(child, 0)
-    killed = os.WIFSIGNALED(status)
-    assert killed or status == 0, f"the build failed: {status}"
-    return killed, int(operations or b"0")
+        return done
+
+    return in_child(work)
 
 
 def main(root: Path, seed: int) -> None:

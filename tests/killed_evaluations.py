@@ -2,7 +2,7 @@
 
 In: an empty folder, a seed. Every run happens in a child that kills itself within one of its writes to the
 run's files; a second child finishes. Out: one folder per trial, ``trial-N``, a ``whole`` one, and how many
-runs were really killed, on stdout. Children are forked from this process, which has no threads.
+runs were really killed, on stdout.
 """
 
 import json
@@ -20,6 +20,7 @@ from codefilter.evaluation.storage import RunWriter
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.tasks import LineSpan, make_task
 from codefilter.types import SourceFile, TaskLevel, content_hash
+from tests.killed_children import in_child
 
 TRIALS = 12
 ARMS = "none,all,top-k:1,oracle:0.1"
@@ -42,33 +43,25 @@ def groups(root: Path) -> list[TaskGroup]:
 
 def run_child(root: Path, out: Path, kill_at: int | None) -> tuple[bool, int]:
     """Run in a child; (whether it was killed, writes that it did)."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        done = 0
-        append = RunWriter._append
+    done = 0
+    append = RunWriter._append
 
-        def counted(self: RunWriter, name: str, values: Mapping[str, Any]) -> None:
-            nonlocal done
-            done += 1
-            if done == kill_at:
-                with (out / name).open("a") as file:
-                    file.write(json.dumps(values)[: 1 + done * 7])
-                os.kill(os.getpid(), signal.SIGKILL)
-            append(self, name, values)
+    def counted(self: RunWriter, name: str, values: Mapping[str, Any]) -> None:
+        nonlocal done
+        done += 1
+        if done == kill_at:
+            with (out / name).open("a") as file:
+                file.write(json.dumps(values)[: 1 + done * 7])
+            os.kill(os.getpid(), signal.SIGKILL)
+        append(self, name, values)
 
+    def work() -> int:
         RunWriter._append = counted  # type: ignore[method-assign]
         arms = parse_arms(ARMS, Settings(model="fake"))
         evaluate(groups(root), LocalExecutor(FakeLanguageModel(), arms), out)
-        os.write(writing, str(done).encode())
-        os._exit(0)
-    os.close(writing)
-    writes = os.read(reading, 100)
-    os.close(reading)
-    _, status = os.waitpid(child, 0)
-    killed = os.WIFSIGNALED(status)
-    assert killed or status == 0, f"the run failed: {status}"
-    return killed, int(writes or b"0")
+        return done
+
+    return in_child(work)
 
 
 def main(root: Path, seed: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from codefilter.cli import main
 from codefilter.types import SourceFile, content_hash
 
 ORDERS = '''"""Orders."""
@@ -94,6 +96,10 @@ WEATHER_FILES = {
 }
 
 
+REPOSITORIES = {"shop": SHOP_FILES, "weather": WEATHER_FILES}
+SMALL = ("--prefix-tokens", "120", "--suffix-tokens", "40", "--k", "3", "--model", "fake")
+
+
 def write_repository(root: Path, files: dict[str, str]) -> Path:
     """Write the files below a folder."""
     for name, text in files.items():
@@ -101,6 +107,16 @@ def write_repository(root: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return root
+
+
+def label_with_fake(
+    home: Path, per_repo: int, *options: str, repositories: Mapping[str, dict[str, str]] = REPOSITORIES
+) -> Path:
+    """Write repositories below a folder and label them with the fake model; returns the labels' folder."""
+    folders = [str(write_repository(home / name, files)) for name, files in repositories.items()]
+    build = ["dataset", "build", *folders, "--out", str(home / "labels"), "--levels", "line,chunk"]
+    assert main([*build, "--per-repo", str(per_repo), *SMALL, *options]) == 0
+    return home / "labels"
 
 
 def sources(files: dict[str, str]) -> tuple[SourceFile, ...]:

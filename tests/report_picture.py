@@ -2,9 +2,12 @@
 
 import argparse
 import importlib
-import shutil
 import sys
 from pathlib import Path
+
+import pytest
+
+from tests.editors import tools
 
 _ONLY_ALL_LEVELS = """() => {
   let shown = false;
@@ -19,8 +22,12 @@ def main(page: Path, picture: Path) -> None:
     """Take a picture of a report."""
     if not page.is_file():
         sys.exit(f"error: no page at {page}\nhint: make one with: codefilter report RUN --out {page}")
+    try:
+        chromium = tools.chromium()
+    except pytest.skip.Exception as missing:
+        sys.exit(f"error: {missing.msg}")
     with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 1280, "height": 600})
         tab.goto(page.resolve().as_uri())
         tab.evaluate(_ONLY_ALL_LEVELS)

@@ -1,6 +1,7 @@
 """RepoEval and CrossCodeEval in their released layout, whole and damaged; `benchmark` and `score` on them."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,9 @@ from tests.released_data import (
     write_repoeval,
 )
 
-REAL_REPOEVAL = Path(__file__).parents[2] / "shared" / "data" / "repoeval"
+REAL_REPOEVAL = Path(
+    os.environ.get("CODEFILTER_REPOEVAL") or Path(__file__).parents[2] / "shared" / "data" / "repoeval"
+)
 REAL_REPOSITORIES = {
     "lucidrains_imagen-pytorch": 67,
     "google_lightweight_mmm": 54,
@@ -225,6 +228,15 @@ def test_numbered_tests_and_copies_with_answers_are_excluded(released: Path) -> 
     assert found.excluded_paths == ("old/backup.py", "tests/test014.py")
     assert found.repeated_task_ids == ("owner_shop/0/function",)
     assert len(loaded.tasks) == 5
+
+
+def test_a_file_that_no_index_has_has_no_copies(released: Path) -> None:
+    body = "\n".join(STORE.split("\n")[14:17])
+    again = {"acme/again.py": f"class Other:\n    def load(self):\n{body}\n"}
+    write_files(repository(released), {".gitignore": "acme/store.py\n", **again})
+    [found] = get_benchmark("repoeval").load(released).repositories
+    assert found.excluded_paths == ()
+    assert found.repeated_task_ids == ("owner_shop/0/function",)
 
 
 def test_the_repository_without_answers_excludes_nothing(released: Path) -> None:
@@ -518,7 +530,7 @@ def test_repocoder_predictions_without_a_benchmark_need_a_level(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL_REPOEVAL.is_dir(), reason="the 163 RepoEval function tasks are not here")
-def test_the_real_function_tasks_verify_line_by_line() -> None:
+def test_the_real_function_tasks_verify_line_by_line(user_cache: None) -> None:
     source = get_benchmark("repoeval")
     try:
         source.prepare(silent)

@@ -133,6 +133,18 @@ def test_a_changed_pyproject_is_installed_again(
         )
 
 
+def test_another_checkout_is_installed_into_the_same_environment(
+    bootstrap: ModuleType, commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+        monkeypatch.setattr(bootstrap, "ROOT", tmp_path / name)
+        commands.lines.clear()
+        bootstrap.install("openvino")
+        assert commands.any(f"--editable {tmp_path / name}[openvino]")
+
+
 def test_a_failed_installation_is_not_taken_for_done(bootstrap: ModuleType, commands: Commands) -> None:
     commands.failing = {"--editable"}
     with pytest.raises(SystemExit, match="installing CodeFilter failed"):

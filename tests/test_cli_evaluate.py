@@ -3,13 +3,17 @@
 import json
 import re
 import sys
+import time
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
+from codefilter import evaluation
 from codefilter.cli import main
 from codefilter.evaluation.records import read_plan
-from codefilter.evaluation.storage import read_results
+from codefilter.evaluation.storage import RESULTS_FILE, read_results
 from tests.released_data import line_records, task_file, write_crosscodeeval, write_jsonl, write_repoeval
 
 MODEL = ["--model", "fake"]
@@ -92,6 +96,31 @@ def test_another_run_in_the_same_folder_is_refused(
     assert "writing differ" in capsys.readouterr().err
     assert evaluate("repoeval", "--data", data, "--out", out, "--no-resume") == 2
     assert "not empty" in capsys.readouterr().err
+
+
+def test_a_second_run_in_the_same_folder_waits_for_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = write_repoeval(tmp_path / "data"), tmp_path / "run"
+    complete = evaluation.evaluate
+    seconds: list[Thread] = []
+    said: list[str] = []
+
+    def with_a_second(*arguments: Any, **options: Any) -> evaluation.Outcome:
+        """Run, and the first time begin another run before."""
+        if not seconds:
+            seconds.append(Thread(target=evaluate, args=("repoeval", "--data", data, "--out", out)))
+            seconds[0].start()
+            while "waiting for another run in" not in "".join(said):
+                said.append(capsys.readouterr().err)
+                assert seconds[0].is_alive()
+                time.sleep(0.05)
+        return complete(*arguments, **options)
+
+    monkeypatch.setattr(evaluation, "evaluate", with_a_second)
+    assert evaluate("repoeval", "--data", data, "--out", out) == 0
+    seconds[0].join(timeout=60)
+    assert len((out / RESULTS_FILE).read_text().splitlines()) == 15  # nothing twice
 
 
 def test_records_that_do_not_verify_are_named_and_the_exit_code_tells(

@@ -16,8 +16,9 @@ from codefilter.cli import main
 from codefilter.comparison import ALL_LEVELS, Comparison, Method, compare, confidence, intervals
 from codefilter.config import Settings
 from codefilter.errors import UsageError
-from codefilter.evaluation.results import TaskResult
+from codefilter.evaluation.results import TaskError, TaskResult
 from codefilter.evaluation.runs import join_runs, read_run
+from codefilter.evaluation.storage import RunWriter
 from codefilter.lm.base import ModelIdentity
 from tests.made_results import PLAN, made_result, write_run
 
@@ -167,6 +168,14 @@ def test_shards_are_joined_and_models_kept_apart(tmp_path: Path) -> None:
     fourth = write_run(tmp_path / "4", [made_result("r0/x", "none")], other_settings)
     (joined,) = join_runs([read_run(first), read_run(fourth)])
     assert joined.arms == ("none · 1", "all · 1", "none · 4")
+    other_engine = replace(PLAN, engine="torch, cpu, float32")
+    torch_run = write_run(tmp_path / "torch", [made_result("r0/x", "none")], other_engine)
+    (joined,) = join_runs([read_run(first), read_run(torch_run)])
+    assert joined.arms == ("none · 1", "all · 1", "none · torch")
+    on_ray = replace(PLAN, engine=f"{PLAN.engine}, 2 Ray workers")
+    ray_run = write_run(tmp_path / "ray", [made_result("r0/z", "none")], on_ray)
+    (joined,) = join_runs([read_run(first), read_run(ray_run)])
+    assert joined.arms == ("none", "all")
     namesake = write_run(tmp_path / "other" / "1", [made_result("r0/x", "none")], other_settings)
     (joined,) = join_runs([read_run(first), read_run(namesake)])
     assert joined.arms == (f"none · 1 ({first})", f"all · 1 ({first})", f"none · 1 ({namesake})")
@@ -174,6 +183,24 @@ def test_shards_are_joined_and_models_kept_apart(tmp_path: Path) -> None:
     fifth = write_run(tmp_path / "5", [made_result("r0/x", "none")], other_data)
     with pytest.raises(UsageError, match="different data"):
         join_runs([read_run(first), read_run(fifth)])
+
+
+def test_what_failed_in_one_run_and_was_done_in_another_is_no_error(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "1", [made_result("r0/x", "none"), made_result("r0/y", "all")])
+    second = write_run(tmp_path / "2", [made_result("r0/x", "all")])
+    with RunWriter(first) as writer:
+        for task_id in ("r0/x", "r0/z"):
+            writer.add(TaskError(task_id, "all", "RuntimeError", "out of memory"))
+    assert [error.task_id for error in join_runs([read_run(first)])[0].errors] == ["r0/x", "r0/z"]
+    (joined,) = join_runs([read_run(first), read_run(second)])
+    assert [error.task_id for error in joined.errors] == ["r0/z"]
+    other_settings = replace(PLAN, settings=Settings(model="fake", prefix_tokens=99))
+    third = write_run(tmp_path / "3", [made_result("r0/x", "all")], other_settings)
+    (joined,) = join_runs([read_run(first), read_run(third)])
+    assert [(error.task_id, error.arm) for error in joined.errors] == [
+        ("r0/x", "all · 1"),
+        ("r0/z", "all · 1"),
+    ]
 
 
 def test_arms_with_other_weights_are_kept_apart_and_shards_of_the_same_joined(tmp_path: Path) -> None:
@@ -229,6 +256,20 @@ def test_an_arm_of_fewer_tasks_is_shown_with_the_baseline_on_the_same(
     assert re.search(r"none +edit similarity, % +4 +15.0 *\n", shown)
     assert re.search(r"all +edit similarity, % +2 +90.0 +\+65.0 from 25.0 +2/0/0", shown)
     assert "Mind the gap." in shown
+
+
+def test_the_head_speaks_of_the_most_tasks_and_an_arm_that_was_drawn_in_another_way_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    fewer, full = pairs([[5, 0, -1], [2, 2, 1]])[1::2], pairs([[0] * 6, [0] * 6])  # of `all`, and of both
+    results = [*fewer, *(replace(r, arm="top-k:1") if r.arm == "all" else r for r in full)]
+    folder = write_run(tmp_path / "run", results)
+    assert main(["compare", str(folder), "--baseline", "none", "--metric", "es"]) == 0
+    shown = capsys.readouterr().out
+    assert "12 tasks of 2 repositories, against none; 95 % intervals drawn within repositories" in shown
+    assert re.search(r"all .* \+1.5 \[.*\] from 50.0, drawn over all tasks +4/1/1", shown)
+    assert re.search(r"top-k:1 .* \+0.0 \[\+0.0, \+0.0\] +0/12/0", shown)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from codefilter.evaluation import (
     shard_tasks,
     summarise,
 )
-from codefilter.evaluation.exporting import export_predictions
+from codefilter.evaluation.exporting import export_predictions, released_record
 from codefilter.evaluation.records import begin_run, read_plan
 from codefilter.evaluation.storage import (
     CHUNKS_FILE,
@@ -111,6 +111,8 @@ def test_a_planted_chunk_moves_the_figures_in_its_direction(tmp_path: Path) -> N
     assert (helped.exact_match, harmed.exact_match) == (1.0, 0.0)
     assert helped.edit_similarity == 100.0 > (harmed.edit_similarity or 0)
     assert (without.kept, without.cross_file_tokens) == (0, 0)
+    summaries = summarise([without, helped], ["none", "all"])
+    assert [summary.kept_nothing for summary in summaries] == [100.0, 0.0]
     assert helped.kept == 1
 
 
@@ -123,6 +125,10 @@ def test_the_oracle_keeps_what_helps_and_drops_what_harms(tmp_path: Path) -> Non
     assert not uses["zoo.py"].keep
     assert uses["zoo.py"].polarity == "negative"
     assert "nats per token" in uses["zoo.py"].reason
+    helps, harms = uses["lib.py"].impact, uses["zoo.py"].impact
+    assert helps is not None
+    assert harms is not None
+    assert helps > 0.1 > -0.1 > harms
 
 
 def test_two_arms_that_are_the_same_do_not_differ(tmp_path: Path) -> None:
@@ -390,6 +396,35 @@ def test_predictions_are_exported_as_released_and_score_the_same(tmp_path: Path)
         scores = score("repocoder", prediction.text, prediction.task)
         assert scores.edit_similarity == results[0].edit_similarity
         assert prediction.task.level is TaskLevel.LINE
+        assert prediction.task.request.prefix == app_task().request.prefix  # which ends within a line
+
+
+@pytest.mark.parametrize("prefix", ["x = ", "x = 1\n", "x = 1\n\n", "\n"])
+def test_an_exported_prompt_ends_where_the_target_begins(prefix: str, tmp_path: Path) -> None:
+    task = replace(app_task(), request=replace(app_task().request, prefix=prefix))
+    path = tmp_path / "predictions.jsonl"
+    path.write_text(json.dumps(released_record(task, "f(\n    1)\ny = 2\n")) + "\n")
+    (prediction,) = read_predictions(path, References()).predictions
+    assert prediction.task.request.prefix == prefix
+    compared = score("crosscodeeval", prediction.text, prediction.task).compared
+    assert compared == "f(\n    1)"
+
+
+def test_who_only_reads_leaves_a_torn_line_where_it_is_and_who_writes_cuts_it_off(tmp_path: Path) -> None:
+    group = group_with(tmp_path, lib=HELPFUL)
+    run(group, ["none", "all"], tmp_path / "out")
+    file = tmp_path / "out" / RESULTS_FILE
+    torn = file.read_bytes()[:-10]
+    file.write_bytes(torn)
+    inode = file.stat().st_ino
+    assert [result.arm for result in read_results(tmp_path / "out")] == ["none"]
+    assert list(read_errors(tmp_path / "out")) == []
+    assert file.read_bytes() == torn
+    run(group, ["none"], tmp_path / "out")  # nothing is missing of it
+    assert file.read_bytes() == torn
+    run(group, ["none", "all"], tmp_path / "out")
+    assert [result.arm for result in read_results(tmp_path / "out")] == ["none", "all"]
+    assert file.stat().st_ino == inode  # never written anew
 
 
 def test_files_that_hold_something_else_are_named(tmp_path: Path) -> None:
@@ -482,6 +517,24 @@ def test_records_name_model_data_and_settings() -> None:
     assert record["settings"]["layout"]
     assert record["tasks"] * len(record["arms"]) == len(record["results"])
     assert all("prediction" not in result for result in record["results"])  # other people's code stays out
+
+
+def test_another_engine_is_another_run_and_what_ran_an_attempt_is_kept(tmp_path: Path) -> None:
+    first = replace(PLAN, engine="torch, cuda, bfloat16", commit="aaaaaaa", machine="x86_64, 8 cores, Linux")
+    begin_run(first, tmp_path)
+    with pytest.raises(UsageError, match="holds another run: engine differ") as caught:
+        begin_run(replace(first, engine="openvino 2026.4.1, cpu, int8 weights"), tmp_path)
+    assert "torch, cuda, bfloat16" in caught.value.hint
+    assert "openvino 2026.4.1" in caught.value.hint
+    named = replace(first.settings, engine="torch")  # what `auto` was
+    on_ray = replace(first, engine=f"{first.engine}, 4 Ray workers", settings=named, commit="bbbbbbb")
+    begin_run(replace(on_ray, machine="aarch64, 4 cores, Linux"), tmp_path)
+    begin_run(first, tmp_path)
+    begin_run(replace(first, commit=""), tmp_path)  # outside a checkout
+    known = read_plan(tmp_path)
+    assert known.commit == "aaaaaaa; bbbbbbb"
+    assert known.machine == "x86_64, 8 cores, Linux; aarch64, 4 cores, Linux"
+    assert known.codefilter == PLAN.codefilter
 
 
 def test_a_folder_keeps_to_the_weights_that_its_arms_began_with(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAPPED = re.findall(r"^\| `([^`]+)` \|", README.split("## Map")[1].split("\n## ")[0], re.MULTILINE)
 
+SHOWN = re.findall(r"^codefilter ([a-z].*)", README, re.MULTILINE)
+SHOWN += re.findall(r"`codefilter ([a-z][^`]*)`", README)
+
 
 def test_every_place_of_the_map_is_there() -> None:
     assert [place for place in MAPPED if not (ROOT / place).exists()] == []
@@ -27,11 +30,15 @@ def test_every_module_is_on_the_map() -> None:
     assert top - set(MAPPED) == set()
 
 
-def test_every_command_of_the_readme_exists() -> None:
-    known = get_command(app).commands  # type: ignore[attr-defined]
-    used = re.findall(r"^codefilter ([a-z]+)", README, re.MULTILINE)
-    assert used
-    assert set(used) <= set(known)
+def test_every_command_and_option_of_the_readme_exists() -> None:
+    assert SHOWN
+    for line in SHOWN:
+        command, words = get_command(app), line.split()
+        while words and (children := getattr(command, "commands", {})):
+            assert words[0] in children, line
+            command = children[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z][a-z-]*", line)) <= {*known, "--help"}, line  # comments name some, too
 
 
 @pytest.mark.parametrize("name", re.findall(r"data/results/[\w.-]+", README))

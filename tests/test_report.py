@@ -1,7 +1,6 @@
 """The report: everything is on the page, nothing of it is run, and a browser shows it without a network."""
 
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codefilter.cli import main
-from codefilter.evaluation.results import TaskResult
+from codefilter.evaluation.results import TaskError, TaskResult
+from codefilter.evaluation.storage import RunWriter
 from codefilter.report.content import gather
 from codefilter.report.diffs import SpanKind, diff
 from codefilter.report.page import render
+from tests.editors import tools
 from tests.made_results import PLAN, USE, made_result, write_run
 
 HOSTILE = "x = '</pre><script>document.title = \"owned\"</script>'"
@@ -72,16 +73,61 @@ def test_what_is_shown_is_what_was_measured(run: Path) -> None:
     assert chunk.decisions == (("all", "in the prompt (positive)", "it helps"),)
 
 
+def test_a_filter_that_abstains_and_a_measured_impact_are_shown(tmp_path: Path) -> None:
+    rows = [
+        replace(
+            one,
+            kept=0 if one.task_id.endswith("a.py:6-6/line") and one.arm == "all" else one.kept,
+            chunks=tuple(replace(chunk, impact=0.314) for chunk in one.chunks),
+        )
+        for one in results()
+    ]
+    page = gather([write_run(tmp_path / "run", rows)], None, 100)
+    (section,) = page.sections
+    none, everything = section.tables[0].rows
+    assert (none.notes, everything.notes) == ((), ("nothing kept in 17%",))
+    assert section.tasks[0].chunks[0].impact == "+0.31 nats per token"
+    assert "<b>+0.31 nats per token</b>" in render(page)
+
+
 def test_an_arm_of_fewer_tasks_says_so(tmp_path: Path) -> None:
     fewer = [one for one in results() if one.arm == "none" or one.task_id.startswith("r0")]
     (section,) = gather([write_run(tmp_path / "run", fewer)], None, 100).sections
     table = section.tables[0]
     none, everything = table.rows
-    assert (none.note, everything.note) == ("", "6 tasks, against the same of none")
+    assert (none.notes, everything.notes) == ((), ("6 tasks, against the same of none",))
     cell = everything.cells[table.columns.index("edit similarity, %")]
     assert cell is not None
     assert cell.difference == "+22.5 from 40.0"
+    assert cell.method == ""  # the caption's
     assert all("all (6 tasks)" in svg and "none (" not in svg for svg in table.plots.values())
+
+
+def test_an_arm_whose_intervals_are_drawn_in_another_way_says_so(tmp_path: Path) -> None:
+    whole = results()
+    fewer = [one for one in whole if one.arm == "all" and int(one.task_id.split(":")[1].split("-")[0]) < 4]
+    rows = [*fewer, *(one for one in whole if one.arm == "none")]
+    folder = write_run(tmp_path / "run", rows)
+    (section,) = gather([folder], "none", 100).sections
+    (table,) = section.tables
+    assert table.caption == (
+        "12 tasks of 2 repositories; differences from none with 95 % intervals, drawn within repositories"
+    )
+    everything, none = table.rows
+    assert (none.notes, everything.notes) == ((), ("6 tasks, against the same of none",))
+    cells = [cell for cell in everything.cells if cell is not None]
+    assert {cell.method for cell in cells} == {"drawn over all tasks"}
+    assert {cell.method for cell in none.cells if cell is not None} == {""}
+    assert "<br>drawn over all tasks</small>" in render(gather([folder], "none", 0))
+
+
+def test_what_failed_is_listed_until_another_run_has_done_it(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "1", results()[:-1])
+    with RunWriter(first) as writer:
+        writer.add(TaskError(results()[-1].task_id, "all", "RuntimeError", "out of memory"))
+    assert "1 completions failed" in render(gather([first], None, 0))
+    second = write_run(tmp_path / "2", results()[-1:])
+    assert "completions failed" not in render(gather([first, second], None, 0))
 
 
 def test_what_has_to_be_said_of_a_run_is_on_the_page(tmp_path: Path) -> None:
@@ -118,10 +164,8 @@ def test_a_diff_is_both_texts_woven_together(prediction: str, truth: str) -> Non
 
 
 def test_a_browser_shows_it_and_filters_the_tasks(run: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason=f"no playwright; {tools.HOW}")
+    chromium = tools.chromium()
     assert main(["report", str(run)]) == 0
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -1,5 +1,6 @@
 """Timings count what they claim to count. How fast something is, no test says."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from codefilter.cli import main
 from codefilter.completion import Completer
 from codefilter.config import Settings
+from codefilter.errors import UsageError
 from codefilter.filters.base import FilterContext
 from codefilter.filters.simple import KeepAll
 from codefilter.lm.base import Cancellation, Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.prompts.in_file import InFileContext
 from codefilter.speed.agreement import measure_agreement
+from codefilter.speed.cancellation import measure_cancellation
 from codefilter.speed.deciding import DecisionPlace, measure_decisions
 from codefilter.speed.drafts import measure_drafts
 from codefilter.speed.drawing import draw_indexing, draw_requests
@@ -117,6 +121,61 @@ def test_agreement_compares_with_the_first_engine() -> None:
     assert rows[1].mean_difference_nats == 0
     assert rows[2].mean_difference_nats > 1
     assert rows[0].nats_per_token > rows[2].nats_per_token
+
+
+def test_cancelled_requests_are_held_against_prompts_of_a_warm_model() -> None:
+    class SlowAtFirst(FakeLanguageModel):
+        """Prepares its kernels."""
+
+        warm = False
+
+        def generate(
+            self,
+            prompt_ids: Sequence[int],
+            options: GenerationOptions,
+            cancellation: Cancellation | None = None,
+        ) -> list[Generation]:
+            if not self.warm:
+                time.sleep(2)
+            self.warm = True
+            return super().generate(prompt_ids, options, cancellation)
+
+    row = measure_cancellation(SlowAtFirst("fake:prompt_ms=0.1"), repeats=4)  # 0.2 seconds to a prompt
+    assert 0 < row.requests <= row.repeats == 4
+    assert 0.2 < row.whole_prompt_seconds < 2
+    assert 0 < row.median_seconds <= row.worst_seconds
+
+
+def test_a_model_that_is_never_cancelled_is_named() -> None:
+    with pytest.raises(UsageError, match="none of 2 requests was cancelled"):
+        measure_cancellation(Deaf(), repeats=2)
+
+
+class Deaf(FakeLanguageModel):
+    """Ends every request."""
+
+    def generate(
+        self, prompt_ids: Sequence[int], options: GenerationOptions, cancellation: Cancellation | None = None
+    ) -> list[Generation]:
+        return super().generate(prompt_ids, options)
+
+
+@pytest.mark.parametrize("what", ["drafts", "filter", "requests", "typing"])
+def test_without_the_packages_of_fresh_it_is_said_before_a_model_is_loaded(
+    what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["speed", what, "--model", "not-there"]) == 2
+    said = capsys.readouterr().err
+    assert f"{what} has no tasks" in said
+    assert "codefilter benchmark prepare fresh" in said
+
+
+def test_a_folder_without_sources_cannot_be_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.py").write_text("")
+    assert main(["speed", "index", str(tmp_path), "--lines", "1000"]) == 2
+    assert "has no lines of source" in capsys.readouterr().err
 
 
 # --- requests from nothing, and while somebody types

@@ -37,7 +37,7 @@ def test_help_that_is_sure_is_told() -> None:
     said = " ".join(sentences(verdict))
     assert "In 9 of 10 places" in said
     assert "Does it help? Yes." in said
-    assert "Exactly right: 2 of 10 places, 0 without." in said
+    assert "Exactly right: 2 of 10 places, 0 under none." in said
 
 
 @pytest.mark.parametrize(

@@ -89,4 +89,5 @@ def _is_numbered_test(path: str) -> bool:
 
 
 def _is_copy(other: list[str], own: list[str]) -> bool:
-    return (Counter(own) & Counter(other)).total() >= COPIED_SHARE * len(own)
+    """Of a file that no index has, `own` is empty, and nothing is known to be its copy."""
+    return bool(own) and (Counter(own) & Counter(other)).total() >= COPIED_SHARE * len(own)

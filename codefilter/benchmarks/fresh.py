@@ -45,8 +45,8 @@ class Fresh(ReleasedBenchmark):
     origin = "They belong to this project's data/fresh."
 
     def data_folder(self, data: Path | None) -> Path | None:
-        """The given folder, or the project's own list."""
-        return super().data_folder(data) if data is not None else data_path() / "fresh"
+        """The given folder or the variable's, or the project's own list."""
+        return super().data_folder(data) or data_path() / "fresh"
 
     def find_root(self, name: str, folder: Path | None) -> Path | None:
         """A package's folder: below a given folder, or in the cache."""

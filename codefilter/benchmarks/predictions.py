@@ -6,9 +6,9 @@ with their tasks, and a reason for every line that cannot be scored. The forms, 
 * RepoCoder: ``{"prompt", "choices": [{"text"}], "metadata": {...}}``, a record of RepoEval; the first choice
   counts, against the record's own truth, or against the benchmark's task at that place;
 * CrossCodeEval and Repoformer: ``{"task_id", "pred"}``; the truth is the benchmark's;
-* this project: RepoCoder's with ``pred`` (`codefilter.evaluation.exporting`), or ``{"task_id",
-  "prediction"}`` with ``target``, perhaps ``prompt``, ``level``, ``language``; without a target, the truth is
-  the benchmark's.
+* this project: RepoCoder's with ``pred``, and ``prompt_ends_in_line`` in the metadata
+  (`codefilter.evaluation.exporting`), or ``{"task_id", "prediction"}`` with ``target``, perhaps ``prompt``,
+  ``level``, ``language``; without a target, the truth is the benchmark's.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ def _repocoder(line: RawLine, references: References, level: TaskLevel | None) -
     if references.tasks:
         start = metadata.number("line_no", "lineno")
         return Prediction(line.line, text, references.by_place(path[0], "/".join(path[1:]), start, target))
-    prompt = f"{line.text('prompt')}\n" if "prompt" in line.values else ""
+    line_end = "" if metadata.values.get("prompt_ends_in_line") is True else "\n"  # released prompts lack it
+    prompt = line.text("prompt") + line_end if "prompt" in line.values else ""
     own_level = _level(metadata.text("level")) if "level" in metadata.values else level
     own_level = TaskLevel.FUNCTION if "function_name" in metadata.values else own_level
     task = _task(metadata.text("task_id"), prompt, target, language_of(path[-1]), own_level)

@@ -62,9 +62,9 @@ def compare_command(
 def _print(
     benchmark: str, level: str, rows: Sequence[Comparison], metrics: Sequence[str], confidence: float
 ) -> None:
-    from codefilter.comparison import METRICS, from_baseline
+    from codefilter.comparison import METRICS, from_baseline, fullest, other_method
 
-    first = rows[0]
+    first = fullest(rows)
     print(
         f"{benchmark}, {level}: {first.tasks} tasks of {first.repositories} repositories, against "
         f"{first.baseline}; {100 * confidence:g} % intervals drawn {first.difference.method}"
@@ -80,8 +80,9 @@ def _print(
         decimals = METRICS[row.metric].decimals
         cells = [row.arm, METRICS[row.metric].unit, str(row.tasks), f"{row.arm_value.value:.{decimals}f}"]
         if row.arm != row.baseline:
+            difference = row.difference.show_signed(decimals) + from_baseline(row, rows)
             cells += [
-                row.difference.show_signed(decimals) + from_baseline(row, rows),
+                ", ".join(filter(None, (difference, other_method(row, rows)))),
                 f"{row.wins}/{row.ties}/{row.losses}",
                 f"{row.repositories_better}/{row.repositories_worse}",
             ]

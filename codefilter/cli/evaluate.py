@@ -17,8 +17,8 @@ from tqdm import tqdm
 from codefilter.cli import options
 from codefilter.config import Settings, load_settings
 from codefilter.errors import SourceError, UsageError
-from codefilter.paths import cache_path
-from codefilter.types import TaskLevel
+from codefilter.paths import cache_path, exclusive
+from codefilter.types import TaskLevel, content_hash
 
 if TYPE_CHECKING:
     from codefilter.evaluation import Arm, ArmSummary, Executor, Outcome, TaskError, TaskGroup, TaskResult
@@ -105,10 +105,14 @@ def evaluate_command(
     groups = _choose_tasks(drawn, limit, seed, number_of_shard)
     completing = _executor(on_ray, settings, parsed, workers, write=write)
     plan = _plan(drawn, groups, completing, settings, limit=limit, seed=seed, shard=shard, writes=write)
-    plan = begin_run(plan, folder)
     allowed = minutes if minutes is not None else 8.0 if repo is not None else None
     deadline = started + 60 * allowed if allowed is not None else None
-    ran = _run(plan, drawn, groups, completing, folder, deadline)
+    with exclusive(
+        f"evaluation-{content_hash(str(folder.resolve()))[:12]}",
+        on_wait=lambda: typer.echo(f"waiting for another run in {folder}", err=True),
+    ):
+        plan = begin_run(plan, folder)
+        ran = _run(plan, drawn, groups, completing, folder, deadline)
     if as_json:
         print(json.dumps(ran.record, indent=1))
     else:
@@ -193,8 +197,8 @@ def _plan(
     shard: str,
     writes: bool,
 ) -> RunPlan:
-    from codefilter.evaluation import METRIC_FAMILY
     from codefilter.evaluation.records import RunPlan, commit, machine
+    from codefilter.metrics import METRIC_FAMILY
 
     tasks = [task for group in groups for task in group.tasks]
     return RunPlan(
@@ -273,6 +277,7 @@ def _print(summaries: Sequence[ArmSummary], title: str) -> None:
         "nats / token",
         "worse",
         "cross-file",
+        "no chunk",
         "first token s",
         "write s",
     ):
@@ -286,6 +291,7 @@ def _print(summaries: Sequence[ArmSummary], title: str) -> None:
             f"{row.nats_per_token:.3f}",
             f"{100 * row.worse_than_first:.0f} %",
             f"{row.cross_file_tokens:.0f}",
+            f"{row.kept_nothing:.0f} %",
             _figure(row.first_token_seconds, 2),
             _figure(row.write_seconds, 2),
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -23,10 +21,11 @@ from codefilter.models import DEFAULT_MODEL, resolve
 from codefilter.paths import write_atomically
 
 if TYPE_CHECKING:
+    from codefilter.evaluation import TaskGroup
     from codefilter.filters.base import FilterContext
     from codefilter.lm.base import LanguageModel
     from codefilter.speed.requests import RequestTiming
-    from codefilter.types import CompletionRequest
+    from codefilter.types import CompletionRequest, TaskLevel
 
 app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -106,7 +105,7 @@ def agreement_command(
     from codefilter.config import load_settings
     from codefilter.evaluation import limit_tasks
     from codefilter.evaluation.drawing import draw_packages
-    from codefilter.index import RepositoryIndex
+    from codefilter.evaluation.execution import open_index
     from codefilter.speed.agreement import measure_agreement
     from codefilter.types import TaskLevel
 
@@ -115,8 +114,7 @@ def agreement_command(
     reader = _load(model, names[-1])  # filters may read
     places = []
     for group in limit_tasks(draw_packages("train", (TaskLevel.LINE,), limit, 0).groups, limit, 0):
-        index = RepositoryIndex.open(group.root) if group.root is not None else None
-        completer = Completer(index, reader, settings)
+        completer = Completer(open_index(group, settings.chunker), reader, settings)
         places += [(task, completer.prepare(task.request).prompt) for task in group.tasks]
     details = {"model": reader.identity.name, "sha256": reader.identity.sha256, "filter": filter_name}
     del completer, reader
@@ -135,18 +133,17 @@ def drafts_command(
     """Write completions of Fresh with and without drafts from the prompt."""
     from codefilter.completion import Completer, generation_options
     from codefilter.config import load_settings
-    from codefilter.evaluation import limit_tasks
-    from codefilter.evaluation.drawing import SAMPLED_LEVELS, draw_benchmark
-    from codefilter.index import RepositoryIndex
+    from codefilter.evaluation.drawing import SAMPLED_LEVELS
+    from codefilter.evaluation.execution import open_index
     from codefilter.lm.loading import load_model
     from codefilter.speed.drafts import measure_drafts
 
     settings = load_settings(None, overrides={"model": model, "engine": engine})
+    groups = _draw_fresh("drafts", SAMPLED_LEVELS, limit)
     loaded = load_model(model, engine=engine)
     prompts = []
-    for group in limit_tasks(draw_benchmark("fresh", None, SAMPLED_LEVELS).groups, limit, 0):
-        index = RepositoryIndex.open(group.root) if group.root is not None else None
-        completer = Completer(index, loaded, settings)
+    for group in groups:
+        completer = Completer(open_index(group, settings.chunker), loaded, settings)
         for task in group.tasks:
             prompt = completer.prepare(task.request).prompt
             prompts.append((prompt, generation_options(task.request, prompt)))
@@ -167,21 +164,19 @@ def filter_command(
     """Decide on the candidates of Fresh: at new places, and a few characters later; against `perplexity`."""
     from codefilter.completion import Completer
     from codefilter.config import load_settings
-    from codefilter.evaluation import limit_tasks
-    from codefilter.evaluation.drawing import SAMPLED_LEVELS, draw_benchmark
+    from codefilter.evaluation.drawing import SAMPLED_LEVELS
+    from codefilter.evaluation.execution import open_index
     from codefilter.filters.table import get_filter
-    from codefilter.index import RepositoryIndex
     from codefilter.lm.loading import load_model
     from codefilter.speed.deciding import DecisionPlace, measure_decisions
 
     settings = load_settings(None, overrides={"model": model, "filter": filter_name})
+    groups = _draw_fresh("filter", SAMPLED_LEVELS, limit)
     loaded = load_model(model)
 
     def places() -> Iterator[DecisionPlace]:
-        for group in limit_tasks(draw_benchmark("fresh", None, SAMPLED_LEVELS).groups, limit, 0):
-            if group.root is None:
-                continue
-            completer = Completer(RepositoryIndex.open(group.root), loaded, settings)
+        for group in groups:
+            completer = Completer(open_index(group, settings.chunker), loaded, settings)
 
             def context(request: CompletionRequest, completer: Completer = completer) -> FilterContext:
                 return completer.filter_context(request, completer.cut_in_file(request))
@@ -264,12 +259,10 @@ def _measure_requests(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Load the model, contact the server, draw the tasks, measure and report."""
+    """Draw the tasks, contact the server, load the model, measure and report."""
     from codefilter.completion import Completer
     from codefilter.config import load_settings
-    from codefilter.evaluation import limit_tasks
-    from codefilter.evaluation.drawing import draw_benchmark
-    from codefilter.index import RepositoryIndex
+    from codefilter.evaluation.execution import open_index
     from codefilter.lm.loading import load_model
     from codefilter.speed.drawing import draw_requests
     from codefilter.speed.servers import LlamaServerBaseline
@@ -280,17 +273,14 @@ def _measure_requests(
         name: load_settings(None, overrides={"model": model, "engine": engine, "filter": name})
         for name in names
     }
+    groups = _draw_fresh(what, [TaskLevel(level) for level in levels], limit)
     baseline = LlamaServerBaseline(server) if server is not None else None
     loaded = load_model(model, engine=engine)
     places = []
-    drawn = draw_benchmark("fresh", None, [TaskLevel(level) for level in levels])
-    for group in limit_tasks(drawn.groups, limit, 0):
-        index = RepositoryIndex.open(group.root) if group.root is not None else None
+    for group in groups:
+        index = open_index(group, settings[names[0]].chunker)
         completers = {name: Completer(index, loaded, settings[name]) for name in names}
         places += [(task, completers.__getitem__) for task in group.tasks]
-    if not places:
-        raise UsageError(f"{what} has no tasks: {' '.join(drawn.missing)}",
-                         hint="Run `codefilter benchmark prepare fresh`.")  # fmt: skip
     progress = Console(stderr=True).print
     timings = measure(loaded, places, names, baseline, progress)
     if plot is not None:
@@ -299,6 +289,19 @@ def _measure_requests(
     server_details = {"server": baseline.description} if baseline is not None else {}
     rows = [asdict(timing) for timing in timings]
     _report(what, rows, out, as_json, **details, engine=loaded.description, **server_details)
+
+
+def _draw_fresh(what: str, levels: Sequence[TaskLevel], limit: int) -> list[TaskGroup]:
+    """Tasks of Fresh, by repository; `UsageError` where its packages are not here."""
+    from codefilter.evaluation import limit_tasks
+    from codefilter.evaluation.drawing import draw_benchmark
+
+    drawn = draw_benchmark("fresh", None, levels)
+    groups = limit_tasks(drawn.groups, limit, 0)
+    if not groups:
+        raise UsageError(f"{what} has no tasks: {' '.join(drawn.missing)}",
+                         hint="Run `codefilter benchmark prepare fresh`.")  # fmt: skip
+    return groups
 
 
 @app.command("index")
@@ -347,11 +350,13 @@ def _report(
     what: str, rows: Sequence[dict[str, Any]], out: Path | None, as_json: bool, **details: str
 ) -> None:
     """Write and print one record: what was measured, where, when, and the rows."""
+    from codefilter.evaluation.records import machine
+
     record = {
         "measured": what,
         "codefilter": __version__,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "machine": machine(),
         **details,
         "rows": list(rows),
     }

@@ -7,14 +7,12 @@ prompts are the same cannot differ, not even in the last digit.
 
 from codefilter.evaluation.arms import Arm, parse_arm, parse_arms
 from codefilter.evaluation.execution import Executor, LocalExecutor
-from codefilter.evaluation.measuring import METRIC_FAMILY
 from codefilter.evaluation.results import ChunkUse, TaskContext, TaskError, TaskResult
 from codefilter.evaluation.running import Outcome, evaluate
 from codefilter.evaluation.selection import TaskGroup, group_tasks, limit_tasks, parse_shard, shard_tasks
 from codefilter.evaluation.summary import ArmSummary, summarise
 
 __all__ = [
-    "METRIC_FAMILY",
     "Arm",
     "ArmSummary",
     "ChunkUse",

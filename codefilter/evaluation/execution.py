@@ -100,7 +100,7 @@ class TaskWorker:
         """What completes in a repository under each arm, or why nothing does."""
         arms = self._arms.values()
         try:
-            indexes = {chunker: _open_index(group, chunker) for chunker in {a.settings.chunker for a in arms}}
+            indexes = {chunker: open_index(group, chunker) for chunker in {a.settings.chunker for a in arms}}
             return {
                 arm.name: Completer(
                     indexes[arm.settings.chunker],
@@ -168,7 +168,7 @@ class LocalExecutor:
         return chain.from_iterable(map(worker.run, items))
 
 
-def _open_index(group: TaskGroup, chunker: str) -> RepositoryIndex | None:
+def open_index(group: TaskGroup, chunker: str) -> RepositoryIndex | None:
     """The repository's index without the files that hold answers."""
     if group.root is None:
         return None

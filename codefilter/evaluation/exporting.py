@@ -69,7 +69,8 @@ def file_name(arm: str) -> str:
 def released_record(task: CompletionTask, prediction: str) -> dict[str, Any]:
     """RepoCoder's record of a prediction; the prompt is the whole file up to the target.
 
-    As released, it lacks its last line end.
+    As released, it lacks its last line end; where the target begins within a line, which RepoCoder's never
+    do, it has none to lack, and the metadata say so.
     """
     request, place = task.request, task.provenance
     return {
@@ -84,6 +85,7 @@ def released_record(task: CompletionTask, prediction: str) -> dict[str, Any]:
             "context_start_lineno": 0,
             "line_no": place.start_line,
             "level": task.level.value,
+            "prompt_ends_in_line": bool(request.prefix) and not request.prefix.endswith("\n"),
             "notice": NOTICE,
         },
     }

@@ -14,14 +14,10 @@ from codefilter.evaluation.arms import Arm
 from codefilter.evaluation.results import ChunkUse, TaskResult
 from codefilter.likelihood import target_continuation
 from codefilter.lm.base import LanguageModel
-from codefilter.metrics import is_valid_in_place, score
+from codefilter.metrics import METRIC_FAMILY, is_valid_in_place, score
 from codefilter.postprocess import Place, clean
 from codefilter.strategies import DRAFT
 from codefilter.types import Completion, CompletionRequest, CompletionTask, FinishReason, Prompt, content_hash
-
-METRIC_FAMILY = "repocoder"
-
-_CUT_OFF = (FinishReason.LENGTH, FinishReason.TIME)
 
 
 class PromptMemory:
@@ -139,7 +135,7 @@ def _all_seconds(prepared: Mapping[str, float], measured: Mapping[str, float]) -
 
 
 def _cleaned(completion: Completion, request: CompletionRequest) -> str:
-    cut_off = completion.finish_reason in _CUT_OFF
+    cut_off = completion.finish_reason is FinishReason.LENGTH
     return clean(Place.of(request), completion.text, cut_off=cut_off).text
 
 
@@ -157,6 +153,7 @@ def _chunk_uses(prepared: PreparedPrompt) -> tuple[ChunkUse, ...]:
             polarity=decision.polarity.value,
             confidence=decision.confidence,
             reason=decision.reason,
+            impact=decision.impact,
         )
         for decision in prepared.decisions
     )

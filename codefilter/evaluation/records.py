@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +29,7 @@ PLAN_FILE = "run.json"
 RECORD_FILE = "record.json"
 
 _TEXT_FIELDS = ("prediction", "target", "chunks")
+_RAY_WORKERS = re.compile(r", \d+ Ray workers?$")  # in an engine's description: they change no figure
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class RunPlan:
     model: ModelIdentity
     engine: str
     settings: Settings
-    codefilter: str = __version__
+    codefilter: str = __version__  # of all attempts, as the commit and the machine
     commit: str = ""
     machine: str = ""
     weights_sha256: dict[str, str] = field(default_factory=dict)  # of trained filters, by arm
@@ -74,6 +76,7 @@ class RunPlan:
             "model": self.model.sha256,
             "writing": self.writes,
             **settings,
+            "engine": _RAY_WORKERS.sub("", self.engine),  # what ran, whatever was asked for
         }
 
     def added_to(self, earlier: RunPlan) -> RunPlan:
@@ -86,12 +89,16 @@ class RunPlan:
             shard=_joined(earlier.shard, self.shard),
             arms=tuple(dict.fromkeys([*earlier.arms, *self.arms])),
             weights_sha256=earlier.weights_sha256 | self.weights_sha256,
+            codefilter=_joined(earlier.codefilter, self.codefilter, "; "),
+            commit=_joined(earlier.commit, self.commit, "; "),
+            machine=_joined(earlier.machine, self.machine, "; "),
             notices=tuple(dict.fromkeys([*earlier.notices, *self.notices])),
         )
 
 
-def _joined(first: str, second: str) -> str:
-    return ",".join(dict.fromkeys([*first.split(","), *second.split(",")]))
+def _joined(first: str, second: str, separator: str = ",") -> str:
+    parts = [*first.split(separator), *second.split(separator)]
+    return separator.join(dict.fromkeys(part for part in parts if part))
 
 
 def begin_run(plan: RunPlan, folder: Path) -> RunPlan:
@@ -110,8 +117,11 @@ def begin_run(plan: RunPlan, folder: Path) -> RunPlan:
             f"weights of {arm}" for arm, own in plan.weights_sha256.items() if known.get(arm, own) != own
         ]
         if changed:
+            engines = f"That one was run by {earlier.engine}, this one is by {plan.engine}. "
+            hint = "Give another --out folder; `codefilter compare` and `report` take several."
             raise UsageError(
-                f"{folder} holds another run: {', '.join(changed)} differ", hint="Give another --out folder."
+                f"{folder} holds another run: {', '.join(changed)} differ",
+                hint=engines + hint if "engine" in changed else hint,
             )
         plan = plan.added_to(earlier)
     write_atomically(path, json.dumps(asdict(plan), indent=1))

@@ -25,6 +25,7 @@ class ChunkUse:
     polarity: str
     confidence: float
     reason: str
+    impact: float | None = None  # nats per token of the truth, where the arm measured it
 
 
 @dataclass(frozen=True)

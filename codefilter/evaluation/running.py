@@ -43,7 +43,8 @@ def evaluate(
     Args:
         groups: the tasks.
         executor: completes them with its arms.
-        folder: a run's folder; that it is the same run, `records.begin_run` sees to.
+        folder: a run's folder; that it is the same run, `records.begin_run` sees to. One writer at a time
+            (the caller holds a lock).
         progress: told of every result and error.
         deadline: `time.monotonic` after which no further task is begun.
     """

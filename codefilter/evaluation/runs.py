@@ -1,8 +1,8 @@
 """Folders of runs → results to compare: shards joined, arms of different models kept apart.
 
 In: folders that `codefilter evaluate` made. Out: `JoinedResults`, one per benchmark. Notable: two runs may be
-joined under the same arm name only if model and settings are the same, and the weights of a trained filter;
-otherwise the model's name, the folder's, or the weights' hash is added to the arm's.
+joined under the same arm name only if model, engine and settings are the same, and the weights of a trained
+filter; otherwise the model's name, the folder's, or the weights' hash is added to the arm's.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class JoinedResults:
     runs: tuple[Run, ...]
     arms: tuple[str, ...]  # labels, in the order of the command lines
     results: tuple[TaskResult, ...]  # their `arm` is the label; one per task and arm
+    errors: tuple[TaskError, ...]  # of tasks and labels that have no result
 
     @property
     def tasks(self) -> int:
@@ -87,14 +88,20 @@ def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
                 f"these runs of {benchmark} are on different data", hint="Compare runs on the same data only."
             )
         found: dict[tuple[str, str], TaskResult] = {}
+        failed: dict[tuple[str, str], TaskError] = {}
         for run, names in own:
             for result in run.results:
                 label = names[result.arm]
                 found.setdefault((result.task_id, label), replace(result, arm=label))
+            for error in run.errors:
+                label = names.get(error.arm, error.arm)
+                failed.setdefault((error.task_id, label), replace(error, arm=label))
         present = {label for _, label in found}
         arms = tuple(dict.fromkeys(names[arm] for run, names in own for arm in run.arms))
         arms = tuple(arm for arm in arms if arm in present)
-        joined.append(JoinedResults(benchmark, tuple(run for run, _ in own), arms, tuple(found.values())))
+        errors = tuple(error for place, error in failed.items() if place not in found)
+        of_benchmark = tuple(run for run, _ in own)
+        joined.append(JoinedResults(benchmark, of_benchmark, arms, tuple(found.values()), errors))
     return joined
 
 

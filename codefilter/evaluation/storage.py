@@ -1,5 +1,7 @@
 """A run's folder: lines of JSON that are appended and flushed, so that a kill loses at most the last one.
 
+A last line that a kill cut off is not read; who appends to its file next takes it off.
+
 ``results.jsonl``, ``errors.jsonl``, ``tasks.jsonl`` and ``chunks.jsonl`` hold the values of `results`;
 ``run.json`` what the run is (`records`), ``record.json`` its figures, ``predictions/`` the predictions in the
 released form. All but ``record.json`` may hold other people's code. In: values. Out: values.
@@ -17,6 +19,7 @@ from typing import IO, Any, Self, TypeVar
 
 from codefilter.errors import UsageError
 from codefilter.evaluation.results import ChunkText, Finding, TaskContext, TaskError, TaskResult
+from codefilter.paths import cut_torn_line, whole_lines
 
 RESULTS_FILE = "results.jsonl"
 ERRORS_FILE = "errors.jsonl"
@@ -76,13 +79,14 @@ class RunWriter:
     def _append(self, name: str, values: Mapping[str, Any]) -> None:
         file = self._files.get(name)
         if file is None:
+            cut_torn_line(self._folder / name)
             file = self._files[name] = (self._folder / name).open("a", encoding="utf-8")
         file.write(json.dumps(values) + "\n")  # ASCII: texts may hold lone surrogates
         file.flush()
 
 
 def read_results(folder: Path) -> Iterator[TaskResult]:
-    """Results of a run; a last line that was cut off by a kill is removed from the file.
+    """Results of a run.
 
     Raises:
         UsageError: a line that is no result.
@@ -117,16 +121,10 @@ def read_chunks(folder: Path) -> Iterator[ChunkText]:
 
 
 def _read(path: Path, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
-    if not path.exists():
-        return
-    whole = path.read_bytes()
-    complete = whole[: whole.rfind(b"\n") + 1]
-    if complete != whole:
-        path.write_bytes(complete)
-    for number, line in enumerate(complete.decode("utf-8").split("\n")[:-1], start=1):
+    for number, line in enumerate(whole_lines(path), start=1):
         try:
             yield parse(json.loads(line))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"line {number} of {path} is not from a run: {error}", hint="Give another --out folder."
             ) from error

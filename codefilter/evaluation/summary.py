@@ -32,6 +32,7 @@ class ArmSummary:
     reused_tokens: float  # of the prompt, not read again
     cross_file_tokens: float
     kept: float
+    kept_nothing: float  # percent of tasks
     first_token_seconds: float | None
     read_seconds: float | None
     write_seconds: float | None
@@ -71,6 +72,7 @@ def _summarise(arm: str, rows: Sequence[TaskResult], first: dict[str, float]) ->
         reused_tokens=always(lambda row: row.reused_tokens),
         cross_file_tokens=always(lambda row: row.cross_file_tokens),
         kept=always(lambda row: row.kept),
+        kept_nothing=always(lambda row: 100.0 * (row.kept == 0)),
         first_token_seconds=always(lambda row: row.first_token_seconds) if written else None,
         read_seconds=mean(lambda row: row.seconds.get("read")),
         write_seconds=mean(lambda row: row.seconds.get("write")),

@@ -21,6 +21,7 @@ from codefilter.types import CompletionTask, TaskLevel
 
 __all__ = [
     "FAMILIES",
+    "METRIC_FAMILY",
     "ScoreSummary",
     "Scores",
     "get_family",
@@ -35,6 +36,8 @@ FAMILIES: dict[str, Callable[[str, CompletionTask], Scores]] = {
     "repoformer": score_repoformer,
     "crosscodeeval": score_crosscodeeval,
 }
+
+METRIC_FAMILY = "repocoder"  # what we score our own completions by
 
 
 def needs_prompt(family: str, task: CompletionTask) -> bool:

@@ -13,11 +13,14 @@ from pathlib import Path
 
 from codefilter.benchmarks import BENCHMARKS
 from codefilter.comparison import (
+    ALL_LEVELS,
     METRICS,
     Comparison,
     compare,
     from_baseline,
+    fullest,
     group_by_benchmark,
+    other_method,
 )
 from codefilter.evaluation.results import ChunkText, TaskContext, TaskError, TaskResult
 from codefilter.evaluation.runs import JoinedResults, Run, join_runs, read_run
@@ -36,6 +39,7 @@ class Cell:
     value: str
     difference: str  # empty for the baseline
     bounds: str  # of the difference; empty where there are too few tasks
+    method: str  # how these were drawn, where the caption names another way
     sure: bool  # zero lies outside the interval
     better: bool
 
@@ -45,7 +49,9 @@ class Row:
     """One arm of the table."""
 
     arm: str
-    note: str  # how many tasks it is of, where that is not all of them
+    notes: tuple[str, ...]  # tasks, where not all; how often it kept nothing, where not always or never
+        str, ...
+    ]  # how many tasks it is of, how often it kept nothing, where that is not all or none
     cells: tuple[Cell | None, ...]  # None: not measured
     outcome: str  # wins / ties / losses
     repositories: str
@@ -68,6 +74,7 @@ class ChunkView:
     """A candidate, and what the arms did with it."""
 
     place: str
+    impact: str  # empty where no arm measured it
     text: str
     decisions: tuple[tuple[str, str, str], ...]  # arm, kept or dropped, why
 
@@ -86,7 +93,6 @@ class TaskView:
     """One task to look at."""
 
     task_id: str
-    level: str
     summary: str
     prefix: str
     target: str
@@ -143,11 +149,11 @@ def _section(joined: JoinedResults, baseline: str | None, max_tasks: int, seed: 
         name=joined.benchmark,
         facts=tuple(dict.fromkeys(fact for run in joined.runs for fact in _facts(run))),
         caveats=tuple(dict.fromkeys([*joined.notices, *(source.caveats if source is not None else ())])),
-        tables=tuple(_table(level, rows) for (_, level), rows in groups.items()),
+        tables=tuple(_table(level, rows, joined.results) for (_, level), rows in groups.items()),
         differences=draw_differences(joined.results, first),
         tasks=tuple(_tasks(joined, max_tasks)),
         num_tasks=joined.tasks,
-        errors=tuple(error for run in joined.runs for error in run.errors),
+        errors=joined.errors,
     )
 
 
@@ -164,10 +170,10 @@ def _facts(run: Run) -> list[str]:
     ]
 
 
-def _table(level: str, rows: Sequence[Comparison]) -> LevelTable:
+def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult]) -> LevelTable:
     measured = [name for name in METRICS if any(row.metric == name for row in rows)]
     quality = "es" if "es" in measured else "nats"
-    first = rows[0]
+    first = fullest(rows)
     plots = {
         f"{METRICS[quality].unit} against {METRICS[cost].unit}": draw_quality_against(rows, quality, cost)
         for cost in ("prompt_tokens", "first_token_seconds")
@@ -181,23 +187,40 @@ def _table(level: str, rows: Sequence[Comparison]) -> LevelTable:
         columns=tuple(METRICS[name].unit for name in measured),
         outcome_of=METRICS[quality].unit,
         rows=tuple(
-            _row({row.metric: row for row in rows if row.arm == arm}, rows, measured, quality)
+            _row(
+                {row.metric: row for row in rows if row.arm == arm},
+                rows,
+                measured,
+                quality,
+                _kept_nothing([r for r in results if r.arm == arm and level in (r.level, ALL_LEVELS)]),
+            )
             for arm in dict.fromkeys(row.arm for row in rows)
         ),
         plots={title: svg for title, svg in plots.items() if svg},
     )
 
 
+def _kept_nothing(results: Sequence[TaskResult]) -> str:
+    """How often a filter abstained; empty for arms that never or always do."""
+    nothing = sum(result.kept == 0 for result in results)
+    return f"nothing kept in {nothing / len(results):.0%}" if 0 < nothing < len(results) else ""
+
+
 def _row(
-    own: Mapping[str, Comparison], rows: Sequence[Comparison], measured: Sequence[str], quality: str
+    own: Mapping[str, Comparison],
+    rows: Sequence[Comparison],
+    measured: Sequence[str],
+    quality: str,
+    kept_nothing: str,
 ) -> Row:
     some = next(iter(own.values()))
-    tasks = rows[0].tasks
+    tasks = fullest(rows).tasks
+    fewer = "" if some.tasks == tasks else f"{some.tasks} tasks, against the same of {some.baseline}"
     is_baseline = some.arm == some.baseline
     counted = own.get(quality)
     return Row(
         arm=some.arm,
-        note="" if some.tasks == tasks else f"{some.tasks} tasks, against the same of {some.baseline}",
+        notes=tuple(note for note in (fewer, kept_nothing) if note),
         cells=tuple(_cell(own[name], rows) if name in own else None for name in measured),
         outcome="" if is_baseline or counted is None else f"{counted.wins}/{counted.ties}/{counted.losses}",
         repositories=(
@@ -219,6 +242,7 @@ def _cell(row: Comparison, rows: Sequence[Comparison]) -> Cell:
             else f"{difference.value:+.{metric.decimals}f}{from_baseline(row, rows)}"
         ),
         bounds="" if row.arm == row.baseline else difference.show_bounds(metric.decimals),
+        method="" if row.arm == row.baseline else other_method(row, rows),
         sure=difference.is_sure,
         better=(difference.value > 0) == metric.higher_is_better,
     )
@@ -246,7 +270,6 @@ def _task(context: TaskContext, results: Sequence[TaskResult], chunks: Mapping[s
     best = max(results, key=lambda result: result.target_nats)
     return TaskView(
         task_id=context.task_id,
-        level=context.level,
         summary=f"{_spread(results):.2f} nats per token between the arms, best {best.arm}",
         prefix="\n".join(context.prefix.split("\n")[-_LINES_BEFORE:]),
         target=context.target,
@@ -274,13 +297,17 @@ def _arm(result: TaskResult) -> ArmView:
 def _chunks(results: Sequence[TaskResult], texts: Mapping[str, ChunkText]) -> Iterable[ChunkView]:
     """Every candidate of any arm, in the order in which the arms have them."""
     found: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    impacts: dict[str, float] = {}
     for result in results:
         for use in result.chunks:
             state = "in the prompt" if use.used else "over the budget" if use.keep else "dropped"
             label = "" if use.polarity == "unknown" else f" ({use.polarity})"
             found[use.chunk_id].append((result.arm, state + label, use.reason))
+            if use.impact is not None:
+                impacts[use.chunk_id] = use.impact
     for chunk_id, decisions in found.items():
         if chunk_id in texts:
             chunk = texts[chunk_id]
             place = f"{chunk.path}:{chunk.start_line + 1}-{chunk.end_line}"
-            yield ChunkView(place, chunk.text, tuple(decisions))
+            impact = f"{impacts[chunk_id]:+.2f} nats per token" if chunk_id in impacts else ""
+            yield ChunkView(place, impact, chunk.text, tuple(decisions))

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from codefilter.completion import generation_options
 from codefilter.likelihood import target_continuation
 from codefilter.lm.base import LanguageModel
-from codefilter.metrics import score
+from codefilter.metrics import METRIC_FAMILY, score
 from codefilter.types import CompletionTask, Prompt
-
-METRIC_FAMILY = "repocoder"
 
 
 @dataclass(frozen=True)

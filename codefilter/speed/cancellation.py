@@ -1,7 +1,7 @@
 """How soon a cancelled request stops while the model reads a long prompt.
 
-In: a loaded model. Out: a `CancellationTiming`. Baseline: the time that the whole prompt takes, which is how
-long a request would go on that nothing could stop.
+In: a loaded model. Out: a `CancellationTiming`. Baseline: the time that a whole prompt takes (the median of
+three, behind one that is not measured), which is how long a request would go on that nothing could stop.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from codefilter.errors import CancelledError
+from codefilter.errors import CancelledError, UsageError
 from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
 
 PROMPT_TOKENS = 2048
@@ -23,22 +23,31 @@ class CancellationTiming:
     """Seconds from the call of ``cancel`` to the error that ends the request."""
 
     prompt_tokens: int
-    requests: int
+    repeats: int  # requests that were to be cancelled
+    requests: int  # those of them that were: others had ended before
     median_seconds: float
     worst_seconds: float
     whole_prompt_seconds: float  # uncancelled
 
 
 def measure_cancellation(model: LanguageModel, repeats: int = 20) -> CancellationTiming:
-    """Cancel at random moments of the prompt; every prompt is new, so nothing of it is there already."""
+    """Cancel at random moments of the prompt; every prompt is new, so nothing of it is there already.
+
+    Raises:
+        UsageError: every request had ended before its moment.
+    """
     generator = random.Random(0)
 
     def prompt() -> list[int]:
         return [generator.randrange(256, 50_000) for _ in range(PROMPT_TOKENS)]
 
-    started = time.perf_counter()
-    model.generate(prompt(), GenerationOptions(max_new_tokens=1))
-    whole_seconds = time.perf_counter() - started
+    def read_whole() -> float:
+        started = time.perf_counter()
+        model.generate(prompt(), GenerationOptions(max_new_tokens=1))
+        return time.perf_counter() - started
+
+    read_whole()  # the first one of a process prepares kernels
+    whole_seconds = statistics.median(read_whole() for _ in range(3))
     waits = []
     for _ in range(repeats):
         cancellation = Cancellation()
@@ -53,4 +62,12 @@ def measure_cancellation(model: LanguageModel, repeats: int = 20) -> Cancellatio
             model.generate(prompt(), GenerationOptions(max_new_tokens=1), cancellation)
         except CancelledError:
             waits.append(time.perf_counter() - cancelled_at[0])
-    return CancellationTiming(PROMPT_TOKENS, len(waits), statistics.median(waits), max(waits), whole_seconds)
+    if not waits:
+        raise UsageError(
+            f"none of {repeats} requests was cancelled before it ended; a whole prompt took "
+            f"{whole_seconds:.3f} seconds",
+            hint="Give more --repeats, or a slower model or engine.",
+        )
+    return CancellationTiming(
+        PROMPT_TOKENS, repeats, len(waits), statistics.median(waits), max(waits), whole_seconds
+    )

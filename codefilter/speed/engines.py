@@ -58,7 +58,7 @@ def measure_engines(
     device = choose_device("auto")
     started = time.perf_counter()
     model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=choose_dtype("auto", device), attn_implementation="eager"
+        folder, dtype=choose_dtype("auto", device), attn_implementation="eager", trust_remote_code=False
     )
     model.to(device).eval()
     load_seconds = time.perf_counter() - started

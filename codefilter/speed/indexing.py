@@ -24,6 +24,7 @@ from pathlib import Path
 
 from rank_bm25 import BM25Okapi
 
+from codefilter.errors import UsageError
 from codefilter.index import RepositoryIndex
 from codefilter.index.build import default_workers
 from codefilter.index.terms import terms
@@ -91,8 +92,14 @@ def measure_indexing(
 
 
 def write_repository(folder: Path, root: Path, target_lines: int = 0) -> None:
-    """Copy the source files of a folder, again and again under new names until there are enough lines."""
+    """Copy the source files of a folder, again and again under new names until there are enough lines.
+
+    Raises:
+        UsageError: there are none to copy.
+    """
     texts = {path: (folder / path).read_bytes() for path in scan(folder).files}
+    if not any(b"\n" in text for text in texts.values()):
+        raise UsageError(f"{folder} has no lines of source", hint="Name a folder with source files.")
     num_lines = copy = 0
     while copy == 0 or num_lines < target_lines:
         for path, text in texts.items():

@@ -59,7 +59,7 @@ def measure_likelihoods(
     """
     device = choose_device("auto")
     naive: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=choose_dtype("auto", device), attn_implementation="sdpa"
+        folder, dtype=choose_dtype("auto", device), attn_implementation="sdpa", trust_remote_code=False
     )
     naive.to(device)
     tasks = [_random_task(length, naive.config.vocab_size) for length in context_lengths]

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
 import tempfile
 from collections import Counter
@@ -18,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from codefilter import __version__
+from codefilter.evaluation.records import machine
 from codefilter.paths import cache_path, write_atomically
 from tests.soak.running import Plan, soak
 
@@ -48,7 +47,7 @@ def main() -> int:
         "model": arguments.model,
         "codefilter": __version__,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "machine": machine(),
         "seed": arguments.seed,
         "key_ms": arguments.key_ms,
         **{

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import random
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from codefilter import __version__
 from codefilter.config import Settings
 from codefilter.evaluation import limit_tasks
 from codefilter.evaluation.drawing import draw_benchmark
+from codefilter.evaluation.records import machine
 from codefilter.paths import write_atomically
 from codefilter.types import CompletionTask, TaskLevel
 from tests.soak.running import INLINE, PATIENCE_SECONDS
@@ -193,7 +193,7 @@ def main() -> None:
         "measured": "latency",
         "codefilter": __version__,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "machine": machine(),
         "model": arguments.options.get("model", Settings().model),
         "options": arguments.options,
         "benchmark": "fresh, line and api",

@@ -30,6 +30,8 @@ _MOST_WAITING = 30
 _OPEN_DOCUMENTS = 6
 WARM_UP = 0.2  # of the requests
 _MEMORY_TOLERANCE = 0.05
+MOST_GROWTH_MB = 7.0  # per 10,000 requests: 6 where nothing is kept, 8.5 when the index kept every word
+_ENOUGH_TO_TELL_GROWTH = 10_000  # requests
 _SETTINGS: tuple[object, ...] = (
     {"latencyBudgetMs": 60},
     {"maxLines": "many", "filter": "top-k:3"},
@@ -87,6 +89,7 @@ class Figures:
     )
     stopped_ms: dict[str, float] = field(default_factory=dict)  # from the cancellation to the end of the work
     memory_mb: list[float] = field(default_factory=list)  # medians of the tenths of the run
+    memory_growth_mb: float | None = None  # see `memory_growth`
     texts_compared: int = 0  # of documents, after every change, with the editor's
     prompts: int = 0
     prompts_with: dict[str, int] = field(default_factory=dict)
@@ -143,7 +146,8 @@ class _Run:
             "XDG_DATA_HOME": str(home / "data"),
         }
         command = (sys.executable, "-m", "tests.soak.recording", str(self._folder))
-        await self.wire.start(*command, environment=environment, stderr=self._folder / "stderr")
+        root = Path(__file__).parents[2]
+        await self.wire.start(*command, environment=environment, stderr=self._folder / "stderr", cwd=root)
         folders = [{"uri": self.root.as_uri(), "name": self.root.name}]
         params = {
             "processId": None,
@@ -292,6 +296,9 @@ class _Run:
             usual = statistics.median(warm)
             if max(abs(value - usual) for value in warm) > _MEMORY_TOLERANCE * usual:
                 self.figures.problems.append(f"memory is not flat: {self.figures.memory_mb} MB")
+        self.figures.memory_growth_mb = growth = memory_growth(self.figures.memory_mb, count)
+        if growth is not None and growth > MOST_GROWTH_MB:
+            self.figures.problems.append(f"memory grows by {growth} MB per 10,000 requests")
 
     def _count_prompts(self) -> None:
         lines = self._prompts().splitlines()
@@ -540,6 +547,15 @@ class _Run:
     def _run_command(self, name: str, *arguments: object) -> None:
         params = {"command": name, "arguments": list(arguments)}
         self._others.append(self.wire.request("workspace/executeCommand", params))
+
+
+def memory_growth(tenths_mb: Sequence[float], requests: int) -> float | None:
+    """Megabytes per 10,000 requests from the middle tenth to the last; None where too few requests tell."""
+    if requests < _ENOUGH_TO_TELL_GROWTH:
+        return None
+    middle, last = (len(tenths_mb) - 1) // 2, len(tenths_mb) - 1
+    between = requests * (last - middle) / len(tenths_mb)
+    return round((tenths_mb[last] - tenths_mb[middle]) / between * 10_000, 1)
 
 
 def spread(milliseconds: Sequence[float], limit: float) -> dict[str, float]:
