@@ -115,9 +115,9 @@ def test(pytest_arguments: Sequence[str]) -> int:
 
 
 def install(extra: str) -> None:
-    """Create the virtual environment and install the project, unless pyproject.toml is as it was then."""
+    """Create the virtual environment and install this checkout, unless pyproject.toml is as it was then."""
     project = (ROOT / "pyproject.toml").read_bytes()
-    digest = hashlib.sha256(project).hexdigest()
+    digest = hashlib.sha256(os.fsencode(ROOT) + project).hexdigest()  # checkouts can share CODEFILTER_VENV
     stamp = VENV / "codefilter-installed.txt"
     installed = stamp.read_text().split() if stamp.exists() and Path(PYTHON).exists() else []
     if digest in installed and {extra, "dev"} & set(installed):  # dev has everything

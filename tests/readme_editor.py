@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.recorded_results import read
-from tests.soak.running import WARM_UP
+from tests.soak.running import WARM_UP, memory_growth
 
 _KINDS = {"cold": "the first in a file", "warm": "later ones", "without the model": "without the model"}
 _PREPARING = ("in-file", "retrieve", "filter", "prompt")
@@ -19,9 +19,12 @@ def _answers(row: dict[str, Any]) -> str:
 
 
 def _soak(run: dict[str, Any]) -> str:
-    soon = run["superseded_ms"]
+    soon, seconds = run["superseded_ms"], run["seconds"]
+    lasted = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    changes = run["actions"].get("change settings")
+    settings = f" and {changes} changes of settings" if changes else ""
     text = (
-        f"- {run['requests']:,} requests in {run['seconds'] / 60:.0f} minutes with `{run['model'].partition(':')[0]}`: "
+        f"- {run['requests']:,} requests in {lasted} with `{run['model'].partition(':')[0]}`{settings}: "
         f"{run['texts_compared']:,} texts of documents were held against the editor's, {run['prompts']:,} prompts searched for "
         f"what is secret or ignored. A superseded request is answered after {soon['median']:.0f} ms "
         f"(95 % within {soon['p95']:.0f} ms)"
@@ -30,9 +33,12 @@ def _soak(run: dict[str, Any]) -> str:
         text += f", its work stops after {stopped['median']:.0f} ms (95 % within {stopped['p95']:.0f} ms)"
     memory = run["memory_mb"]
     warm = memory[int(10 * WARM_UP) :]
-    text += f". Memory: {memory[0]:.0f} MB at first, {min(warm):.0f} to {max(warm):.0f} MB after a warm-up of two tenths."
+    text += f". Memory: {memory[0]:.0f} MB at first, {min(warm):.0f} to {max(warm):.0f} MB after a warm-up of two tenths"
+    growth = memory_growth(memory, run["requests"])
+    if growth is not None:
+        text += f"; in the second half it grows by {growth:.1f} MB per 10,000 requests"
     problems = [problem.partition(":")[0] for problem in run["problems"]]
-    return text + (f" Not as it must be: {'; '.join(problems)}." if problems else " Nothing was amiss.")
+    return text + (f". Not as it must be: {'; '.join(problems)}." if problems else ". Nothing was amiss.")
 
 
 def _kept(rows: list[dict[str, Any]]) -> str:
@@ -60,7 +66,7 @@ def in_the_editor() -> str:
             "",
             _kept(read("speed-typing.json")["rows"]),
             "",
-            "The server at work for hours, with edits, files that vanish, broken messages and settings in between (`soak.json`):",
+            "Hours of editing pressed into minutes, with files that vanish and broken messages in between (`soak.json`):",
             "",
             *map(_soak, soak["runs"]),
         ]
