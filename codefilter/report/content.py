@@ -50,8 +50,6 @@ class Row:
 
     arm: str
     notes: tuple[str, ...]  # tasks, where not all; how often it kept nothing, where not always or never
-        str, ...
-    ]  # how many tasks it is of, how often it kept nothing, where that is not all or none
     cells: tuple[Cell | None, ...]  # None: not measured
     outcome: str  # wins / ties / losses
     repositories: str
