@@ -142,7 +142,8 @@ def engines() -> str:
 
 
 def speed() -> str:
-    cancellation = read("speed-cancellation.json")["rows"][0]
+    record = read("speed-cancellation.json")
+    cancellation = record["rows"][0]
     return "\n".join(
         [
             "**Speed** on two cores (AMD EPYC, AVX-512):",
@@ -150,9 +151,9 @@ def speed() -> str:
             readme_speed.indexes(),
             readme_speed.likelihoods(),
             readme_speed.agreement(),
-            f"- A cancelled request stops after {1000 * cancellation['median_seconds']:.0f} ms, at worst "
-            f"{1000 * cancellation['worst_seconds']:.0f} ms, in the middle of a prompt that takes "
-            f"{cancellation['whole_prompt_seconds']:.1f} s (`speed-cancellation.json`).",
+            f"- On another day's machine ({record['machine']}) {cancellation['requests']} of {cancellation['repeats']} requests were "
+            f"cancelled in the middle of a prompt that takes {cancellation['whole_prompt_seconds']:.0f} s; they stop after "
+            f"{cancellation['median_seconds']:.2f} s, at worst {cancellation['worst_seconds']:.2f} s (`speed-cancellation.json`).",
         ]
     )
 

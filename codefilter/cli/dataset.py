@@ -178,9 +178,9 @@ def choose_command(
     from codefilter.dataset.stats import percent
     from codefilter.dataset.storage import lock_name
     from codefilter.evaluation import Arm
-    from codefilter.evaluation.records import machine
     from codefilter.labeling import LabelOptions
     from codefilter.lm.loading import load_model
+    from codefilter.machine import machine
 
     overrides = {"model": model, "engine": engine, "device": device}
     settings = load_settings(None, config_file=config, overrides=overrides)

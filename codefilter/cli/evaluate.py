@@ -197,7 +197,8 @@ def _plan(
     shard: str,
     writes: bool,
 ) -> RunPlan:
-    from codefilter.evaluation.records import RunPlan, commit, machine
+    from codefilter.evaluation.records import RunPlan, commit
+    from codefilter.machine import machine
     from codefilter.metrics import METRIC_FAMILY
 
     tasks = [task for group in groups for task in group.tasks]

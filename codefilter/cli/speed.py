@@ -350,7 +350,7 @@ def _report(
     what: str, rows: Sequence[dict[str, Any]], out: Path | None, as_json: bool, **details: str
 ) -> None:
     """Write and print one record: what was measured, where, when, and the rows."""
-    from codefilter.evaluation.records import machine
+    from codefilter.machine import machine
 
     record = {
         "measured": what,

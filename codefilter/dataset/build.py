@@ -29,7 +29,7 @@ from codefilter.dataset.execution import Executor, WorkItem
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import DatasetFolder, LabelledFile
 from codefilter.errors import CancelledError, CodeFilterError, UsageError
-from codefilter.evaluation.records import machine
+from codefilter.machine import machine
 from codefilter.tasks import TaskRepository, sample_tasks
 from codefilter.types import CompletionTask, SourceFile, TaskLevel
 

@@ -8,8 +8,6 @@ text of other people's code.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
 import subprocess
 from collections.abc import Sequence
@@ -156,11 +154,6 @@ def write_record(
     }
     write_atomically(folder / RECORD_FILE, json.dumps(record, indent=1))
     return record
-
-
-def machine() -> str:
-    """What the seconds were measured on, for people; no names."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def commit() -> str:

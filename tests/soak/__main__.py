@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from codefilter import __version__
-from codefilter.evaluation.records import machine
+from codefilter.machine import machine
 from codefilter.paths import cache_path, write_atomically
 from tests.soak.running import Plan, soak
 

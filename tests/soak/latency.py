@@ -30,7 +30,7 @@ from codefilter import __version__
 from codefilter.config import Settings
 from codefilter.evaluation import limit_tasks
 from codefilter.evaluation.drawing import draw_benchmark
-from codefilter.evaluation.records import machine
+from codefilter.machine import machine
 from codefilter.paths import write_atomically
 from codefilter.types import CompletionTask, TaskLevel
 from tests.soak.running import INLINE, PATIENCE_SECONDS
