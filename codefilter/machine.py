@@ -19,8 +19,16 @@ _INSTRUCTIONS = {
 }
 
 
-def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def machine(cpuinfo: Path = _CPUINFO) -> str:
     """Architecture, instructions where they are told, cores, system: ``x86_64 AVX2, 2 cores, Linux``."""
+    architecture = f"{platform.machine()} {instructions(cpuinfo)}".rstrip()
+    return f"{architecture}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def instructions(cpuinfo: Path = _CPUINFO) -> str:
+    """The processor's best instructions for a model, as ``AVX-512 VNNI``; empty where none are told."""
     flags = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.exists() else set[str]()
-    instructions = next((f" {name}" for flag, name in _INSTRUCTIONS.items() if flag in flags), "")
-    return f"{platform.machine()}{instructions}, {os.cpu_count()} cores, {platform.system()}"
+    return next((name for flag, name in _INSTRUCTIONS.items() if flag in flags), "")

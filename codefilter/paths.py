@@ -145,9 +145,11 @@ def folder_bytes(folder: Path) -> int:
 
 
 @contextmanager
-def exclusive(name: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the machine-wide lock of that name; `on_wait` is called once if another process holds it."""
-    path = cache_path() / "locks" / f"{name}.lock"
+def exclusive(
+    name: str, on_wait: Callable[[], None] = lambda: None, *, folder: Path | None = None
+) -> Iterator[None]:
+    """Hold the lock of that name, the machine's or a folder's; `on_wait` is called once if another has it."""
+    path = (folder or cache_path() / "locks") / f"{name}.lock"
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)

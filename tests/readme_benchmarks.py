@@ -32,7 +32,7 @@ def evaluation() -> str:
             "",
             f"k and the threshold were chosen on places of the train packages; the threshold on {chosen['tasks']}, by nats per "
             f"token and tokens of other files (`choose-threshold.json`): {figures}. It had been moved once before, after a look at "
-            "the first 120 places of Fresh; on the others alone the differences from `none` and `top-k:1` stay above zero (`LOG.md`). "
+            "the first 120 places of Fresh; on the last 270 alone the differences from `none` and `top-k:1` stay above zero (`LOG.md`). "
             f"Differences on Fresh with {_INTERVALS}:",
             "",
             *differences(record, [("all", "none"), ("top-k:1", "none"), *_of_the_filter(record)]),

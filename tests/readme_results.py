@@ -151,7 +151,7 @@ def speed() -> str:
             readme_speed.indexes(),
             readme_speed.likelihoods(),
             readme_speed.agreement(),
-            f"- On another day's machine ({record['machine']}) {cancellation['requests']} of {cancellation['repeats']} requests were "
+            f"- On another day's machine ({record['machine']}), slower by far, {cancellation['requests']} of {cancellation['repeats']} requests were "
             f"cancelled in the middle of a prompt that takes {cancellation['whole_prompt_seconds']:.0f} s; they stop after "
             f"{cancellation['median_seconds']:.2f} s, at worst {cancellation['worst_seconds']:.2f} s (`speed-cancellation.json`).",
         ]

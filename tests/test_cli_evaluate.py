@@ -14,6 +14,7 @@ from codefilter import evaluation
 from codefilter.cli import main
 from codefilter.evaluation.records import read_plan
 from codefilter.evaluation.storage import RESULTS_FILE, read_results
+from codefilter.paths import exclusive
 from tests.released_data import line_records, task_file, write_crosscodeeval, write_jsonl, write_repoeval
 
 MODEL = ["--model", "fake"]
@@ -121,6 +122,29 @@ def test_a_second_run_in_the_same_folder_waits_for_the_first(
     assert evaluate("repoeval", "--data", data, "--out", out) == 0
     seconds[0].join(timeout=60)
     assert len((out / RESULTS_FILE).read_text().splitlines()) == 15  # nothing twice
+
+
+def test_a_run_that_had_to_wait_has_all_its_minutes(
+    tmp_path: Path,
+) -> None:
+    data, out = write_repoeval(tmp_path / "data"), tmp_path / "run"
+    with exclusive(".run", folder=out):
+        second = Thread(target=evaluate, args=("repoeval", "--data", data, "--out", out, "--minutes", "0.1"))
+        second.start()
+        time.sleep(7)
+        assert second.is_alive()
+    second.join(timeout=60)
+    assert len((out / RESULTS_FILE).read_text().splitlines()) == 15
+
+
+def test_a_run_needs_no_other_place_to_write_than_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_repoeval(tmp_path / "data")
+    nowhere = tmp_path / "a-file"
+    nowhere.write_text("")
+    monkeypatch.setenv("CODEFILTER_CACHE", str(nowhere / "cache"))
+    assert evaluate("repoeval", "--data", data, "--out", tmp_path / "run", "--no-resume") == 0
 
 
 def test_records_that_do_not_verify_are_named_and_the_exit_code_tells(

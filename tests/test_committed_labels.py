@@ -46,8 +46,8 @@ def test_the_record_and_the_shipped_filter_are_of_these_labels() -> None:
     folder = ROOT / "data" / "labels" / FILTER.labelled_by
     assert folder in FOLDERS
     assert significant(asdict(dataset_stats(folder)[0])) == significant(read("labels.json"))
-    assert FILTER.labels_sha256 == labels_sha256(folder)
     assert FILTER.labelled_by_sha256 == require_description(folder).recipe.model.sha256
     parts = read_splits(folder)
-    counts = Counter(parts[record.repository] for record in read_examples(folder))
-    assert FILTER.label_tasks == counts["train"]
+    learned = Counter(parts[record.repository] for record in read_examples(folder))["train"]
+    assert FILTER.label_tasks <= learned  # labels may grow; the filter is trained anew when it is worth it
+    assert (FILTER.label_tasks == learned) == (FILTER.labels_sha256 == labels_sha256(folder))

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codefilter.controls import FewControlsError
 from codefilter.dataset.build import BuildPlan, Progress, build_dataset
 from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
 from codefilter.dataset.description import (
@@ -33,7 +34,7 @@ from codefilter.dataset.states import STATES_FOLDER, read_states, states_path, w
 from codefilter.dataset.storage import JOURNAL_FILE, DatasetFolder, read_examples, refuse_existing, shards
 from codefilter.dataset.validate import validate
 from codefilter.errors import CodeFilterError, DatasetError, IndexStorageError, ModelError, UsageError
-from codefilter.labeling import LabeledExample, LabelOptions
+from codefilter.labeling import LabeledExample, Labeler, LabelOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.packages import PackagePin
 from codefilter.types import CompletionTask, Polarity, TaskLevel
@@ -542,6 +543,23 @@ def test_a_place_with_too_few_controls_waits_for_more_repositories(
     assert description.skipped == ()
     assert len(numbers(tmp_path / "labels")) == 12
     assert list(validate(tmp_path / "labels")) == []
+
+
+def test_places_with_too_few_controls_do_not_use_up_the_limit_of_a_run(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = Labeler.label
+
+    def of_weather(labeler: Labeler, task: CompletionTask) -> LabeledExample:
+        if task.provenance.package == "shop":
+            raise FewControlsError("too few controls")
+        return label(labeler, task)
+
+    monkeypatch.setattr(Labeler, "label", of_weather)
+    for labelled in (2, 4):
+        description = build(repositories, tmp_path / "labels", replace(PLAN, max_examples=2))
+        assert {reason for _, reason in description.skipped} == {FEW_CONTROLS}
+        assert len(numbers(tmp_path / "labels")) == labelled
 
 
 def test_a_package_that_labels_name_is_fetched_whatever_its_last_problem(

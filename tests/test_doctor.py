@@ -11,6 +11,7 @@ from codefilter.cli.doctor import Finding, State, run_checks
 from codefilter.errors import ModelMissingError
 from codefilter.index import RepositoryIndex
 from codefilter.languages import parse, table
+from codefilter.lm.openvino_lm import choose_numbers
 from tests.tiny_models import save_tiny_model
 
 
@@ -118,7 +119,7 @@ def test_the_engine_is_the_one_that_runs_the_model(tmp_path: Path, monkeypatch: 
     assert doctor._engine(tmp_path).detail == "auto; not tried without the model"
     monkeypatch.setenv("CODEFILTER_MODEL", str(save_tiny_model(tmp_path / "tiny")))
     monkeypatch.setenv("CODEFILTER_DEVICE", "cpu")
-    assert doctor._engine(tmp_path) == Finding(State.OK, "openvino, int8 activations with VNNI")
+    assert doctor._engine(tmp_path) == Finding(State.OK, f"openvino, {choose_numbers('auto').description}")
     monkeypatch.setenv("CODEFILTER_ENGINE", "torch")
     monkeypatch.setattr("torch.cpu.get_capabilities", dict)
     assert "bfloat16" in doctor._engine(tmp_path).action

@@ -11,6 +11,7 @@ Notable: what speaks for "the model cannot know it" is the package index's own u
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ class Fresh(ReleasedBenchmark):
 
     def data_folder(self, data: Path | None) -> Path | None:
         """The given folder or the variable's, or the project's own list."""
-        return super().data_folder(data) or data_path() / "fresh"
+        chosen = data is not None or os.environ.get("CODEFILTER_FRESH")
+        return super().data_folder(data) if chosen else data_path() / "fresh"
 
     def find_root(self, name: str, folder: Path | None) -> Path | None:
         """A package's folder: below a given folder, or in the cache."""

@@ -18,7 +18,7 @@ from codefilter.cli import options
 from codefilter.config import Settings, load_settings
 from codefilter.errors import SourceError, UsageError
 from codefilter.paths import cache_path, exclusive
-from codefilter.types import TaskLevel, content_hash
+from codefilter.types import TaskLevel
 
 if TYPE_CHECKING:
     from codefilter.evaluation import Arm, ArmSummary, Executor, Outcome, TaskError, TaskGroup, TaskResult
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from codefilter.evaluation.records import RunPlan
 
 DEFAULT_ARMS = "none,all,classifier"
+_LOCK = ".run"  # in the run's folder: two commands there take turns
 _SHOWN = 10  # errors and mismatches; their files have them all
 
 
@@ -98,19 +99,21 @@ def evaluate_command(
     on_ray = options.is_for_ray(executor, workers)
     drawn = _draw(benchmark, repo, data, chosen, per_repo, seed)
     folder = out or cache_path() / "evaluations" / f"{drawn.name}-{drawn.data_sha256[:8]}"
-    if not resume and folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(
-            f"{folder} is not empty", hint="Give another --out folder, or leave out --no-resume."
-        )
+    if not resume:
+        _refuse_used(folder)
     groups = _choose_tasks(drawn, limit, seed, number_of_shard)
     completing = _executor(on_ray, settings, parsed, workers, write=write)
     plan = _plan(drawn, groups, completing, settings, limit=limit, seed=seed, shard=shard, writes=write)
     allowed = minutes if minutes is not None else 8.0 if repo is not None else None
     deadline = started + 60 * allowed if allowed is not None else None
+    waiting_since = time.monotonic()
     with exclusive(
-        f"evaluation-{content_hash(str(folder.resolve()))[:12]}",
-        on_wait=lambda: typer.echo(f"waiting for another run in {folder}", err=True),
+        _LOCK, lambda: typer.echo(f"waiting for another run in {folder}", err=True), folder=folder
     ):
+        if deadline is not None:
+            deadline += time.monotonic() - waiting_since
+        if not resume:
+            _refuse_used(folder)
         plan = begin_run(plan, folder)
         ran = _run(plan, drawn, groups, completing, folder, deadline)
     if as_json:
@@ -119,6 +122,13 @@ def evaluate_command(
         _say(ran, drawn, plan, folder, is_repository=repo is not None)
     if ran.outcome.errors or drawn.mismatches:
         raise typer.Exit(1)
+
+
+def _refuse_used(folder: Path) -> None:
+    if folder.is_dir() and any(path.name != f"{_LOCK}.lock" for path in folder.iterdir()):
+        raise UsageError(
+            f"{folder} is not empty", hint="Give another --out folder, or leave out --no-resume."
+        )
 
 
 @dataclass(frozen=True)

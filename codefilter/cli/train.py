@@ -135,7 +135,8 @@ def _train(
 
     refuse_other_readme(out)
     description = require_description(data)
-    needed = repositories_of(read_examples(data))
+    unlabelled = {source.name for source in description.sources if not source.problem}  # they give copy gains
+    needed = repositories_of(read_examples(data)) | unlabelled
     roots = find_roots(description, [str(folder) for folder in folders], needed)
     by_name = {folder.resolve().name: str(folder) for folder in folders}
     named = [source.name for source in description.sources if source.name in roots]

@@ -4,7 +4,8 @@ In: sources, a model, settings. Out: a `DatasetFolder` that grows. Repositories 
 each gives the tasks of `ROUND` (60 % line and API, 30 % chunk, 10 % function), so that a dataset is balanced
 wherever it is stopped, and one that was built with a smaller number per repository grows to a larger one.
 Notable: a repository that cannot be used is remembered with its reason and does not stop the build; neither
-does a task (one whose prompt is too long for the model, or for which nothing is retrieved). A repository of
+does a task (one whose prompt is too long for the model, or for which nothing is retrieved; one with too few
+controls is tried again, as other repositories may come). A repository of
 which something has changed that labels name, as a place, a chunk or a control, cannot be used: those labels
 would name texts that are no longer there.
 """
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from codefilter import __version__
 from codefilter.controls import ControlRepository, usable_repositories
 from codefilter.dataset.description import (
+    FEW_CONTROLS,
     Description,
     Recipe,
     RunRecord,
@@ -158,8 +160,10 @@ class _Build:
                 self._note_run()
             else:
                 self._describe(with_skipped(self.description, outcome.item.task.task_id, outcome.problem))
+                if outcome.problem == FEW_CONTROLS:
+                    self._given -= 1  # it comes again with every run, and must not use up each one's limit
             self._report(outcome.item.source)
-        if self._without_controls and not self._given:
+        if self._without_controls and not self._done:
             problems = [f"{s.name}: {s.problem}." for s in self.description.sources if s.problem]
             raise UsageError(
                 "labels need controls: chunks of other repositories, in the same language",
@@ -187,7 +191,7 @@ class _Build:
 
     def _report(self, source: RepositorySource) -> None:
         seconds, most = time.monotonic() - self._started, self._plan.max_examples
-        remaining = self._remaining if most is None else min(self._remaining, most - self._done)
+        remaining = self._remaining if most is None else min(self._remaining, most - self._given)
         self._on_progress(Progress(self._labelled, remaining, seconds, source.name))
 
     def _read(

@@ -24,6 +24,7 @@ from codefilter.lm.base import Cancellation, Continuation, Generation, Generatio
 from codefilter.lm.keeping import KeptStates
 from codefilter.lm.openvino_graph import Architecture, build_graphs
 from codefilter.lm.packing import MAX_PACKED_TOKENS, Pack, packs
+from codefilter.machine import instructions
 from codefilter.quantization import quantized_weights
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
@@ -254,10 +255,12 @@ def choose_numbers(dtype: str) -> Numbers:
     """The named number type; for "auto" 8-bit activations in matrix products, float32 elsewhere.
 
     On a processor with VNNI that is faster than bfloat16 and as near to the reference (`codefilter speed
-    engines`); on others the runtime computes in float32 all the same, to the last digit.
+    engines`); on others the runtime computes in float32 all the same, to the last digit, and the description
+    says so: it tells results of the two apart.
     """
+    without_vnni = instructions() in ("AVX-512", "AVX2")
     named = {
-        "auto": Numbers("f32", 128, "int8 activations with VNNI"),
+        "auto": Numbers("f32", 128, "float32 activations" if without_vnni else "int8 activations"),
         "float32": Numbers("f32", 0, "float32"),
         "bfloat16": Numbers("bf16", 0, "bfloat16"),
     }
