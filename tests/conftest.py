@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from codefilter.config import Settings
-from codefilter.errors import CodeFilterError, ModelMissingError
+from codefilter.errors import ModelMissingError
 from codefilter.lm.base import LanguageModel
 from codefilter.paths import CACHE_VARIABLE, cache_path
 
@@ -104,12 +105,27 @@ def _isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
 
 
 @pytest.fixture
-def user_cache(isolated_user: None, users_cache: Path) -> None:
+def user_cache(isolated_user: None, users_cache: Path) -> Iterator[None]:
     """Share the user's models and packages, and add to them what is fetched; all else stays temporary."""
-    for name in FETCHED:
-        (users_cache / name).mkdir(parents=True, exist_ok=True)
-        (cache_path() / name).parent.mkdir(parents=True, exist_ok=True)
-        (cache_path() / name).symlink_to(users_cache / name)
+    with sharing(users_cache):
+        yield
+
+
+@contextmanager
+def sharing(users_cache: Path) -> Iterator[None]:
+    """Put a cache's folders into this test's own; folders that were made and stay empty go again."""
+    cache_path().mkdir(parents=True, exist_ok=True)
+    folders = [users_cache / name for name in FETCHED]
+    made = [folder for folder in folders if not folder.exists()]
+    for folder in folders:
+        with suppress(OSError):  # nobody may write there: what is fetched stays temporary, too
+            folder.mkdir(parents=True, exist_ok=True)
+        if folder.is_dir():
+            (cache_path() / folder.name).symlink_to(folder)
+    yield
+    for folder in made:
+        with suppress(OSError):  # something was fetched
+            folder.rmdir()
 
 
 @pytest.fixture
@@ -119,7 +135,7 @@ def default_model_pulled(user_cache: None) -> None:
 
     try:
         models.resolve(Settings().model)
-    except CodeFilterError as error:
+    except ModelMissingError as error:
         pytest.skip(f"{error.message}; {error.hint}")
 
 

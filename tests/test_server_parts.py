@@ -21,6 +21,7 @@ from codefilter.config import Settings, user_config_file
 from codefilter.feedback import FeedbackStore
 from codefilter.index import IndexReport, RepositoryIndex
 from codefilter.lm.base import Cancellation
+from codefilter.source import SkipReason, skip_reason
 from codefilter.types import (
     Chunk,
     CompletionRequest,
@@ -232,6 +233,37 @@ def test_a_known_name_may_have_an_argument() -> None:
     ("options", "said"),
     [
         (
+            {"chunker": "window:40"},
+            "unknown chunker 'window:40'. Choose one of: syntax, window; or syntax:LINES",
+        ),
+        ({"chunker": "syntax:0"}, "unknown chunker 'syntax:0'"),
+        ({"filter": "all:3"}, "all takes nothing behind it, not '3'"),
+        ({"filter": "top-k:x"}, "top-k takes a number of chunks, not 'x'"),
+        ({"filter": "classifier:2"}, "classifier takes a probability from 0 to 1, not '2'"),
+        ({"filter": "top-k-like:clasifier"}, "unknown filter 'clasifier'"),
+        ({"filter": f"top-k:{'9' * 5_000}"}, "unknown filter 'top-k:99"),
+        ({"filter": "random-like:" * 1_000 + "all"}, "unknown filter 'random-like"),
+    ],
+)
+def test_an_argument_that_means_nothing_falls_back_and_is_told(options: dict[str, str], said: str) -> None:
+    found = folder_settings(None, read_options(options))
+    assert found.settings == Settings()
+    [problem] = found.problems
+    assert problem.startswith(said)
+    assert len(problem) < 300
+
+
+def test_a_filter_without_its_weights_stays_chosen(tmp_path: Path) -> None:
+    (tmp_path / "codefilter.toml").write_text("filter = 'classifier:0.3'\n")
+    options = read_options({"filter_weights": str(tmp_path)})
+    found = folder_settings(tmp_path, options)
+    assert (found.settings.filter, found.problems) == ("classifier:0.3", ())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
             {"blockLines": 0},
             "block_lines in the editor's options must be a whole number from 1 to 100, not 0",
         ),
@@ -374,3 +406,23 @@ def test_what_is_ignored_by_now_leaves_the_index(sample_repository: Path, change
         left = {path for path in index.paths if path.startswith("shop/")}
         assert "shop/orders.py" not in left
         assert bool(left) == (changed != "shop")
+
+
+@pytest.mark.parametrize(("everything", "most"), [(False, MANY_FILES + 2), (True, 0)])
+def test_very_many_new_files_are_not_judged_one_by_one(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch, everything: bool, most: int
+) -> None:
+    judged = list[str]()
+
+    def judge(root: Path, path: str) -> SkipReason | None:
+        judged.append(path)
+        return skip_reason(root, path)
+
+    monkeypatch.setattr("codefilter_lsp.folders.skip_reason", judge)
+    (sample_repository / "shop" / "late.py").write_text("LATE = True\n")
+    with RepositoryIndex.open(sample_repository) as index:
+        (sample_repository / "shop" / "late.py").write_text("LATE = False\n")
+        files = {"shop/late.py", *(f"new/{number}.py" for number in range(10 * MANY_FILES))}
+        assert Changes(files=files, everything=everything).apply(index, Cancellation()) == {""}
+        assert "False" in index.file_text("shop/late.py")
+    assert len(judged) <= most

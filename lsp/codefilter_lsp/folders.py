@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from codefilter.completion import Completer
@@ -48,7 +49,7 @@ class Changes:
             The paths whose text is another now; an empty one among them stands for any number.
         """
         changed = {path for path, text in self.documents.items() if index.update_file(path, text)}
-        files = _without_ignored(self.files, index)
+        files = set() if self.everything else _without_ignored(self.files, index)
         if gone := tuple(f"{path}/" for path in files if not (index.root / path).exists()):
             files.update(path for path in index.paths if path.startswith(gone))  # a whole folder is gone
         on_disk = [*files, *(path for path, text in self.documents.items() if text is None)]
@@ -64,20 +65,28 @@ class Changes:
 
 
 def _without_ignored(files: set[str], index: RepositoryIndex) -> set[str]:
-    """Files that the index may have to look at: not what builds write into ignored folders all the time."""
-    known = index.paths
+    """Files that the index may have to look at: not what builds write into ignored folders all the time.
+
+    Of very many only as many as make a look at the whole folder quicker.
+    """
+    known = set[str]()  # files of the index, and the folders above them
+    for path in index.paths:
+        while path and path not in known:
+            known.add(path)
+            path = path.rpartition("/")[0]
 
     @cache
     def is_ignored(path: str) -> bool:
         folder = path.rpartition("/")[0]
         if folder and is_ignored(folder):
             return True
-        if any(one == path or one.startswith(f"{path}/") for one in known):
+        if path in known:
             return False  # it was not ignored before
         inside = "/x" if (index.root / path).is_dir() else ""  # a file is judged with the folders above it
         return skip_reason(index.root, f"{path}{inside}") in _IGNORED
 
-    return {path for path in files if path.endswith(IGNORE_FILES) or not is_ignored(path)}
+    left = (path for path in files if path.endswith(IGNORE_FILES) or not is_ignored(path))
+    return set(islice(left, MANY_FILES + 1))
 
 
 def _is_new_folder(path: str, index: RepositoryIndex) -> bool:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from codefilter.chunking import CHUNKERS
+from codefilter.chunking import CHUNKERS, find_chunker
 from codefilter.config import Settings, check_setting, load_settings
-from codefilter.errors import CodeFilterError, ConfigError
-from codefilter.filters.table import FILTERS
+from codefilter.errors import CodeFilterError, ConfigError, UsageError
+from codefilter.filters.table import FILTERS, get_filter
 from codefilter.prompts.layouts import LAYOUTS
 from codefilter.prompts.selection import CHUNK_ORDERS
 from codefilter.retrieval.table import RETRIEVERS
@@ -70,7 +70,8 @@ _TABLES: dict[str, Collection[str]] = {
     "layout": LAYOUTS,
     "chunk_order": CHUNK_ORDERS,
 }
-_WITH_ARGUMENTS = ("filter", "chunker")  # after a colon; checked where they are used
+_WITH_ARGUMENTS = ("filter", "chunker")  # after a colon
+_LONGEST_NAME = 100  # with its argument; a repository could nest filters, or write numbers, without end
 
 
 def read_options(options: object, base: EditorOptions = EditorOptions()) -> EditorOptions:
@@ -129,16 +130,30 @@ class FolderSettings:
 
 
 def folder_settings(root: Path | None, options: EditorOptions) -> FolderSettings:
-    """Settings for a folder, without a file or environment that is broken and names that nothing has."""
+    """Settings for a folder, without a file or environment that is broken and names that mean nothing."""
     problems: list[str] = []
     settings = _load(root, options, problems)
-    for name, table in _TABLES.items():
-        chosen = getattr(settings, name)
-        if (chosen.partition(":")[0] if name in _WITH_ARGUMENTS else chosen) not in table:
-            error = ConfigError(f"unknown {name} {reprlib.repr(chosen)}", hint=f"One of: {', '.join(table)}.")
+    for name in _TABLES:
+        try:
+            _check_name(name, settings)
+        except UsageError as error:
             problems.append(_explain(error))
             settings = replace(settings, **{name: getattr(Settings, name)})
+        except CodeFilterError:
+            continue  # a filter without its weights; who completes is told
     return FolderSettings(settings, tuple(problems))
+
+
+def _check_name(name: str, settings: Settings) -> None:
+    """`UsageError` where a setting names what no table has, or what takes no such argument."""
+    chosen, table = getattr(settings, name), _TABLES[name]
+    kind, colon, _ = chosen.partition(":")
+    if len(chosen) > _LONGEST_NAME or (kind if name in _WITH_ARGUMENTS else chosen) not in table:
+        raise ConfigError(f"unknown {name} {reprlib.repr(chosen)}", hint=f"One of: {', '.join(table)}.")
+    if name == "chunker":
+        find_chunker(chosen)
+    if name == "filter" and colon:  # the bare name would only load what it was trained to
+        get_filter(chosen, settings)
 
 
 def _load(root: Path | None, options: EditorOptions, problems: list[str]) -> Settings:
@@ -159,7 +174,7 @@ def in_one_line(error: CodeFilterError) -> str:
     return f"{error.message.rstrip('.')}. {error.hint}".strip()
 
 
-def _explain(error: ConfigError) -> str:
+def _explain(error: UsageError) -> str:
     name = re.match(r"unknown setting '(\w+)'", error.message)
     near = difflib.get_close_matches(_snake_case(name[1]), _NAMES, n=1) if name else []
     if near:

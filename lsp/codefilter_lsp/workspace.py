@@ -143,8 +143,9 @@ class Workspace:
         if time.monotonic() < self._git_checked + _GIT_CHECK_SECONDS:
             return
         self._git_checked = time.monotonic()
-        for folder in self._folders.values():
-            if folder.has_other_commit():
+        moved = [root for root, folder in self._folders.items() if folder.has_other_commit()]
+        for root, folder in self._folders.items():
+            if any(one.is_relative_to(root) for one in moved):  # a folder may lie inside another
                 self._changes_of(folder).everything = True
                 folder.note_change()
 

@@ -827,6 +827,26 @@ async def test_a_folder_around_another_follows_its_files_too(sample_repository: 
             await editor.until(lambda name=name, text=text: text in outer.file_text(f"shop/{name}"))  # type: ignore[misc]
 
 
+async def test_a_folder_around_another_follows_its_commits_too(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codefilter_lsp.workspace._GIT_CHECK_SECONDS", 0)
+    inner = sample_repository / "shop"  # a repository of its own, as a submodule is
+    (inner / ".git").mkdir()
+    (inner / ".git" / "HEAD").write_text("1\n")
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, inner, options=FAKE)
+        await editor.until(lambda: sum(value["kind"] == "end" for value in editor.progress) >= 2)
+        (inner / "pricing.py").write_text("def of_the_commit(): ...\n")
+        (inner / ".git" / "HEAD").write_text("2\n")
+        uri = (sample_repository / "new.py").as_uri()
+        editor.open(uri, ONE_LINE)
+        await editor.inline_text(uri, *AT_END)
+        index = server.files.folder_of(sample_repository / "new.py").index
+        assert index is not None
+        await editor.until(lambda: "of_the_commit" in index.file_text("shop/pricing.py"))
+
+
 async def test_measuring_and_the_idle_timer_know_of_each_other(
     sample_repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,13 +90,13 @@ def test_with_the_default_model(emacs: Terminal) -> None:
     emacs.until("return order.total_amount()", pressing=COMPLETE)
 
 
-@pytest.mark.parametrize("options", ['(:model "fake:prompt_ms=1" :filter "all" :latencyBudgetMs 0)'])
+@pytest.mark.parametrize("options", ['(:model "fake:prompt_ms=2" :filter "all" :latencyBudgetMs 0)'])
 @pytest.mark.parametrize(
     ("client", "asking"), [(EGLOT, COMPLETE), (LSP_MODE, UNDO_AND_REDO)], ids=["eglot", "lsp-mode"]
 )
 def test_measuring_may_take_longer_than_other_requests(emacs: Terminal, asking: str) -> None:
     emacs.keys("price = price_with_d")
     emacs.until("price = price_with_discount", pressing=asking)
-    emacs.keys(f"\x1b:(setq lsp-response-timeout 1 jsonrpc-default-request-timeout 1){ENTER}")
+    emacs.keys(f"\x1b:(setq lsp-response-timeout 3 jsonrpc-default-request-timeout 3){ENTER}")
     emacs.keys(f"\x1bxcodefilter-measure{ENTER}")
     emacs.until("Nats per token")

@@ -12,6 +12,7 @@ import { serverOptions, toggled } from "./settings.js";
 import { ServerStatus, statusLine } from "./status.js";
 
 const STARTING: ServerStatus = { busy: true, kind: "Normal", message: "starting" };
+const MISSING: ServerStatus = { busy: false, kind: "Error", message: "the server is not installed" };
 
 export function activate(context: vscode.ExtensionContext): Promise<void> {
   return new CodeFilter(context).start();
@@ -49,7 +50,7 @@ class CodeFilter {
     this.show(STARTING);
     const server = findServer(this.around);
     if (server === undefined) {
-      this.show({ busy: false, kind: "Error", message: "the server is not installed" });
+      this.show(MISSING);
       void this.offerInstallation();
       return;
     }
@@ -196,7 +197,11 @@ class CodeFilter {
         await this.downloadModel();
       }
     } finally {
-      await this.start(); // if that failed, the server that was there
+      if (findServer(this.around) === undefined) {
+        this.show(MISSING); // `start` would offer at once what has just failed
+      } else {
+        await this.start(); // if that failed, the server that was there
+      }
     }
   }
 
