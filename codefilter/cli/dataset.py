@@ -144,7 +144,7 @@ def build_command(
             f"{run.examples} examples in {run.seconds / 60:.1f} minutes; see: codefilter dataset stats {out}"
         )
     if not runs:
-        print("nothing new was labelled; name more repositories, or a larger --per-repo")
+        print("nothing new was labelled; name more repositories, a larger --per-repo or --time-limit")
 
 
 @app.command("choose")
