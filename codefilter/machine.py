@@ -1,6 +1,7 @@
 """What figures were measured on, in a few words and without names; seconds mean little without it.
 
-In: the running machine. Out: one line for records.
+In: the running machine. Out: one line for records, and the processor's instructions, which decide what the
+CPU engine computes in.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ _INSTRUCTIONS = {
     "avx512f": "AVX-512",
     "avx2": "AVX2",
 }
-
-
 _CPUINFO = Path("/proc/cpuinfo")
 
 
