@@ -48,6 +48,7 @@ class Answering:
         self._is_warm = False
         self._snoozed_until = float("-inf")
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._num_measuring = 0
         self._status = Status("starting", busy=True)
 
     @property
@@ -119,10 +120,11 @@ class Answering:
                 suggester = folder.suggester(self._models)
                 measured.update(suggester.impacts(answer.request, text, completion.decisions, cancellation))
 
-            self._stop_idle_timer()  # it would unload the model in the middle
+            self._num_measuring += 1  # nobody unloads the model in the middle
             try:
                 await self._requests.run_when_idle(measure)
             finally:
+                self._num_measuring -= 1
                 self._set_idle_timer()
         return measured
 
@@ -235,7 +237,7 @@ class Answering:
         self._models.keep(wanted)
 
     async def _unload(self, _: None) -> None:
-        if not await self._requests.run_when_idle(lambda _: self._keep_models(())):
+        if self._num_measuring or not await self._requests.run_when_idle(lambda _: self._keep_models(())):
             return
         self._is_warm = False
         self._editor.log("the model was unloaded, because nobody asked for a while; the next key loads it")

@@ -864,6 +864,9 @@ async def test_measuring_and_the_idle_timer_know_of_each_other(
         editor.open(uri, "price = price_with_d")
         await editor.inline_text(uri, 0, 20)
         assert await editor.command("codefilter.attribute")
+        older, newer = (asyncio.ensure_future(editor.command("codefilter.attribute")) for _ in range(2))
+        assert await newer  # though the older one, which it stopped, ended in the middle of it
+        await older
         before = len(editor.logs)
         await editor.until(lambda: any("unloaded" in log for log in editor.logs[before:]))
 
