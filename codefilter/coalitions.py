@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codefilter.completion import Completer, generation_options
-from codefilter.labeling import keep_all
 from codefilter.likelihood import target_continuation
 from codefilter.lm.base import LanguageModel
 from codefilter.metrics import METRIC_FAMILY, score
@@ -158,7 +157,7 @@ class CoalitionLabeler:
     ) -> TriedSet:
         """Measure a set, and decode with it where that is wanted: likelier is not always written."""
         in_file = self._completer.cut_in_file(task.request)
-        prompt = self._completer.build_prompt(task.request, in_file, keep_all(chunks))
+        prompt = self._completer.measuring_prompt(task.request, in_file, chunks)
         continuation = target_continuation(prompt, task.target, self._model.tokenizer)
         likelihood = self._model.log_likelihoods(prompt.token_ids, [continuation])[0]
         exact_match = edit_similarity = None

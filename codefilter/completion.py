@@ -20,7 +20,13 @@ from codefilter.likelihood import PromptReader, TargetReader
 from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
 from codefilter.prompts.formats import get_format
 from codefilter.prompts.in_file import InFileContext, cut_in_file
-from codefilter.prompts.layouts import PromptParts, build_prompt, check_layout, chunk_cost_tokens
+from codefilter.prompts.layouts import (
+    PromptParts,
+    build_prompt,
+    check_layout,
+    chunk_cost_tokens,
+    measuring_layout,
+)
 from codefilter.prompts.selection import select_chunks
 from codefilter.retrieval.base import RetrievalQuery
 from codefilter.retrieval.table import get_retriever
@@ -174,12 +180,29 @@ class Completer:
         self, request: CompletionRequest, in_file: InFileContext, decisions: Sequence[FilterDecision]
     ) -> Prompt:
         """What the model reads, with the kept chunks that fit the budget."""
+        return self._arrange(request, in_file, decisions, self._settings.layout)
+
+    def measuring_prompt(
+        self, request: CompletionRequest, in_file: InFileContext, chunks: Sequence[RetrievedChunk]
+    ) -> Prompt:
+        """What the model reads to measure the impact of chunks: see `measuring_layout`."""
+        reason = "its impact is measured"
+        decisions = [FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, reason) for chunk in chunks]
+        return self._arrange(request, in_file, decisions, measuring_layout(self._settings.layout))
+
+    def _arrange(
+        self,
+        request: CompletionRequest,
+        in_file: InFileContext,
+        decisions: Sequence[FilterDecision],
+        layout: str,
+    ) -> Prompt:
         settings, parts = self._settings, self._parts(request, in_file)
         chunks, dropped = select_chunks(
             decisions, self._cost_tokens(parts), settings.cross_file_tokens, settings.chunk_order
         )
         parts = replace(parts, chunks=tuple(chunks))
-        return build_prompt(parts, settings.layout, self._model.tokenizer, dropped=dropped)
+        return build_prompt(parts, layout, self._model.tokenizer, dropped=dropped)
 
     def _parts(self, request: CompletionRequest, in_file: InFileContext) -> PromptParts:
         """A prompt's parts, still without chunks."""
@@ -202,9 +225,7 @@ class Completer:
         """What the filter may use at a place."""
 
         def prompt_with(chunks: Sequence[RetrievedChunk]) -> Prompt:
-            reason = "it is read by the filter"
-            decisions = [FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, reason) for chunk in chunks]
-            return self.build_prompt(request, in_file, decisions)
+            return self.measuring_prompt(request, in_file, chunks)
 
         reader = PromptReader(self._model, prompt_with, cancellation)
         return FilterContext(

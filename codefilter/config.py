@@ -79,7 +79,7 @@ class Settings:
     dtype: str = _setting("auto", choices=("auto", "float32", "bfloat16", "float16"))
     filter: str = _setting("classifier")
     filter_weights: str = _setting("shipped", trusted_only=True)  # of a trained filter: a folder
-    layout: str = _setting("repository")
+    layout: str = _setting("repository-or-file")
     retriever: str = _setting("hybrid")
     chunker: str = _setting("syntax")
     chunk_order: str = _setting("position")

@@ -35,7 +35,6 @@ from codefilter.lm.base import (
 )
 from codefilter.types import (
     CompletionTask,
-    FilterDecision,
     LogLikelihood,
     Polarity,
     Prompt,
@@ -171,7 +170,7 @@ class Labeler:
         clock.lap("retrieve")
 
         def prompt_with(chunks: Sequence[RetrievedChunk]) -> Prompt:
-            return self._completer.build_prompt(task.request, in_file, keep_all(chunks))
+            return self._completer.measuring_prompt(task.request, in_file, chunks)
 
         alone = prompt_with([])
         draft = self._write_draft(alone)
@@ -276,11 +275,6 @@ def polarity_of(corrected_nats: float, options: LabelOptions) -> Polarity:
 
 def _mean_impact(baseline: Reading, reading: Reading) -> float:
     return reading.target.mean_nats - baseline.target.mean_nats
-
-
-def keep_all(chunks: Sequence[RetrievedChunk]) -> list[FilterDecision]:
-    """Decisions that put chunks into a prompt to be measured."""
-    return [FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, "its impact is measured") for chunk in chunks]
 
 
 def _half(values: NDArray[np.float32]) -> NDArray[np.float16]:

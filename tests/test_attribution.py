@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,16 @@ def test_a_gain_is_the_likelihood_with_the_chunk_less_the_one_without(new_file: 
     in_file = completer.cut_in_file(request)
 
     def mean_nats(kept: Sequence[FilterDecision]) -> float:
-        prompt = completer.build_prompt(request, in_file, kept)
+        chunks = [decision.candidate for decision in kept]
+        prompt = completer.measuring_prompt(request, in_file, chunks)
         ids = tuple((prompt.healed_text + "iscount(1)").encode())
         return model.log_likelihoods(prompt.token_ids, [Continuation(ids, len("iscount(1)"))])[0].mean_nats
 
     for effect in found.effects:
         assert effect.impact_nats == pytest.approx(mean_nats([effect.decision]) - mean_nats([]))
     assert found.together_nats == pytest.approx(mean_nats(decisions) - mean_nats([]))
+    nothing = [replace(decision, keep=False) for decision in decisions]
+    assert attribute(completer, model, request, "iscount(1)", nothing).together_nats == 0
 
 
 def test_a_given_text_is_explained_in_the_place_of_the_models(

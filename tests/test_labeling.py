@@ -59,6 +59,16 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return TorchLanguageModel(folder, identity, device="cpu", dtype="float32")
 
 
+def test_headers_stand_in_all_prompts_of_a_label(shop: Path, tiny_model: LanguageModel) -> None:
+    """Otherwise the first chunk's impact would be that of the headers too."""
+    task = task_at("costs = shipping")
+    headed, bare = (
+        replace(labeler(shop, tiny_model, replace(SMALL, layout=layout)).label(task), stage_seconds={})
+        for layout in ("repository", "repository-or-file")
+    )
+    assert headed == bare
+
+
 @pytest.mark.parametrize("layout", ["repository", "after-suffix", "in-prefix"])
 def test_labels_equal_the_naive_computation(shop: Path, tiny_model: LanguageModel, layout: str) -> None:
     """Every prompt as one sequence of its own, nothing shared."""
@@ -136,7 +146,7 @@ def test_controls_are_of_other_repositories_of_matching_length_and_repeat(shop: 
     assert [c.candidate for c in other.controls] != [c.candidate for c in first.controls]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(length=st.integers(5, 300), seed=st.integers(0, 9))
 def test_a_control_is_as_long_as_whole_lines_allow(length: int, seed: int) -> None:
     tokenizer = FakeLanguageModel().tokenizer

@@ -95,6 +95,21 @@ def test_chunks_after_the_suffix_and_in_the_prefix() -> None:
     assert inside == f"<|fim_prefix|>{fragment}import os\n<|fim_suffix|>)\nend\n<|fim_middle|>    x"
 
 
+@pytest.mark.parametrize("family", FORMATS)
+def test_without_chunks_one_file_has_no_headers(family: str) -> None:
+    row = FORMATS[family]
+    assert prompt_of(family, "repository-or-file") == replace(
+        prompt_of(family, "repository"), layout="repository-or-file"
+    )
+    alone = prompt_of(family, "repository-or-file", chunks=False).text
+    if not row.fills_in_the_middle:
+        assert alone == prompt_of(family, "repository", chunks=False).text
+        return
+    prefix, suffix = f"{row.prefix_token}import os\n", f"{row.suffix_token})\nend\n"
+    in_file = suffix + prefix if row.suffix_first else prefix + suffix
+    assert alone == f"{row.begin_token or ''}{in_file}{row.middle_token}    x"
+
+
 def test_a_layout_that_the_family_cannot_have_is_an_error() -> None:
     with pytest.raises(UsageError, match="after-suffix"):
         prompt_of("smollm2", "after-suffix")
@@ -233,7 +248,7 @@ def test_position_order_does_not_depend_on_scores() -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("family", ["qwen2.5-coder", "smollm2"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     texts=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=60), max_size=5),
     scope=st.one_of(st.none(), st.text("abc.", min_size=1, max_size=40)),

@@ -19,7 +19,6 @@ from codefilter.types import (
     CompletionRequest,
     FilterDecision,
     LogLikelihood,
-    Polarity,
     Prompt,
     RetrievedChunk,
 )
@@ -80,7 +79,7 @@ def attribute(
     in_file = completer.cut_in_file(request)
 
     def prompt_with(chunks: Sequence[RetrievedChunk]) -> Prompt:
-        return completer.build_prompt(request, in_file, [_kept(chunk) for chunk in chunks])
+        return completer.measuring_prompt(request, in_file, chunks)
 
     reader = PromptReader(model, prompt_with, cancellation)
 
@@ -89,16 +88,16 @@ def attribute(
         on_read()
         return likelihood
 
-    whole_prompt = completer.build_prompt(request, in_file, decisions)
-    together = read(whole_prompt)
     empty = prompt_with([])
+    written = completer.build_prompt(request, in_file, decisions)
+    together = read(written if written.chunk_ids else empty)
     alone = read(empty)
 
     def effect(decision: FilterDecision) -> ChunkEffect:
         chunk_id = decision.candidate.chunk.chunk_id
         prompt = prompt_with([decision.candidate])
         gains = _gains(read(prompt), alone) if chunk_id in prompt.chunk_ids else None
-        return ChunkEffect(decision, chunk_id in whole_prompt.chunk_ids, gains)
+        return ChunkEffect(decision, chunk_id in written.chunk_ids, gains)
 
     continuation = target_continuation(empty, text, model.tokenizer)
     pieces = model.tokenizer.pieces(continuation.token_ids)
@@ -113,10 +112,6 @@ def attribute(
 def num_readings(decisions: Sequence[FilterDecision]) -> int:
     """How many prompts `attribute` reads, at most."""
     return 2 + len(decisions)
-
-
-def _kept(candidate: RetrievedChunk) -> FilterDecision:
-    return FilterDecision(candidate, True, Polarity.UNKNOWN, 1.0, "its effect is measured")
 
 
 def _gains(likelihood: LogLikelihood, alone: LogLikelihood) -> tuple[float, ...]:

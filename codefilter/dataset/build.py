@@ -32,6 +32,7 @@ from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import DatasetFolder, LabelledFile
 from codefilter.errors import CancelledError, CodeFilterError, UsageError
 from codefilter.machine import machine
+from codefilter.prompts.layouts import measuring_layout
 from codefilter.tasks import TaskRepository, sample_tasks
 from codefilter.types import CompletionTask, SourceFile, TaskLevel
 
@@ -89,7 +90,7 @@ def recipe_of(executor: Executor) -> Recipe:
     return Recipe(
         model=executor.identity,
         options=executor.options,
-        layout=settings.layout,
+        layout=measuring_layout(settings.layout),
         retriever=settings.retriever,
         chunker=settings.chunker,
         chunk_order=settings.chunk_order,

@@ -19,6 +19,7 @@ from codefilter.errors import FilterError, IntegrityError
 from codefilter.filters.features import FEATURE_NAMES
 from codefilter.filters.networks import Ensemble, Network
 from codefilter.paths import data_path, sha256_of_file, write_atomically
+from codefilter.prompts.layouts import measuring_layout
 
 MANIFEST_FILE = "filter.json"
 WEIGHTS_FILE = "filter.safetensors"
@@ -78,8 +79,9 @@ def check_settings(settings: Settings, **labelled_with: str) -> None:
     Raises:
         FilterError: layout, retriever or chunker differ from those of the labels.
     """
+    measured = replace(settings, layout=measuring_layout(settings.layout))
     for name, wanted in labelled_with.items():
-        given = getattr(settings, name)
+        given = getattr(measured, name)
         if wanted != given:
             raise FilterError(
                 f"the filter's weights were trained with {name} {wanted}, not {given}",

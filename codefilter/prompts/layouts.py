@@ -117,6 +117,17 @@ def repository(parts: PromptParts) -> list[Segment]:
     return [*_repository_chunks(parts), *header, *_in_file(parts, [], [])]
 
 
+def repository_or_file(parts: PromptParts) -> list[Segment]:
+    """Like `repository`; without chunks the current file alone, as the model learned to fill in one file.
+
+    A header with nothing to tell apart makes the truth less likely (`data/results/LOG.md`). Without a middle
+    token it stays: a model that reads from left to right needs something before an empty file.
+    """
+    if parts.chunks or not parts.format.fills_in_the_middle:
+        return repository(parts)
+    return _in_file(parts, [], [])
+
+
 def repository_scope(parts: PromptParts) -> list[Segment]:
     """Like `repository`, with a comment above a chunk that names the class or function around it."""
     return repository(replace(parts, show_scope=True))
@@ -152,6 +163,7 @@ def left_to_right(parts: PromptParts) -> list[Segment]:
 
 
 LAYOUTS: dict[str, Callable[[PromptParts], list[Segment]]] = {
+    "repository-or-file": repository_or_file,
     "repository": repository,
     "repository-scope": repository_scope,
     "after-suffix": after_suffix,
@@ -164,6 +176,14 @@ def check_layout(name: str) -> None:
     """`UsageError` for an unknown layout."""
     if name not in LAYOUTS:
         raise UsageError(f"unknown layout {name!r}", hint=f"Layouts: {', '.join(LAYOUTS)}.")
+
+
+def measuring_layout(layout: str) -> str:
+    """The layout in which the impact of chunks is measured, for a layout that shows them to the model.
+
+    With and without a chunk the prompts must differ in the chunk alone, so headers stand in both.
+    """
+    return "repository" if layout == "repository-or-file" else layout
 
 
 def chunk_cost_tokens(parts: PromptParts, layout: str, chunk: Chunk, tokenizer: Tokenizer) -> int:
