@@ -16,7 +16,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -161,22 +161,13 @@ def _cache(_: Path) -> Finding:
 
 
 def _configuration(folder: Path) -> Finding:
-    from codefilter.chunking import find_chunker
-    from codefilter.prompts.layouts import LAYOUTS
-    from codefilter.prompts.selection import CHUNK_ORDERS
-    from codefilter.retrieval.table import RETRIEVERS
+    from codefilter.choices import CHOICES, check_choice
 
     repository = _repository(folder)
     settings = load_settings(repository)
-    find_chunker(settings.chunker)
-    tables: dict[str, Collection[str]] = {
-        "layout": LAYOUTS,
-        "retriever": RETRIEVERS,
-        "chunk_order": CHUNK_ORDERS,
-    }
-    for name, table in tables.items():
-        if (chosen := getattr(settings, name)) not in table:
-            return Finding(State.MISSING, f"no {name} is called {chosen!r}", f"One of: {', '.join(table)}.")
+    for name in CHOICES:
+        if name != "filter":  # has a check of its own
+            check_choice(name, settings)
     files = [str(file.path) for file in configuration_files(repository) if read_config_file(file)]
     return Finding(State.OK, ", ".join(files) or f"defaults; your file would be {user_config_file()}")
 

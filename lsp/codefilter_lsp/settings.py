@@ -13,18 +13,14 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from codefilter.chunking import CHUNKERS, find_chunker
+from codefilter.choices import CHOICES, check_choice
 from codefilter.config import Settings, check_setting, load_settings
 from codefilter.errors import CodeFilterError, ConfigError, UsageError
-from codefilter.filters.table import FILTERS, get_filter
-from codefilter.prompts.layouts import LAYOUTS
-from codefilter.prompts.selection import CHUNK_ORDERS
-from codefilter.retrieval.table import RETRIEVERS
 
 ORIGIN = "the editor's options"
 EVERY_LANGUAGE = "*"
@@ -63,15 +59,6 @@ _LIMITS = {
 }
 _OWN = [option.name for option in fields(EditorOptions) if option.name not in ("overrides", "problems")]
 _NAMES = [*_OWN, *(setting.name for setting in fields(Settings))]
-_TABLES: dict[str, Collection[str]] = {
-    "filter": FILTERS,
-    "retriever": RETRIEVERS,
-    "chunker": CHUNKERS,
-    "layout": LAYOUTS,
-    "chunk_order": CHUNK_ORDERS,
-}
-_WITH_ARGUMENTS = ("filter", "chunker")  # after a colon
-_LONGEST_NAME = 100  # with its argument; a repository could nest filters, or write numbers, without end
 
 
 def read_options(options: object, base: EditorOptions = EditorOptions()) -> EditorOptions:
@@ -133,27 +120,15 @@ def folder_settings(root: Path | None, options: EditorOptions) -> FolderSettings
     """Settings for a folder, without a file or environment that is broken and names that mean nothing."""
     problems: list[str] = []
     settings = _load(root, options, problems)
-    for name in _TABLES:
+    for name in CHOICES:
         try:
-            _check_name(name, settings)
+            check_choice(name, settings)
         except UsageError as error:
             problems.append(_explain(error))
             settings = replace(settings, **{name: getattr(Settings, name)})
         except CodeFilterError:
             continue  # a filter without its weights; who completes is told
     return FolderSettings(settings, tuple(problems))
-
-
-def _check_name(name: str, settings: Settings) -> None:
-    """`UsageError` where a setting names what no table has, or what takes no such argument."""
-    chosen, table = getattr(settings, name), _TABLES[name]
-    kind, colon, _ = chosen.partition(":")
-    if len(chosen) > _LONGEST_NAME or (kind if name in _WITH_ARGUMENTS else chosen) not in table:
-        raise ConfigError(f"unknown {name} {reprlib.repr(chosen)}", hint=f"One of: {', '.join(table)}.")
-    if name == "chunker":
-        find_chunker(chosen)
-    if name == "filter" and colon:  # the bare name would only load what it was trained to
-        get_filter(chosen, settings)
 
 
 def _load(root: Path | None, options: EditorOptions, problems: list[str]) -> Settings:
