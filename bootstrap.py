@@ -42,7 +42,7 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
-    ("pytest",),
+    ("pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"),
 )
 
 
@@ -104,11 +104,12 @@ def test(pytest_arguments: Sequence[str]) -> int:
     tools = [PYTHON, "-m", "tests.editors.tools", "--terminal-only"]
     if subprocess.run(tools, cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode != 0:
         say("some of them are missing; their tests are skipped")
+    one_thread = {"OMP_NUM_THREADS": "1"} | os.environ  # pytest's workers have the cores already
     failed = []
     for program, *options in CHECKS:
         command = [str(PROGRAMS / program), *options, *(pytest_arguments if program == "pytest" else ())]
         say(" ".join([program, *command[1:]]))
-        if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+        if subprocess.run(command, cwd=ROOT, check=False, env=one_thread).returncode != 0:
             failed.append(" ".join([program, *options]))
     say(f"failed: {', '.join(failed)}" if failed else "all checks passed")
     return 1 if failed else 0

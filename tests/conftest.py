@@ -7,12 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from codefilter.config import Settings
 from codefilter.errors import ModelMissingError
 from codefilter.lm.base import LanguageModel
 from codefilter.paths import CACHE_VARIABLE, cache_path
+
+# a machine that is busy is not a failure: speed is measured by benchmarks
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 FETCHED = ("downloads", "hashes", "int8", "locks", "models", "packages", "playground")  # folders of the cache
 SAMPLE_FILES = {

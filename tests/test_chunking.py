@@ -60,7 +60,7 @@ OPTIONS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     text=ANY_TEXT,
     language=st.sampled_from([*NAMES, "text"]),

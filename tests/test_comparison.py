@@ -40,7 +40,7 @@ def only(results: Sequence[TaskResult], metric: str = "es", level: str = "line")
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(-50, 0), st.integers(1, 30)), min_size=1, max_size=30))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_two_arms_that_are_the_same_differ_by_exactly_nothing(rows: list[tuple[int, float, int]]) -> None:
     results = [
         made_result(f"r{repository}/{i}", arm, nats=nats, tokens=tokens)

@@ -52,7 +52,7 @@ def reference_edit(text: str, start: tuple[int, int], end: tuple[int, int], new:
     return text[: ends[0]] + new + text[max(ends) :]
 
 
-@settings(max_examples=DOCUMENTS, deadline=None)
+@settings(max_examples=DOCUMENTS)
 @given(
     text=texts,
     edits=st.lists(changes, min_size=EDITS_PER_DOCUMENT, max_size=EDITS_PER_DOCUMENT),

@@ -339,7 +339,7 @@ TEXTS = st.lists(LINES, min_size=1, max_size=30).map("\n".join).filter(str.strip
 STEPS = st.lists(st.tuples(st.sampled_from(["a.py", "b.py", "c/d.py"]), st.none() | TEXTS), max_size=8)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     start=TEXTS,
     steps=STEPS,
@@ -552,7 +552,7 @@ def test_an_unfit_index_is_rebuilt_and_says_why(
         assert contents(again.snapshot) == expected
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_random_damage_never_gives_a_wrong_index(
     seed: int, sample_repository: Path, tmp_path_factory: pytest.TempPathFactory

@@ -238,7 +238,7 @@ _FRAGMENTS = st.sampled_from([*_WORDS.split(), *_SPACES, "\ud800", "é", "字", 
 ANY_TEXT = st.one_of(st.text(max_size=200), st.lists(_FRAGMENTS, max_size=80).map("".join))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(text=ANY_TEXT, language=st.sampled_from([*NAMES, "text", "nonsense"]))
 def test_any_text_is_understood_somehow(text: str, language: str) -> None:
     num_lines = text.count("\n") + 1

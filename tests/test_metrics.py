@@ -265,7 +265,7 @@ class TestCrossCodeEval:
 
 @pytest.mark.parametrize("family", FAMILIES)
 class TestEveryFamily:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(target=lines, prediction=lines, level=st.sampled_from(TaskLevel))
     def test_any_text_gives_figures_within_bounds(
         self, family: str, target: str, prediction: str, level: TaskLevel
@@ -276,7 +276,7 @@ class TestEveryFamily:
             assert 0.0 <= figure <= 100.0
         assert score(family, prediction, task) == scores
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(prediction=st.text(max_size=60), language=st.sampled_from(["python", "java", "go", "text"]))
     def test_odd_characters_do_no_harm(self, family: str, prediction: str, language: str) -> None:
         score(family, prediction, task_of("x = 1", prefix="\x00\ud800", language=language))

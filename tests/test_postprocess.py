@@ -113,7 +113,7 @@ def test_a_place_in_an_endless_line_is_in_its_middle() -> None:
 code = st.text(st.sampled_from("abx ()[]{}:;,.\"'`#/\\\n\t😀é0=<>|"), max_size=80)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(before=code, after=code, model=code, language=st.sampled_from(NAMES), cut_off=st.booleans())
 def test_any_text_at_any_place(before: str, after: str, model: str, language: str, cut_off: bool) -> None:
     place = Place(before, after, language)

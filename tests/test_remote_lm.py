@@ -176,7 +176,7 @@ prompts = st.lists(st.sampled_from([b"left", b" = ", b"(x);", b"\n", b"\n\n"]), 
 
 
 @pytest.mark.parametrize("kind", DOUBLES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(words=prompts, options=generation_options)
 def test_outputs_end_as_local_ones_do(
     models: dict[str, RemoteLanguageModel], kind: str, words: list[bytes], options: GenerationOptions
@@ -191,7 +191,7 @@ def test_outputs_end_as_local_ones_do(
 
 
 @pytest.mark.parametrize("kind", DOUBLES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(required=st.text(min_size=1, max_size=6))
 def test_required_text_begins_the_output(
     models: dict[str, RemoteLanguageModel], kind: str, required: str

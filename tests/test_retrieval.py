@@ -70,7 +70,7 @@ CORPORA = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(corpus=CORPORA, query=st.lists(WORDS, max_size=12), chunker=st.sampled_from(["syntax", "window"]))
 def test_bm25_is_rank_bm25(
     corpus: dict[str, str], query: list[str], chunker: str, tmp_path_factory: pytest.TempPathFactory
@@ -151,7 +151,7 @@ def test_best_slots_equal_a_full_sort(tmp_path: Path) -> None:
 # --- Jaccard
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(corpus=CORPORA, query=st.lists(WORDS, max_size=12))
 def test_jaccard_is_the_similarity_of_sets(
     corpus: dict[str, str], query: list[str], tmp_path_factory: pytest.TempPathFactory

@@ -327,7 +327,7 @@ _IGNORE_FILE = st.lists(_LINES, max_size=4).map("\n".join)
 
 
 @needs_git
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     paths=st.sets(st.lists(_NAMES, min_size=1, max_size=3).map("/".join), min_size=1, max_size=10),
     ignore=st.dictionaries(st.sampled_from(["", "a/", "b/", "a/b/", "ab/"]), _IGNORE_FILE, max_size=3),
@@ -567,7 +567,7 @@ def test_a_useless_cookie_does_no_harm(cookie: str) -> None:
     assert decoded.text == data.decode()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_decode_to_text_or_to_nothing(data: bytes, is_python: bool) -> None:
     decoded = decode(data, is_python=is_python)
@@ -576,7 +576,7 @@ def test_any_bytes_decode_to_text_or_to_nothing(data: bytes, is_python: bool) ->
         decoded.text.encode()  # no lone surrogates
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\ufeff"), max_size=200))
 def test_utf8_is_read_as_it_is(text: str) -> None:
     assert decode(text.encode()) == (text, "utf-8", False)

@@ -270,7 +270,7 @@ def test_the_cross_form_learns_from_drafts_what_the_texts_do_not_tell() -> None:
     assert chances.mean() == pytest.approx(positive.mean(), abs=0.03)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.integers(1, 12))
 def test_a_judgement_does_not_depend_on_the_order_of_the_candidates(seed: int, count: int) -> None:
     tasks = made_tasks(1, 4)

@@ -46,7 +46,7 @@ continuations = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(context=ids, continuations=continuations)
 def test_shared_scores_equal_scoring_one_by_one(
     model: LanguageModel, context: list[int], continuations: list[Continuation]
@@ -73,7 +73,7 @@ def test_greedy_generation_is_what_scoring_prefers(model: LanguageModel) -> None
     assert generation.token_ids[0] == best
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(words=st.lists(st.sampled_from([b"self.", b"value", b" = ", b"(x)", b"\n"]), min_size=3, max_size=30))
 def test_drafts_do_not_change_greedy_output(model: LanguageModel, words: list[bytes]) -> None:
     prompt = list(b"".join(words))
@@ -100,7 +100,7 @@ def test_reuse_changes_nothing_but_the_work(model: LanguageModel) -> None:
     assert again.token_ids == fresh.token_ids
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(required=st.text(min_size=1, max_size=8))
 def test_required_text_begins_the_output_and_is_not_returned(model: LanguageModel, required: str) -> None:
     options = GenerationOptions(max_new_tokens=len(required.encode()) + 3, required_text=required)
@@ -131,7 +131,7 @@ def test_a_cancelled_request_stops_and_the_next_is_right(model: LanguageModel) -
     assert model.generate(prompt, options)[0].token_ids == expected
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(first=ids, second=ids, data=st.data())
 def test_hidden_states_are_the_texts_whatever_was_read_before(
     model: LanguageModel, first: list[int], second: list[int], data: st.DataObject

@@ -81,7 +81,7 @@ def test_it_sees_changes_at_once(name: str, index: RepositoryIndex) -> None:
     assert "shop/orders.py" not in {candidate.chunk.path for candidate in found}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("name", RETRIEVERS)
 @given(
     prefix=st.text(max_size=60),
