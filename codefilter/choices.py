@@ -13,7 +13,7 @@ from codefilter.chunking import CHUNKERS, find_chunker
 from codefilter.config import Settings
 from codefilter.errors import ConfigError
 from codefilter.filters.table import FILTERS, get_filter
-from codefilter.prompts.layouts import LAYOUTS
+from codefilter.prompts.layouts import LAYOUT_NAMES
 from codefilter.prompts.selection import CHUNK_ORDERS
 from codefilter.retrieval.table import RETRIEVERS
 
@@ -21,7 +21,7 @@ CHOICES: Mapping[str, Collection[str]] = {
     "filter": FILTERS,
     "retriever": RETRIEVERS,
     "chunker": CHUNKERS,
-    "layout": LAYOUTS,
+    "layout": LAYOUT_NAMES,
     "chunk_order": CHUNK_ORDERS,
 }
 _WITH_ARGUMENTS = ("filter", "chunker")  # after a colon

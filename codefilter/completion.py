@@ -23,9 +23,9 @@ from codefilter.prompts.in_file import InFileContext, cut_in_file
 from codefilter.prompts.layouts import (
     PromptParts,
     build_prompt,
-    check_layout,
     chunk_cost_tokens,
     measuring_layout,
+    writing_layout,
 )
 from codefilter.prompts.selection import select_chunks
 from codefilter.retrieval.base import RetrievalQuery
@@ -77,7 +77,6 @@ class Completer:
         self._index = index
         self._model = model
         self._settings = settings
-        check_layout(settings.layout)
         self._retriever = get_retriever(settings.retriever, index) if index is not None else None
         self._filter = get_filter(settings.filter, settings)
         self._truth_of = truth_of
@@ -89,6 +88,7 @@ class Completer:
                 hint="Choose another --filter.",
             )
         self._format = get_format(model.identity.family, model.tokenizer)
+        self._layout = writing_layout(settings.layout, self._format)
 
     def complete(self, request: CompletionRequest, cancellation: Cancellation | None = None) -> Completion:
         """Complete one place; `CancelledError` soon after a cancellation."""
@@ -180,7 +180,7 @@ class Completer:
         self, request: CompletionRequest, in_file: InFileContext, decisions: Sequence[FilterDecision]
     ) -> Prompt:
         """What the model reads, with the kept chunks that fit the budget."""
-        return self._arrange(request, in_file, decisions, self._settings.layout)
+        return self._arrange(request, in_file, decisions, self._layout)
 
     def measuring_prompt(
         self, request: CompletionRequest, in_file: InFileContext, chunks: Sequence[RetrievedChunk]
@@ -199,7 +199,7 @@ class Completer:
     ) -> Prompt:
         settings, parts = self._settings, self._parts(request, in_file)
         chunks, dropped = select_chunks(
-            decisions, self._cost_tokens(parts), settings.cross_file_tokens, settings.chunk_order
+            decisions, self._cost_tokens(parts, layout), settings.cross_file_tokens, settings.chunk_order
         )
         parts = replace(parts, chunks=tuple(chunks))
         return build_prompt(parts, layout, self._model.tokenizer, dropped=dropped)
@@ -215,9 +215,9 @@ class Completer:
             format=self._format,
         )
 
-    def _cost_tokens(self, parts: PromptParts) -> Callable[[Chunk], int]:
+    def _cost_tokens(self, parts: PromptParts, layout: str) -> Callable[[Chunk], int]:
         """What a chunk takes of the budget."""
-        return lambda chunk: chunk_cost_tokens(parts, self._settings.layout, chunk, self._model.tokenizer)
+        return lambda chunk: chunk_cost_tokens(parts, layout, chunk, self._model.tokenizer)
 
     def filter_context(
         self, request: CompletionRequest, in_file: InFileContext, cancellation: Cancellation | None = None
@@ -231,7 +231,7 @@ class Completer:
         return FilterContext(
             in_file,
             budget_tokens=self._settings.cross_file_tokens,
-            count_tokens=self._cost_tokens(self._parts(request, in_file)),
+            count_tokens=self._cost_tokens(self._parts(request, in_file), self._layout),
             reader=reader,
             index=self._index,
             truth=TargetReader(reader, self._truth_of(request)) if self._truth_of is not None else None,

@@ -79,7 +79,7 @@ class Settings:
     dtype: str = _setting("auto", choices=("auto", "float32", "bfloat16", "float16"))
     filter: str = _setting("classifier")
     filter_weights: str = _setting("shipped", trusted_only=True)  # of a trained filter: a folder
-    layout: str = _setting("repository-or-file")
+    layout: str = _setting("auto")  # see `prompts.layouts`
     retriever: str = _setting("hybrid")
     chunker: str = _setting("syntax")
     chunk_order: str = _setting("position")
@@ -231,7 +231,16 @@ def _shown(value: object) -> str:
 
 def _typed(name: str, text: str) -> object:
     """An environment variable's text as the setting's type, or as it is for `check_setting` to refuse."""
-    return int(text) if _KINDS.get(name) is int and re.fullmatch(r"[+-]?[0-9]{1,9}", text) else text
+    number = whole_number(text) if _KINDS.get(name) is int else None
+    return text if number is None else number
+
+
+def whole_number(text: str) -> int | None:
+    """A whole number that somebody wrote; None for anything else, and for more digits than make sense.
+
+    Python itself raises `ValueError` for thousands of digits.
+    """
+    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,9}", text) else None
 
 
 def needs_trust(name: str, value: object) -> bool:

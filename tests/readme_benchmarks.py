@@ -37,7 +37,7 @@ def evaluation() -> str:
             "",
             *differences(record, [("all", "none"), ("top-k:1", "none"), *_of_the_filter(record)]),
             "",
-            _without_headers(),
+            _headers(),
             "",
             "The same in `codefilter report`, whose page shows every task, its chunks and what each arm wrote (intervals of 95 % there; "
             "the seconds are of several days, some of a busy machine, and say less than the tokens):",
@@ -47,28 +47,28 @@ def evaluation() -> str:
     )
 
 
-def _without_headers() -> str:
-    """What the layout's own headers do where there is no chunk, and what is left of the filter's gain."""
-    record = read("fresh-headers.json")
-    bare = "none/layout=after-suffix"
-    rows = {(row["task_id"], row["arm"]): row for row in record["results"]}
-    kept = [row for row in record["results"] if row["arm"] == "classifier"]
-    lean = [
-        {**(row if row["kept"] else rows[row["task_id"], bare]), "arm": "classifier without headers"}
-        for row in kept
+def _headers() -> str:
+    """What the layout's headers cost where there is no chunk, and what the filter gains without them."""
+    record = read("fresh-layout.json")
+    headed = "/layout=repository"
+    pairs = [
+        ("none", f"none{headed}"),
+        ("classifier", f"classifier{headed}"),
+        (f"classifier{headed}", f"none{headed}"),
+        ("classifier", "none"),
     ]
-    whole = {**record, "results": [*record["results"], *lean]}
-    of_none = _compared(whole, "none", tests=1)
-    headers, with_headers = of_none[bare, "nats"], of_none["classifier", "nats"]
-    of_bare = _compared(whole, bare, tests=1)
-    gain, lean_gain = of_bare["classifier", "nats"], of_bare["classifier without headers", "nats"]
-    return (
-        f"`none` has the headers of its layout, the repository's and the file's name, as the others have. Without them "
-        f"(`{bare}`) the truth of {headers.tasks} of the places is {headers.difference.show_signed(3)} nats per "
-        f"token likelier, at {headers.wins} of them (`fresh-headers.json`, likelihood only, intervals of 95 %): a part of every "
-        f"gain over `none` is what the headers cost. On these places the filter gains {with_headers.difference.show_signed(3)} over `none` "
-        f"with headers, {gain.difference.show_signed(3)} over `none` without, and would gain "
-        f"{lean_gain.difference.show_signed(3)} there if its prompts had none either where it keeps nothing."
+    return "\n".join(
+        [
+            "**Headers.** Above, prompts without chunks have the headers of those with chunks, the repository's and the "
+            "file's name (layout `repository`), and these make the truth less likely where there is nothing to tell apart. "
+            "Now a prompt without chunks is that of one file (`repository-or-file`, the default), for `none` and for the "
+            f"filter. Measured on {record['tasks']} of the places, on a processor without VNNI, whose engine computes in "
+            f"{record['engine'].rsplit(', ', 1)[1]} (`fresh-layout.json`; {_INTERVALS}):",
+            "",
+            *arms(record),
+            "",
+            *differences(record, pairs),
+        ]
     )
 
 

@@ -189,7 +189,10 @@ def test_an_example_of_labels_is_explained_as_it_was_labelled(
         assert measured["gains"] == pytest.approx(gains, abs=2e-3)
 
 
-@pytest.mark.parametrize("option", [("--layout", "after-suffix"), ("--retriever", "bm25"), ("--column", "3")])
+@pytest.mark.parametrize(
+    "option",
+    [("--layout", "after-suffix"), ("--retriever", "bm25"), ("--column", "3"), ("--max-lines", "2")],
+)
 def test_what_the_labels_say_is_not_chosen(capsys: pytest.CaptureFixture[str], option: Sequence[str]) -> None:
     assert main(["explain", "--data", "labels", "--id", "1", *option]) == 2
     assert f"{option[0]} does not go with --data" in capsys.readouterr().err

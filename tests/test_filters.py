@@ -152,6 +152,9 @@ def test_the_features_of_a_draft_by_hand() -> None:
     [
         "random:x",
         "random:-1",
+        "random:" + "9" * 5_000,
+        "top-k:0",
+        "top-k:" + "9" * 5_000,
         "score",
         "score:high",
         "score:nan",

@@ -59,14 +59,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return TorchLanguageModel(folder, identity, device="cpu", dtype="float32")
 
 
-def test_headers_stand_in_all_prompts_of_a_label(shop: Path, tiny_model: LanguageModel) -> None:
-    """Otherwise the first chunk's impact would be that of the headers too."""
+def test_labels_are_measured_where_unrelated_chunks_change_least(
+    shop: Path, tiny_model: LanguageModel
+) -> None:
     task = task_at("costs = shipping")
-    headed, bare = (
+    chosen, automatic = (
         replace(labeler(shop, tiny_model, replace(SMALL, layout=layout)).label(task), stage_seconds={})
-        for layout in ("repository", "repository-or-file")
+        for layout in ("repository", "auto")
     )
-    assert headed == bare
+    assert chosen == automatic
 
 
 @pytest.mark.parametrize("layout", ["repository", "after-suffix", "in-prefix"])

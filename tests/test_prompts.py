@@ -14,7 +14,13 @@ from codefilter.lm.decoding import common_prefix_length
 from codefilter.lm.fake import byte_tokenizer, byte_tokenizer_spec
 from codefilter.prompts.formats import FORMATS, detect_family, get_format
 from codefilter.prompts.in_file import ANCHOR_LINES, InFileContext, cut_in_file
-from codefilter.prompts.layouts import LAYOUTS, PromptParts, build_prompt, chunk_cost_tokens
+from codefilter.prompts.layouts import (
+    LAYOUTS,
+    PromptParts,
+    build_prompt,
+    chunk_cost_tokens,
+    writing_layout,
+)
 from codefilter.prompts.selection import select_chunks
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import (
@@ -96,25 +102,17 @@ def test_chunks_after_the_suffix_and_in_the_prefix() -> None:
 
 
 @pytest.mark.parametrize("family", FORMATS)
-def test_without_chunks_one_file_has_no_headers(family: str) -> None:
-    row = FORMATS[family]
-    assert prompt_of(family, "repository-or-file") == replace(
-        prompt_of(family, "repository"), layout="repository-or-file"
-    )
-    alone = prompt_of(family, "repository-or-file", chunks=False).text
-    if not row.fills_in_the_middle:
-        assert alone == prompt_of(family, "repository", chunks=False).text
-        return
-    prefix, suffix = f"{row.prefix_token}import os\n", f"{row.suffix_token})\nend\n"
-    in_file = suffix + prefix if row.suffix_first else prefix + suffix
-    assert alone == f"{row.begin_token or ''}{in_file}{row.middle_token}    x"
+def test_the_automatic_layout_is_one_that_the_family_can_have(family: str) -> None:
+    chosen = writing_layout("auto", FORMATS[family])
+    assert prompt_of(family, chosen).chunk_ids
+    assert (chosen == "after-suffix") == (family not in ("codestral", "smollm2", "plain"))
 
 
 def test_a_layout_that_the_family_cannot_have_is_an_error() -> None:
     with pytest.raises(UsageError, match="after-suffix"):
         prompt_of("smollm2", "after-suffix")
     with pytest.raises(UsageError, match="unknown layout"):
-        prompt_of("qwen2.5-coder", "upside-down")
+        writing_layout("upside-down", FORMATS["qwen2.5-coder"])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -14,6 +14,7 @@ from codefilter.lm.adapter import AdapterShape, adapter_tensors, add_adapter
 from codefilter.lm.torch_lm import load_module
 from codefilter.model_folder import open_folder
 from codefilter.prompts.in_file import InFileContext
+from codefilter.prompts.layouts import measuring_layout
 from codefilter.types import Chunk, CompletionRequest, RetrievedChunk
 
 CONTROL = ControlTokens(262, 263, 264, 265, 266)  # of a tiny model with spare rows
@@ -44,7 +45,7 @@ def manifest_of(base: Path) -> TunedManifest:
         positive_from=0.3,
         positive_level=0.2,
         negative_level=-0.2,
-        layout=settings.layout,
+        layout=measuring_layout(settings.layout),
         retriever=settings.retriever,
         chunker=settings.chunker,
         labelled_by="fake",

@@ -3,8 +3,9 @@
 In: a request, a text at its place (the model's own, or one that is given), a filter's decisions. Out: an
 `Attribution`, in nats per token of the text (CODEFILTER, arXiv 2508.05970, section 3, with this text in the
 place of the truth).
-Notable: a prompt is read for every chunk, dropped ones too, so this is done only when somebody asks. The
-prompt that the text was written from comes first: what the model has computed of it is still there.
+Notable: a prompt is read for every chunk, dropped ones too, so this is done only when somebody asks. It is
+read as labels are, in the layout that measures best (`measuring_layout`), which need not be the one that the
+text was written in.
 """
 
 from __future__ import annotations
@@ -88,16 +89,16 @@ def attribute(
         on_read()
         return likelihood
 
+    in_prompt = completer.build_prompt(request, in_file, decisions).chunk_ids
+    together = read(prompt_with([d.candidate for d in decisions if d.candidate.chunk.chunk_id in in_prompt]))
     empty = prompt_with([])
-    written = completer.build_prompt(request, in_file, decisions)
-    together = read(written if written.chunk_ids else empty)
     alone = read(empty)
 
     def effect(decision: FilterDecision) -> ChunkEffect:
         chunk_id = decision.candidate.chunk.chunk_id
         prompt = prompt_with([decision.candidate])
         gains = _gains(read(prompt), alone) if chunk_id in prompt.chunk_ids else None
-        return ChunkEffect(decision, chunk_id in written.chunk_ids, gains)
+        return ChunkEffect(decision, chunk_id in in_prompt, gains)
 
     continuation = target_continuation(empty, text, model.tokenizer)
     pieces = model.tokenizer.pieces(continuation.token_ids)

@@ -17,7 +17,7 @@ from codefilter import __version__
 from codefilter.cli import labels, options
 from codefilter.cli.evaluate import parse_level
 from codefilter.cli.from_feedback import from_feedback_command
-from codefilter.config import Settings, load_settings
+from codefilter.config import Settings, load_settings, whole_number
 from codefilter.errors import UsageError
 from codefilter.paths import exclusive, write_atomically
 
@@ -248,9 +248,10 @@ def _share(text: str, default: Mapping[TaskLevel, int]) -> tuple[TaskLevel, int]
     """``line`` or ``line=2`` → the level and its tasks in every round."""
     name, equals, count = text.partition("=")
     level = parse_level(name)
-    if equals and (not count.isdecimal() or int(count) < 1):
+    tasks = whole_number(count) if equals else default[level]
+    if tasks is None or tasks < 1:
         raise UsageError(f"{text!r} is no number of tasks", hint="Write LEVEL=TASKS, for example line=2.")
-    return level, int(count) if equals else default[level]
+    return level, tasks
 
 
 def _executor(

@@ -100,10 +100,15 @@ def explain_command(
             "--hole-end": hole_end,
             "--layout": layout,
             "--retriever": retriever,
+            "--max-new-tokens": max_new_tokens,
+            "--max-lines": max_lines,
         }
         for name, value in of_labels.items():
             if value is not None:
-                raise UsageError(f"{name} does not go with --data", hint="Leave it out: it is the labels'.")
+                raise UsageError(
+                    f"{name} does not go with --data",
+                    hint="Leave it out: place, prompt and text are the labels'.",
+                )
         subject = _labelled(data, example, repos or [], overrides, config)
     elif file is not None and line is not None and data is None and example is None:
         if repos and len(repos) > 1:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from codefilter.config import whole_number
 from codefilter.errors import CodeFilterError, DatasetError, UsageError
 from codefilter.paths import exclusive, write_atomically
 
@@ -288,8 +289,9 @@ def _model_name(folder: Path, recipe: Recipe, name: str | None) -> str:
 
 def find_example(records: list[ExampleRecord], wanted: str) -> ExampleRecord:
     """The example of that number, from 1, or with that part in its name; `UsageError` unless there is one."""
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(records):
-        return records[int(wanted) - 1]
+    number = whole_number(wanted)
+    if number is not None and 1 <= number <= len(records):
+        return records[number - 1]
     found = [record for record in records if wanted in record.example_id]
     exact = [record for record in found if record.example_id == wanted]
     if len(exact or found) != 1:

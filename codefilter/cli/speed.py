@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codefilter import __version__
+from codefilter.config import whole_number
 from codefilter.errors import UsageError
 from codefilter.models import DEFAULT_MODEL, resolve
 from codefilter.paths import write_atomically
@@ -321,9 +322,10 @@ def index_command(
     from codefilter.speed.drawing import draw_indexing
     from codefilter.speed.indexing import measure_indexing
 
-    if not all(size.isdecimal() for size in lines.split(",")):
+    numbers = [whole_number(size) for size in lines.split(",")]
+    sizes = [number for number in numbers if number is not None and number >= 0]
+    if len(sizes) < len(numbers):
         raise UsageError(f"{lines!r} are not numbers of lines", hint="For example: --lines 0,1000000")
-    sizes = [int(size) for size in lines.split(",")]
     with TemporaryDirectory() as temporary:
         if folder is None:
             folder = Path(temporary)

@@ -9,6 +9,7 @@ unrelated chunks of the same length in the same task: what is left when the effe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from codefilter.dataset.storage import DatasetFolder, num_examples, read_example
 from codefilter.evaluation import Arm, parse_arm
 from codefilter.labeling import LabelOptions
 from codefilter.lm.base import LanguageModel
+from codefilter.prompts.layouts import measuring_layout
 from codefilter.types import TaskLevel
 
 TASKS_PER_REPOSITORY: Mapping[TaskLevel, int] = {TaskLevel.LINE: 1, TaskLevel.API: 1, TaskLevel.CHUNK: 1}
@@ -29,7 +31,8 @@ TASKS_PER_REPOSITORY: Mapping[TaskLevel, int] = {TaskLevel.LINE: 1, TaskLevel.AP
 def parse_label_arm(text: str, settings: Settings) -> Arm:
     """``layout=after-suffix/prefix_tokens=512`` → an arm; ``default`` is the settings as they are."""
     changes = "" if text == "default" else f"/{text}"
-    return Arm(text, parse_arm(f"all{changes}", settings).settings)
+    chosen = parse_arm(f"all{changes}", settings).settings
+    return Arm(text, replace(chosen, layout=measuring_layout(chosen.layout)))
 
 
 def arm_folder(folder: Path, arm: Arm) -> Path:

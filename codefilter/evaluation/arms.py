@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from codefilter.config import Settings, check_setting
+from codefilter.config import Settings, check_setting, whole_number
 from codefilter.errors import UsageError
 from codefilter.filters.base import TrainedChunkFilter
 from codefilter.filters.table import get_filter
@@ -63,8 +63,8 @@ def parse_arm(text: str, settings: Settings) -> Arm:
             raise UsageError(f"an arm cannot change {name}, as {text!r} does", hint=_NOT_OF_ARMS[name])
         else:
             current = getattr(settings, name, None)
-            typed = int(value) if isinstance(current, int) and value.isdecimal() else value
-            values[name] = check_setting(name, typed, f"the arm {text!r}")
+            number = whole_number(value) if isinstance(current, int) else None
+            values[name] = check_setting(name, value if number is None else number, f"the arm {text!r}")
     changed = replace(settings, **values)  # type: ignore[arg-type]  # checked above
     chosen = get_filter(filter_name, changed)
     weights = chosen.weights_sha256 if isinstance(chosen, TrainedChunkFilter) else ""

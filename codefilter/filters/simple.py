@@ -12,6 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from codefilter.config import whole_number
 from codefilter.errors import UsageError
 from codefilter.filters.base import FilterContext, Need
 from codefilter.index.terms import terms
@@ -183,18 +184,20 @@ def draw_order(
 
 def parse_count(argument: str) -> KeepTop:
     """``top-k:3`` → the filter; 3 is the default."""
-    if not (argument or "3").isdecimal() or int(argument or 3) < 1:
+    k = whole_number(argument or "3")
+    if k is None or k < 1:
         raise UsageError(
             f"top-k takes a number of chunks, not {argument!r}", hint="For example: --filter top-k:3"
         )
-    return KeepTop(int(argument or 3))
+    return KeepTop(k)
 
 
 def parse_seed(argument: str) -> KeepRandom:
     """``random:7`` → the filter; seed 0 is the default."""
-    if not (argument or "0").isdecimal():
+    seed = whole_number(argument or "0")
+    if seed is None or seed < 0:
         raise UsageError(f"random takes a seed, not {argument!r}", hint="For example: --filter random:7")
-    return KeepRandom(int(argument or 0))
+    return KeepRandom(seed)
 
 
 def parse_score(argument: str) -> KeepScored:

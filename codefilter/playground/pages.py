@@ -19,6 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from codefilter.config import whole_number
 from codefilter.errors import CodeFilterError
 from codefilter.playground.monaco import FILES
 from codefilter.playground.session import Session
@@ -100,13 +101,13 @@ class _Handler(BaseHTTPRequestHandler):
         name = self._checked_name()
         if name is None:
             return
-        length = self.headers.get("Content-Length") or ""
+        num_bytes = whole_number(self.headers.get("Content-Length") or "")
         is_json = self.headers.get_content_type() == "application/json"
-        if not (is_json and length.isdecimal() and int(length) <= _MAX_BODY_BYTES):
+        if not is_json or num_bytes is None or not 0 <= num_bytes <= _MAX_BODY_BYTES:
             self._refuse(HTTPStatus.BAD_REQUEST)
             return
         try:
-            body = json.loads(self.rfile.read(int(length)))
+            body = json.loads(self.rfile.read(num_bytes))
             asked = _QUESTIONS[name]
         except (ValueError, KeyError):
             self._refuse(HTTPStatus.BAD_REQUEST)

@@ -20,6 +20,7 @@ from typing import BinaryIO
 from pygls.exceptions import JsonRpcException
 
 from codefilter import __version__
+from codefilter.config import whole_number
 from codefilter.paths import cache_path
 from codefilter_lsp import commands, completing
 from codefilter_lsp.server import CodeFilterServer
@@ -94,10 +95,11 @@ def _leave_the_folder() -> None:
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    host, _, port_text = text.rpartition(":")
+    port = whole_number(port_text)
+    if not host or port is None or not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host, int(port)
+    return host, port
 
 
 def _claim_stdout() -> BinaryIO:
