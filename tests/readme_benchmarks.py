@@ -37,7 +37,7 @@ def evaluation() -> str:
             "",
             *differences(record, [("all", "none"), ("top-k:1", "none"), *_of_the_filter(record)]),
             "",
-            _headers(),
+            _layout(),
             "",
             "The same in `codefilter report`, whose page shows every task, its chunks and what each arm wrote (intervals of 95 % there; "
             "the seconds are of several days, some of a busy machine, and say less than the tokens):",
@@ -47,25 +47,27 @@ def evaluation() -> str:
     )
 
 
-def _headers() -> str:
-    """What the layout's headers cost where there is no chunk, and what the filter gains without them."""
+def _layout() -> str:
+    """What the default layout changed, and what the filter gains in it."""
     record = read("fresh-layout.json")
     headed = "/layout=repository"
     pairs = [
         ("none", f"none{headed}"),
         ("classifier", f"classifier{headed}"),
-        (f"classifier{headed}", f"none{headed}"),
+        (f"classifier{headed}", "none"),
         ("classifier", "none"),
     ]
     return "\n".join(
         [
-            "**Headers.** Above, prompts without chunks have the headers of those with chunks, the repository's and the "
-            "file's name (layout `repository`), and these make the truth less likely where there is nothing to tell apart. "
-            "Now a prompt without chunks is that of one file (`repository-or-file`, the default), for `none` and for the "
-            f"filter. Measured on {record['tasks']} of the places, on a processor without VNNI, whose engine computes in "
-            f"{record['engine'].rsplit(', ', 1)[1]} (`fresh-layout.json`; {_INTERVALS}):",
+            "**Layout.** Above, and in all other figures here, chunks and the current file stand in the prompt as files of a "
+            "repository (layout `repository`), under headers that `none` has too. These make the truth less likely; so now "
+            "chunks stand as comments behind the suffix, and a prompt without chunks is that of one file (layout `auto`, the "
+            "default). It was chosen on places of the train packages (`LOG.md`), and the filter, whose labels were made in the old one, is "
+            f"as it was. {record['tasks']} of the places, on a processor without VNNI (`fresh-layout.json`):",
             "",
             *arms(record),
+            "",
+            f"Differences with {_INTERVALS}:",
             "",
             *differences(record, pairs),
         ]

@@ -99,13 +99,17 @@ def test_chunks_after_the_suffix_and_in_the_prefix() -> None:
     assert after == (f"<|fim_prefix|>import os\n<|fim_suffix|>)\nend\n\n{fragment}<|fim_middle|>    x")
     inside = prompt_of("qwen2.5-coder", "in-prefix").text
     assert inside == f"<|fim_prefix|>{fragment}import os\n<|fim_suffix|>)\nend\n<|fim_middle|>    x"
+    code = prompt_of("qwen2.5-coder", "files-in-prefix").text
+    file = "import os\n<|fim_suffix|>)\nend\n<|fim_middle|>    x"
+    assert code == f"<|fim_prefix|># lib/a.py\n{CODE}\n{file}"
+    assert prompt_of("qwen2.5-coder", "files-in-prefix", chunks=False).text == f"<|fim_prefix|>{file}"
 
 
 @pytest.mark.parametrize("family", FORMATS)
 def test_the_automatic_layout_is_one_that_the_family_can_have(family: str) -> None:
     chosen = writing_layout("auto", FORMATS[family])
     assert prompt_of(family, chosen).chunk_ids
-    assert (chosen == "after-suffix") == (family not in ("codestral", "smollm2", "plain"))
+    assert (chosen == "files-in-prefix") == (family not in ("smollm2", "plain"))
 
 
 def test_a_layout_that_the_family_cannot_have_is_an_error() -> None:

@@ -53,7 +53,11 @@ def _file_header(parts: PromptParts, path: str) -> list[Segment]:
     row = parts.format
     if row.file_token:
         return _control(row.file_token) + _text(SegmentRole.HEADER, f"{path}\n")
-    mark = row.file_header or f"{line_comment(parts.language)} "
+    return _path_line(parts, path)
+
+
+def _path_line(parts: PromptParts, path: str) -> list[Segment]:
+    mark = parts.format.file_header or f"{line_comment(parts.language)} "
     return _text(SegmentRole.HEADER, f"{mark}{path}\n")
 
 
@@ -140,6 +144,21 @@ def in_prefix(parts: PromptParts) -> list[Segment]:
     return _in_file(parts, _commented_chunks(parts), [])
 
 
+def files_in_prefix(parts: PromptParts) -> list[Segment]:
+    """Chunks as code at the beginning of the prefix, each below its path; without chunks, one file's format.
+
+    Nothing announces the current file, nor the repository: such headers make the truth less likely.
+    """
+    if not parts.format.fills_in_the_middle:
+        return left_to_right(parts)
+    segments: list[Segment] = []
+    for chunk in parts.chunks:
+        segments += _path_line(parts, chunk.path)
+        text = _ending_in_newline(_in_scope(parts, chunk)) + "\n"
+        segments += _text(SegmentRole.CHUNK, text, chunk.chunk_id)
+    return _in_file(parts, segments, [])
+
+
 def left_to_right(parts: PromptParts) -> list[Segment]:
     """Chunks, then the file up to the cursor; the suffix is not read (RepoEval's original protocol)."""
     in_file = parts.in_file
@@ -156,6 +175,7 @@ LAYOUTS: dict[str, Callable[[PromptParts], list[Segment]]] = {
     "repository-scope": repository_scope,
     "after-suffix": after_suffix,
     "in-prefix": in_prefix,
+    "files-in-prefix": files_in_prefix,
     "left-to-right": left_to_right,
 }
 
@@ -167,10 +187,11 @@ LAYOUT_NAMES = (AUTO, *LAYOUTS)  # values of the setting
 def writing_layout(layout: str, row: FimFormat) -> str:
     """The layout in which a family's model completes; `UsageError` for an unknown one.
 
-    ``auto`` is where the truth was likeliest, with chunks and without (`data/results/LOG.md`).
+    ``auto`` is where the truth is likely with chunks and without, and where a new line leaves all that stands
+    before it as it is, so that only the suffix is read again.
     """
     if layout == AUTO:
-        return "after-suffix" if row.fills_in_the_middle and not row.suffix_first else "repository"
+        return "files-in-prefix" if row.fills_in_the_middle else "repository"
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout {layout!r}", hint=f"Layouts: {', '.join(LAYOUT_NAMES)}.")
     return layout
