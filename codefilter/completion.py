@@ -77,6 +77,8 @@ class Completer:
         self._index = index
         self._model = model
         self._settings = settings
+        self._format = get_format(model.identity.family, model.tokenizer)
+        self._layout = writing_layout(settings.layout, self._format)
         self._retriever = get_retriever(settings.retriever, index) if index is not None else None
         self._filter = get_filter(settings.filter, settings)
         self._truth_of = truth_of
@@ -87,8 +89,6 @@ class Completer:
                 f"the filter {self._filter.name} needs {', '.join(sorted(unmet))}",
                 hint="Choose another --filter.",
             )
-        self._format = get_format(model.identity.family, model.tokenizer)
-        self._layout = writing_layout(settings.layout, self._format)
 
     def complete(self, request: CompletionRequest, cancellation: Cancellation | None = None) -> Completion:
         """Complete one place; `CancelledError` soon after a cancellation."""

@@ -56,14 +56,17 @@ def _layout() -> str:
         ("classifier", f"classifier{headed}"),
         (f"classifier{headed}", "none"),
         ("classifier", "none"),
+        ("random-like:classifier", "none"),
+        ("classifier", "random-like:classifier"),
     ]
     return "\n".join(
         [
             "**Layout.** Above, and in all other figures here, chunks and the current file stand in the prompt as files of a "
-            "repository (layout `repository`), under headers that `none` has too. These make the truth less likely; so now "
-            "chunks stand as comments behind the suffix, and a prompt without chunks is that of one file (layout `auto`, the "
-            "default). It was chosen on places of the train packages (`LOG.md`), and the filter, whose labels were made in the old one, is "
-            f"as it was. {record['tasks']} of the places, on a processor without VNNI (`fresh-layout.json`):",
+            "repository (layout `repository`), under headers that `none` has too. These make the truth less likely. Now "
+            "chunks stand as code at the beginning of the prefix, and a prompt without chunks is that of one file (layout `auto`, "
+            "the default). It was chosen on 27 places of the train packages (`LOG.md`); the filter, whose labels were made in the "
+            f"old one, is as it was. {record['tasks']} of the places, on a processor without VNNI (`fresh-layout.json`; "
+            "`random-like:classifier` keeps as many tokens as the filter, of chunks drawn at random):",
             "",
             *arms(record),
             "",

@@ -67,6 +67,6 @@ def test_a_completion_is_taken_from_the_menu(helix: Terminal, sample_repository:
 def test_with_the_default_model(helix: Terminal) -> None:
     helix.keys(f"ifrom shop.orders import Order{ENTER}{ENTER}{ENTER}def bill(order: Order) -> float:{ENTER}")
     helix.keys("    return order.total_")  # Debian's Helix has no grammars to indent by
-    helix.until("total_amount() text", pressing=COMPLETE)
+    helix.until("total_amount()", " text", pressing=COMPLETE)
     helix.keys(TAB)
     helix.until("return order.total_amount()")

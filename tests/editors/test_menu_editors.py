@@ -53,4 +53,4 @@ async def test_with_the_default_model(sample_repository: Path) -> None:
         params = types.CompletionParams(types.TextDocumentIdentifier(uri), types.Position(4, 23))
         result = await within(editor.text_document_completion_async(params), 120)
         assert isinstance(result, types.CompletionList)
-        assert result.items[0].label == "total_amount()"
+        assert result.items[0].label.startswith("total_amount()")  # of another file
