@@ -76,8 +76,8 @@ def explanation_page(explanation: Explanation) -> str:
     parts = [
         f"<p>Filter {escape(explanation.filter)}, layout {escape(explanation.prompt.layout)}, read by "
         f"{escape(explanation.model)}. Green tokens are likelier with the chunk alone than without any, red "
-        "ones less likely; the strongest colour is 2 nats. Any text in the prompt changes something: a few "
-        "hundredths of a nat per token mean nothing.</p>",
+        "ones less likely; the strongest colour is 2 nats. It is measured in the layout of labels, where "
+        "unrelated text changes least: a few hundredths of a nat per token mean nothing.</p>",
         *(f"<p>{escape(notice)}</p>" for notice in explanation.notices),
         f"<h2>Before it</h2><pre>{escape(before)}</pre>",
         f"<h2>The text, {escape(author)}</h2><p>{escape(explanation.summary)}</p>",
