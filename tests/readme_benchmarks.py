@@ -64,7 +64,7 @@ def _layout() -> str:
             "**Layout.** Above, and in all other figures here, chunks and the current file stand in the prompt as files of a "
             "repository (layout `repository`), under headers that `none` has too. These make the truth less likely. Now "
             "chunks stand as code at the beginning of the prefix, and a prompt without chunks is that of one file (layout `auto`, "
-            "the default). It was chosen on 27 places of the train packages (`LOG.md`); the filter, whose labels were made in the "
+            "the default). It was chosen on 27 places of the train packages, after two others had been looked at on Fresh (`LOG.md`); the filter, whose labels were made in the "
             f"old one, is as it was. {record['tasks']} of the places, on a processor without VNNI (`fresh-layout.json`; "
             "`random-like:classifier` keeps as many tokens as the filter, of chunks drawn at random):",
             "",
