@@ -13,14 +13,16 @@ import subprocess
 import termios
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pyte
 
+from tests.editors.patience import wait_for
+
 COLUMNS, LINES = 120, 40
 ENTER = "\r"
 TAB = "\t"
-PATIENCE_SECONDS = 120.0
 
 
 class _Screen(pyte.Screen):
@@ -71,14 +73,9 @@ class Terminal:
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
 
     def until(self, *wanted: str, pressing: str = "") -> None:
-        """Wait until all of that is seen at once; keys are pressed again every few seconds."""
-        started = pressed = time.monotonic()
-        while not all(text in (seen := self.screen()) for text in wanted):
-            now = time.monotonic()
-            assert now < started + PATIENCE_SECONDS, f"{wanted} is not on the screen:\n{seen}"
-            if pressing and now > pressed + 4:
-                self.keys(pressing)
-                pressed = now
+        """Wait until all of that is seen at once; keys are pressed again now and then."""
+        press = partial(self.keys, pressing) if pressing else None
+        wait_for(self.screen, lambda seen: all(text in seen for text in wanted), press)
 
     def close(self) -> None:
         """End the program and whatever it started."""

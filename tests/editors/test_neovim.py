@@ -8,15 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.editors import tools
+from tests.editors.patience import wait_for
 
 PLUGIN = tools.ROOT / "lsp" / "editors" / "neovim"
-PATIENCE_SECONDS = 120.0
 
 
 class Neovim:
@@ -32,7 +33,7 @@ class Neovim:
         init.write_text(f"vim.opt.runtimepath:append('{PLUGIN}')\n{setup}\n")
         command = [self._program, "--headless", "--clean", "-u", str(init), "--listen", self._socket]
         self._process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL)
-        self._until(lambda: Path(self._socket).exists())
+        wait_for(Path(self._socket).exists, bool)
         if self.lua("vim.lsp.inline_completion ~= nil"):
             self._namespace = "nvim.lsp.inline_completion"
 
@@ -61,17 +62,18 @@ class Neovim:
         lines = [details["virt_text"], *details.get("virt_lines", [])]
         return "\n".join("".join(part[0] for part in line) for line in lines)
 
-    def until_ghost(self, wanted: str) -> None:
-        """Wait for a grey text that begins so."""
-        self._until(lambda: self.ghost().startswith(wanted) and self.ghost() != "")
+    def until_ghost(self, wanted: str, pressing: str = "") -> None:
+        """Wait for a grey text that begins so; keys are pressed again now and then."""
+        press = partial(self.keys, pressing) if pressing else None
+        wait_for(self.ghost, lambda ghost: ghost.startswith(wanted), press)
 
     def until_attached(self) -> None:
         """Wait for the server."""
-        self._until(lambda: self.lua("#vim.lsp.get_clients({name = 'codefilter', bufnr = 0})") == 1)
+        self.until("#vim.lsp.get_clients({name = 'codefilter', bufnr = 0})", "1")
 
     def until(self, expression: str, wanted: str) -> None:
         """Wait until the text of a Lua expression holds something."""
-        self._until(lambda: wanted in json.dumps(self.lua(expression)))
+        wait_for(lambda: json.dumps(self.lua(expression)), lambda text: wanted in text)
 
     def close(self) -> None:
         """End it, and with it the server."""
@@ -85,13 +87,6 @@ class Neovim:
     def _remote(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [self._program, "--server", self._socket, *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-
-    @staticmethod
-    def _until(condition: Any) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
 
 
 @pytest.fixture(params=[tools.neovim, tools.newest_neovim], ids=["0.11", "0.12"])
@@ -128,7 +123,7 @@ def test_grey_text_is_shown_and_taken(neovim: Neovim) -> None:
     neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "last = compute_width")
     neovim.until_ghost("(box)")  # what is left
     neovim.keys("<Esc>")
-    neovim._until(lambda: neovim.ghost() == "")
+    wait_for(neovim.ghost, lambda ghost: ghost == "")
 
 
 def test_what_was_typed_on_is_not_written_twice(neovim: Neovim) -> None:
@@ -161,13 +156,7 @@ def test_the_last_completion_is_explained(neovim: Neovim) -> None:
     neovim.keys(":edit shop/new.py<CR>")
     neovim.until_attached()
     neovim.keys("iprice = price_with_d")
-
-    def is_found() -> bool:
-        neovim.keys("<BS>d")  # until the index is there
-        time.sleep(0.3)
-        return neovim.ghost().startswith("iscount")
-
-    neovim._until(is_found)
+    neovim.until_ghost("iscount", pressing="<BS>d")
     neovim.keys("<Esc>:CodeFilter explain<CR>")
     neovim.until("vim.api.nvim_buf_get_name(0)", "explanations/")
     assert neovim.lines()[0] == "# Completion at shop/new.py:1"
@@ -184,7 +173,7 @@ def test_with_the_default_model(neovim: Neovim) -> None:
     neovim.until_attached()
     neovim.keys("ifrom shop.orders import Order<CR><CR><CR>def bill(order: Order) -> float:<CR>")
     neovim.keys("    return order.total_")
-    neovim.until_ghost("amount()")
+    neovim.until_ghost("amount()", pressing="<BS>_")
     neovim.keys("<Tab>")
     neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "return order.total_amount()")
 
@@ -206,4 +195,4 @@ def test_the_model_of_the_settings_is_downloaded(neovim: Neovim, named: str) -> 
     program.write_text(f'#!/bin/sh\necho "$@" > "{asked}"\n')
     program.chmod(0o755)
     neovim.keys(":CodeFilter model<CR>")
-    neovim._until(lambda: asked.exists() and asked.read_text() == f"models pull{named}\n")
+    wait_for(lambda: asked.exists() and asked.read_text(), lambda text: text == f"models pull{named}\n")

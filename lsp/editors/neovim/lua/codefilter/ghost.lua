@@ -71,8 +71,10 @@ local function request(client, buffer, kind)
   if running then
     running.client:cancel_request(running.id)
   end
-  local sent, id = client:request("textDocument/inlineCompletion", params, function(err, result)
-    running = nil
+  local sent, id = client:request("textDocument/inlineCompletion", params, function(err, result, context)
+    if running and running.id == context.request_id then -- and not the one that took its place
+      running = nil
+    end
     local items = not err and result and (result.items or result) or {}
     if not is_here(buffer, row, column) or vim.api.nvim_get_mode().mode:sub(1, 1) ~= "i" then
       return
