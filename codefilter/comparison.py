@@ -6,7 +6,9 @@ speaks for other repositories; with fewer, tasks are drawn again within each rep
 for other tasks of these; where a repository has fewer than five, tasks are drawn over all of them.
 `Interval.method` says which. Notable: `scipy.stats.bootstrap` knows neither clusters nor strata, and both are
 a multinomial draw of counts and one product of matrices, which numpy does. Of n units n - 1 are drawn and
-weighted n / (n - 1) (Rao and Wu, 1988): drawing n makes the variance of small strata too small.
+weighted n / (n - 1) (Rao and Wu, 1988): drawing n makes the variance of small strata too small. The quantiles
+are those of Student's t (the expanded percentile interval; Hesterberg, 2015): with ten repositories plain
+97.5 % intervals would miss 6 % of the time.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from codefilter.evaluation.results import TaskResult
 
@@ -250,9 +253,11 @@ def intervals(
     random = np.random.default_rng(seed)
     drawn = np.concatenate([_draw(strata, random, _BLOCK) for _ in range(RESAMPLES // _BLOCK)])  # (draws, 4)
     ratios, others = drawn[:, 0] / drawn[:, 1], drawn[:, 2] / drawn[:, 3]
+    degrees_of_freedom = sum(stratum.shape[1] - 1 for stratum in strata)
+    tail = special.ndtr(special.stdtrit(degrees_of_freedom, (1 - confidence) / 2))
 
     def interval(estimate: float, draws: Floats) -> Interval:
-        low, high = np.quantile(draws, ((1 - confidence) / 2, (1 + confidence) / 2))
+        low, high = np.quantile(draws, (tail, 1 - tail))
         return Interval(estimate, float(low), float(high), method)
 
     if np.array_equal(first, second):  # rounding in the product of matrices must not make a difference

@@ -117,20 +117,30 @@ def test_intervals_are_those_of_scipy(num_repositories: int) -> None:
             np.array([values[i::num_repositories].sum() for i in range(num_repositories)]),
             np.full(num_repositories, 12.0),
         )
+    units_drawn = num_repositories if num_repositories > 1 else 120
+    tail = scipy.stats.norm.cdf(scipy.stats.t.ppf(0.025, units_drawn - 1))  # Hesterberg
     theirs = scipy.stats.bootstrap(
         units,
         lambda v, w, axis: v.sum(axis) / w.sum(axis),
         paired=True,
         n_resamples=10_000,
+        confidence_level=1 - 2 * tail,
         method="percentile",
         rng=random,
     ).confidence_interval
-    units_drawn = num_repositories if num_repositories > 1 else 120
     wider = np.sqrt(units_drawn / (units_drawn - 1))  # Rao and Wu
     assert ours.value == pytest.approx(values.mean())
     for own, other in ((ours.low, theirs.low), (ours.high, theirs.high)):
         expected = values.mean() + wider * (other - values.mean())
         assert own == pytest.approx(expected, abs=0.03 * (theirs.high - theirs.low))
+
+
+def test_intervals_of_ten_repositories_are_as_wide_as_those_of_students_t() -> None:
+    means = np.random.default_rng(2).normal(0, 3, 10)
+    found = only(pairs([[float(mean)] for mean in means])).difference
+    assert found.method is Method.BY_REPOSITORY
+    expected = scipy.stats.t.interval(0.95, 9, means.mean(), scipy.stats.sem(means))
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.1 * (expected[1] - expected[0]))
 
 
 def test_levels_are_apart_and_together_and_only_common_tasks_count() -> None:
