@@ -3,15 +3,25 @@
 In: records that `codefilter evaluate` wrote, in data/results/. Out: Markdown.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
-from codefilter.comparison import ALL_LEVELS, Comparison, compare
+from codefilter.comparison import ALL_LEVELS, Comparison, Method, compare
 from codefilter.evaluation.results import TaskResult
+from codefilter.evaluation.summary import summarise
 from tests.recorded_results import read
 
-_INTERVALS = "97.5 % intervals (95 %, corrected for two figures)"
+_UNRECORDED: dict[str, Any] = dict.fromkeys(field.name for field in fields(TaskResult)) | {
+    "prediction": "",
+    "target": "",
+    "chunks": (),
+    "reused_tokens": 0,
+}  # records hold no texts, and the oldest not yet every figure
+_DRAWN = {
+    Method.BY_REPOSITORY: "repositories are drawn, so they speak for other repositories too",
+    Method.WITHIN_REPOSITORIES: "tasks are drawn within the repositories, so they speak for these only",
+}
 
 
 def evaluation() -> str:
@@ -24,16 +34,18 @@ def evaluation() -> str:
     )
     return "\n".join(
         [
-            f"**Completing** {record['tasks']} places of {repositories} benchmark packages ({record['levels']}; first "
-            f"released after the model, no training label is of them; {record['model']['name']}; RepoCoder metrics; "
-            "`fresh-core.json`):",
+            "**Completions.** An arm is one way to complete. EM is exact match, ES edit similarity (both 0 to 100), nats per "
+            "token the mean log-likelihood of the ground truth; *Fresh* is our benchmark of ten packages that were first released "
+            "after the model, and that no training label is of.",
+            "",
+            f"**Fresh**, {record['tasks']} tasks of {repositories} packages ({record['levels']}; {record['model']['name']}; RepoCoder's "
+            "metrics; `fresh-core.json`):",
             "",
             *arms(record),
             "",
-            f"k and the threshold were chosen on places of the train packages; the threshold on {chosen['tasks']}, by nats per "
+            f"k and the threshold were chosen on tasks of the train packages; the threshold on {chosen['tasks']}, by nats per "
             f"token and tokens of other files (`choose-threshold.json`): {figures}. It had been moved once before, after a look at "
-            "the first 120 places of Fresh; on the last 270 alone the differences from `none` and `top-k:1` stay above zero (`LOG.md`). "
-            f"Differences on Fresh with {_INTERVALS}:",
+            "the first 120 tasks of Fresh; on the other 280 alone the differences from `none` and `top-k:1` stay above zero (`LOG.md`).",
             "",
             *differences(record, [("all", "none"), ("top-k:1", "none"), *_of_the_filter(record)]),
             "",
@@ -55,24 +67,27 @@ def _layout() -> str:
         ("none", f"none{headed}"),
         ("classifier", f"classifier{headed}"),
         (f"classifier{headed}", "none"),
+        ("all", "none"),
         ("classifier", "none"),
         ("random-like:classifier", "none"),
         ("classifier", "random-like:classifier"),
+        ("classifier", "all"),
     ]
+    known = {arm["arm"] for arm in record["arms"]}
+    results = _results(record)
     return "\n".join(
         [
             "**Layout.** Above, and in all other figures here, chunks and the current file stand in the prompt as files of a "
-            "repository (layout `repository`), under headers that `none` has too. These make the truth less likely. Now "
+            "repository (layout `repository`), under headers that `none` has too. These make the ground truth less likely. Now "
             "chunks stand as code at the beginning of the prefix, and a prompt without chunks is that of one file (layout `auto`, "
-            "the default). It was chosen on 27 places of the train packages, after two others had been looked at on Fresh (`LOG.md`); the filter, whose labels were made in the "
-            f"old one, is as it was. {record['tasks']} of the places, on a processor without VNNI (`fresh-layout.json`; "
+            "the default). It was chosen on 27 tasks of the train packages, after two others had been looked at on Fresh (`LOG.md`); "
+            f"the filter, whose labels were made in the old one, is as it was. {len({r.task_id for r in results})} of the tasks, of "
+            f"{len({r.repository for r in results})} packages, on a processor without VNNI (`fresh-layout.json`; "
             "`random-like:classifier` keeps as many tokens as the filter, of chunks drawn at random):",
             "",
             *arms(record),
             "",
-            f"Differences with {_INTERVALS}:",
-            "",
-            *differences(record, pairs),
+            *differences(record, [pair for pair in pairs if known.issuperset(pair)]),
         ]
     )
 
@@ -82,7 +97,7 @@ def repoeval() -> str:
     return _held_against_each_other(
         record,
         f"**RepoEval**, {record['tasks']} function tasks of three repositories (`repoeval-function.json`; every model has "
-        "probably seen them, so only the differences say something; tasks are drawn within repositories):",
+        "probably seen them, so only the differences say something):",
     )
 
 
@@ -91,26 +106,27 @@ def another_generator() -> str:
     text = _held_against_each_other(
         record,
         f"**Another generator**, {record['model']['name']}, which writes from left to right, with the same filter on "
-        f"{record['tasks']} places of Fresh (`fresh-smollm2.json`; here retrieval and filter still saw the lines behind the "
+        f"{record['tasks']} tasks of Fresh (`fresh-smollm2.json`; here retrieval and filter still saw the lines behind the "
         "hole, which they no longer do):",
     )
     return (
-        f"{text}\n\nNot run yet, for want of processor hours: `oracle`, the controls at equal tokens, iterative and selective "
-        "retrieval, left to right, post-processing; RepoEval's lines and calls, whose repositories no package carries."
+        f"{text}\n\nNot run yet, for want of processor hours: `oracle`, `top-k` and `threshold` at equal tokens, `perplexity`, "
+        "iterative and selective retrieval, left to right, post-processing; Fresh's functions; the tables of the old layout in the "
+        "new one. Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and CrossCodeEval."
     )
 
 
 def _held_against_each_other(record: Any, head: str) -> str:
     table = differences(record, [("all", "none"), *_of_the_filter(record)])
-    return "\n".join([head, "", *arms(record), "", f"Differences with {_INTERVALS}:", "", *table])
+    return "\n".join([head, "", *arms(record), "", *table])
 
 
 def choice() -> str:
     record = read("choose-layout.json")
     return "\n".join(
         [
-            f"**Choosing** layout, order and retriever on {record['tasks']} places of the train packages, by the "
-            "likelihood of the truth (`choose-layout.json`):",
+            f"**Choosing** layout, order and retriever on {record['tasks']} tasks of the train packages, by the "
+            "likelihood of the ground truth (`choose-layout.json`):",
             "",
             *arms(record),
         ]
@@ -118,33 +134,32 @@ def choice() -> str:
 
 
 def arms(record: Any) -> list[str]:
-    """A table of all arms."""
+    """A table of all arms, over the tasks that all of them have."""
     rows = [
-        "| arm | EM / ES | nats per token | worse than `none` | prompt tokens | of other files | nothing kept |",
-        "|---|---|---|---|---|---|---|",
+        "| arm | EM / ES | nats per token | worse than `none` | prompt tokens | of other files | nothing kept | nothing written |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    kept = defaultdict(list)
-    for result in record["results"]:
-        kept[result["arm"]].append(result["kept"])
-    for arm in record["arms"]:
-        nothing = kept[arm["arm"]].count(0) / len(kept[arm["arm"]])
-        match = (
-            "" if arm["exact_match"] is None else f"{arm['exact_match']:.1f} / {arm['edit_similarity']:.1f}"
-        )
+    abstained = {arm["arm"]: arm.get("abstained") for arm in record["arms"]}
+    for arm in summarise(_results(record), list(abstained)):
+        match = "" if arm.exact_match is None else f"{arm.exact_match:.1f} / {arm.edit_similarity:.1f}"
+        empty = "" if arm.exact_match is None else f"{abstained[arm.arm]:.0f} %"
         rows.append(
-            f"| `{arm['arm']}` | {match} | {arm['nats_per_token']:.3f} | {100 * arm['worse_than_first']:.0f} % "
-            f"| {arm['prompt_tokens']:.0f} | {arm['cross_file_tokens']:.0f} | {100 * nothing:.0f} % |"
+            f"| `{arm.arm}` | {match} | {arm.nats_per_token:.3f} | {100 * arm.worse_than_first:.0f} % "
+            f"| {arm.prompt_tokens:.0f} | {arm.cross_file_tokens:.0f} | {arm.kept_nothing:.0f} % | {empty} |"
         )
     return rows
 
 
 def differences(record: Any, pairs: Sequence[tuple[str, str]]) -> list[str]:
     """A table of arms, each against a baseline: the two primary figures, judged together, and exact match."""
+    found = {baseline: _compared(record, baseline) for _, baseline in pairs}
+    (method,) = {found[baseline][arm, "nats"].difference.method for arm, baseline in pairs}
     rows = [
+        f"Differences with 97.5 % intervals (95 %, corrected for two figures; {_DRAWN[method]}):",
+        "",
         "| | nats per token | ES | EM | win / tie / loss in nats | repositories + / - |",
         "|---|---|---|---|---|---|",
     ]
-    found = {baseline: _compared(record, baseline) for _, baseline in pairs}
     for arm, baseline in pairs:
         nats, similarity, match = (found[baseline][arm, metric] for metric in ("nats", "es", "em"))
         rows.append(
@@ -161,9 +176,16 @@ def _of_the_filter(record: Any) -> list[tuple[str, str]]:
     return [("classifier", arm) for arm in others if not arm.startswith("oracle")]
 
 
+def _results(record: Any) -> list[TaskResult]:
+    """Those of the tasks that every arm has."""
+    rows = [TaskResult(**(_UNRECORDED | row)) for row in record["results"]]
+    done = [{row.task_id for row in rows if row.arm == arm["arm"]} for arm in record["arms"]]
+    common = set.intersection(*done)
+    return [row for row in rows if row.task_id in common]
+
+
 def _compared(record: Any, baseline: str, tests: int = 2) -> Mapping[tuple[str, str], Comparison]:
-    results = [TaskResult(prediction="", target="", chunks=(), **row) for row in record["results"]]
-    rows = compare(results, baseline, record["benchmark"], ("nats", "es", "em"), tests=tests)
+    rows = compare(_results(record), baseline, record["benchmark"], ("nats", "es", "em"), tests=tests)
     levels = {row.level for row in rows}
     wanted = ALL_LEVELS if ALL_LEVELS in levels else next(iter(levels))
     return {(row.arm, row.metric): row for row in rows if row.level == wanted}

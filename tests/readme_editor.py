@@ -56,7 +56,7 @@ def in_the_editor() -> str:
     counts = latency["counts"]
     return "\n".join(
         [
-            f"**In the editor**: {counts['requests']} keys typed at {counts['places']} places of Fresh through the server, a "
+            f"**In the editor**: {counts['requests']} keys typed at {counts['places']} tasks of Fresh through the server, a "
             f"request after each, two cores, {latency['model']} (`latency.json`); the next key replaced "
             f"{counts['replaced by the next key']} of them:",
             "",

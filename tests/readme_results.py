@@ -17,6 +17,7 @@ from tests.recorded_results import read
 def trained_filter() -> str:
     record = read("filter-classifier.json")
     figures, none = record["out_of_fold"], record["curve"][0]
+    cold = readme_speed.filter_seconds("classifier", "cold")
     cross = record.get("cross")
     crossed = (
         [f"| `cross`, which has the model read | {cross['auc']:.3f} | {cross['auc_within']:.3f} |"]
@@ -38,7 +39,9 @@ def trained_filter() -> str:
             "",
             f"At its threshold, and with the labels' short in-file contexts, it keeps {100 * figures['kept_tokens']:.0f} % of the tokens, {100 * figures['positive']['recall']:.0f} % of the "
             f"positive chunks among them (precision {100 * figures['positive']['precision']:.0f} %), and nothing in "
-            f"{100 * figures['abstains']:.0f} % of the tasks.",
+            f"{100 * figures['abstains']:.0f} % of the tasks. Harmful chunks it does not tell apart: among the kept they are "
+            f"{figures['negatives_kept']:.1f} times as frequent as among all. Judging the chunks of a place takes "
+            f"{1000 * cold:.0f} ms (median; `speed-filter.json`).",
         ]
     )
 
@@ -84,12 +87,12 @@ def _label_layouts() -> str:
     record = read("choose-label-layout.json")
     files, comments = record["arms"]
     return (
-        f"- {files['examples']} of the places labelled in two layouts (`choose-label-layout.json`): with chunks as files of the "
+        f"- {files['examples']} of the tasks labelled in two layouts (`choose-label-layout.json`): with chunks as files of the "
         f"repository impacts spread {files['signal_to_noise']:.1f} times as wide as those of unrelated chunks, with chunks as "
         f"comments behind the suffix {comments['signal_to_noise']:.1f} times; of the unrelated ones "
         f"{100 * files['raw_control_positive']:.0f} % and {100 * comments['raw_control_positive']:.0f} % seem to help before the "
-        f"correction, {100 * files['control_positive']:.0f} % and {100 * comments['control_positive']:.0f} % after it. The truth "
-        f"has {files['nats_none']:.1f} and {comments['nats_none']:.1f} nats without chunks, {files['nats_all']:.1f} and "
+        f"correction, {100 * files['control_positive']:.0f} % and {100 * comments['control_positive']:.0f} % after it. The ground "
+        f"truth has {files['nats_none']:.1f} and {comments['nats_none']:.1f} nats without chunks, {files['nats_all']:.1f} and "
         f"{comments['nats_all']:.1f} with all."
     )
 
@@ -99,16 +102,16 @@ def labels() -> str:
     whole = record["whole"]
     return "\n".join(
         [
-            f"**Impact labels** of {whole['examples']} places and {whole['chunks']} chunks of the train packages "
+            f"**Impact labels** of {whole['examples']} tasks and {whole['chunks']} chunks of the train packages "
             "(`labels.json`, `data/labels/`; they grow by the same command):",
             "",
             f"- {100 * whole['positive']:.1f} % of the retrieved chunks help by more than 0.2 nats per token above "
             f"unrelated chunks, {100 * whole['negative']:.1f} % harm; of the unrelated ones themselves "
             f"{100 * whole['control_positive']:.1f} % seem to help. Impacts spread {whole['signal_to_noise']:.1f} "
             "times as wide as those of unrelated chunks.",
-            f"- The truth has {whole['nats_none']:.1f} nats without chunks, {whole['nats_all']:.1f} with all ten, "
+            f"- The ground truth has {whole['nats_none']:.1f} nats without chunks, {whole['nats_all']:.1f} with all ten, "
             f"{whole['nats_best_chunk']:.1f} with the best one alone; all ten make it less likely in "
-            f"{100 * whole['all_worse_than_none']:.0f} % of the places.",
+            f"{100 * whole['all_worse_than_none']:.0f} % of the tasks.",
             _label_layouts(),
             *(f"- {of_agreement(Agreement(**found))}" for found in record["agreements"]),
             f"- {of_sets(CoalitionFigures(**record['coalitions']))}",
@@ -130,12 +133,12 @@ def engines() -> str:
             "**Engines** on two cores, 1,024 tokens of prompt, the same token ids, tokens per second "
             "(`speed-engines.json`):",
             "",
-            "| engine | prompt | written | with drafts | nats per token from the first |",
+            "| engine | prompt | generated | with prompt lookup | nats per token from the first |",
             "|---|---|---|---|---|",
             *rows,
             "",
-            f"Drafts from the prompt give {drafted['tokens_per_pass']:.1f} tokens per pass on {drafted['prompts']} "
-            f"places of Fresh, and are {drafted['ratio']:.2f} times as fast; {drafted['same_text']} of "
+            f"Prompt-lookup decoding gives {drafted['tokens_per_pass']:.1f} tokens per pass on {drafted['prompts']} "
+            f"tasks of Fresh, and is {drafted['ratio']:.2f} times as fast; {drafted['same_text']} of "
             f"{plain['prompts']} texts are the same to the letter (`speed-drafts.json`).",
         ]
     )

@@ -24,6 +24,12 @@ def _request_row(row: dict[str, Any]) -> str:
     )
 
 
+def filter_seconds(name: str, state: str) -> float:
+    """Median time in which a filter judges the chunks of a place."""
+    (row,) = (row for row in _rows("speed-filter.json") if (row["filter"], row["state"]) == (name, state))
+    return float(row["decision"]["median_seconds"])
+
+
 def requests() -> str:
     """Whole requests, from nothing and while somebody types, against llama-server."""
     cold, typing = _rows("speed-requests.json"), _rows("speed-typing.json")
@@ -34,8 +40,8 @@ def requests() -> str:
             "`speed-typing.json`, each with a picture beside it). From nothing, and on recorded typing with a "
             "request at every pause, where nothing counts that an earlier suggestion answers:",
             "",
-            "| request, filter | number | tokens in / out | seconds | llama-server | times as fast, median "
-            "| in sum | as `all` |",
+            "| request, filter | number | tokens in / out | seconds | llama-server | speedup, median "
+            "| speedup, in all | speedup over `all` |",
             "|---|---|---|---|---|---|---|---|",
             *(_request_row(row) for row in [*cold, *typing]),
         ]
@@ -47,7 +53,7 @@ def agreement() -> str:
     first, *others = _rows("speed-agreement.json")
     shown = (
         f"{row['engine']} ({row['edit_similarity']:.1f}; {row['same_text']} texts the same to the letter, "
-        f"{row['mean_difference_nats']:.3f} nats per token of the truth apart)"
+        f"{row['mean_difference_nats']:.3f} nats per token of the ground truth apart)"
         for row in others
     )
     return (
