@@ -121,6 +121,22 @@ def test_an_arm_whose_intervals_are_drawn_in_another_way_says_so(tmp_path: Path)
     assert "<br>drawn over all tasks</small>" in render(gather([folder], "none", 0))
 
 
+def test_figures_that_are_judged_together_have_wider_intervals(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bounds = []
+    for tests in (1, 2):
+        (section,) = gather([run], None, 0, tests=tests).sections
+        cell = section.tables[0].rows[1].cells[0]
+        assert cell is not None
+        low, high = map(float, cell.bounds.strip("[]").split(", "))
+        bounds.append(high - low)
+    assert bounds[0] < bounds[1]
+    assert main(["report", str(run), "--tests", "2"]) == 0
+    page = Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8")
+    assert "differences from none with 97.5 % intervals" in page
+
+
 def test_what_failed_is_listed_until_another_run_has_done_it(tmp_path: Path) -> None:
     first = write_run(tmp_path / "1", results()[:-1])
     with RunWriter(first) as writer:
