@@ -4,13 +4,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from codefilter.cli import main
 from codefilter.evaluation.results import TaskError, TaskResult
 from codefilter.evaluation.storage import RunWriter
+from codefilter.report import plots
 from codefilter.report.content import gather
 from codefilter.report.diffs import SpanKind, diff
 from codefilter.report.page import render
@@ -119,6 +122,23 @@ def test_an_arm_whose_intervals_are_drawn_in_another_way_says_so(tmp_path: Path)
     assert {cell.method for cell in cells} == {"drawn over all tasks"}
     assert {cell.method for cell in none.cells if cell is not None} == {""}
     assert "<br>drawn over all tasks</small>" in render(gather([folder], "none", 0))
+
+
+def test_the_bar_of_the_differences_is_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "to_svg", lambda figure: figures.append(figure) or "<svg/>")
+    rows = [
+        made_result(f"r0/{tokens}", arm, nats=nats, tokens=tokens)
+        for arm, gain in (("none", 0.0), ("all", 1.0))
+        for tokens, nats in ((1, -3.0 + 2 * gain), (9, -9.0 - gain))
+    ]
+    (section,) = gather([write_run(tmp_path / "run", rows)], None, 0).sections
+    cell = section.tables[0].rows[1].cells[0]
+    assert cell is not None
+    bar, _ = figures[-1].axes[0].lines
+    assert cell.difference == "+0.100"
+    assert np.allclose(bar.get_xdata(), 0.1)  # not (2 - 1 / 9) / 2, the mean of the tasks
+    assert "not that of its difference" in render(gather([tmp_path / "run"], None, 0))
 
 
 def test_figures_that_are_judged_together_have_wider_intervals(
