@@ -13,7 +13,7 @@ import pytest
 from codefilter import evaluation
 from codefilter.cli import main
 from codefilter.evaluation.records import read_plan
-from codefilter.evaluation.storage import RESULTS_FILE, read_results
+from codefilter.evaluation.storage import MISMATCHES_FILE, RESULTS_FILE, read_results
 from codefilter.paths import exclusive
 from tests.released_data import line_records, task_file, write_crosscodeeval, write_jsonl, write_repoeval
 
@@ -159,6 +159,11 @@ def test_records_that_do_not_verify_are_named_and_the_exit_code_tells(
     assert "not a line of JSON" in said
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert (record["tasks"], record["mismatches"]) == (1, 2)
+    kept = [json.loads(line) for line in (tmp_path / "run" / MISMATCHES_FILE).read_text().splitlines()]
+    assert [(mismatch["line"], mismatch["level"]) for mismatch in kept] == [(0, "line"), (2, "line")]
+    arguments = ["repoeval", "--data", data, "--levels", "api", "--out", tmp_path / "run"]
+    assert evaluate(*arguments) == 0  # those of other levels are nothing to it
+    assert "did not verify" not in capsys.readouterr().err
 
 
 def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

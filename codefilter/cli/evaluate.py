@@ -21,13 +21,14 @@ from codefilter.paths import cache_path, exclusive
 from codefilter.types import TaskLevel
 
 if TYPE_CHECKING:
+    from codefilter.benchmarks import Mismatch
     from codefilter.evaluation import Arm, ArmSummary, Executor, Outcome, TaskError, TaskGroup, TaskResult
     from codefilter.evaluation.drawing import DrawnTasks
     from codefilter.evaluation.records import RunPlan
 
 DEFAULT_ARMS = "none,all,classifier"
 _LOCK = ".run"  # in the run's folder: two commands there take turns
-_SHOWN = 10  # errors and mismatches; their files have them all
+_SHOWN = 10  # errors and mismatches; files of the run's folder have them all
 
 
 def evaluate_command(
@@ -246,8 +247,9 @@ def _run(
     from codefilter.evaluation import evaluate, summarise
     from codefilter.evaluation.exporting import export_predictions
     from codefilter.evaluation.records import write_record
-    from codefilter.evaluation.storage import read_errors, read_in_order
+    from codefilter.evaluation.storage import read_errors, read_in_order, write_mismatches
 
+    write_mismatches(drawn.mismatches, folder)
     with tqdm(total=len(executor.arms) * plan.tasks, desc="evaluate", unit="completion") as bar:
         outcome = evaluate(groups, executor, folder, lambda _: bar.update(), deadline=deadline)
     tasks = [task for group in drawn.groups for task in group.tasks]
@@ -322,9 +324,9 @@ def _say_verdicts(results: Sequence[TaskResult], arms: Sequence[str]) -> None:
             print(*sentences(judge(results, arm, arms[0])), sep="\n")
 
 
-def _say_mismatches(mismatches: Sequence[str]) -> None:
+def _say_mismatches(mismatches: Sequence[Mismatch]) -> None:
     for mismatch in mismatches[:_SHOWN]:
-        typer.echo(mismatch, err=True)
+        typer.echo(str(mismatch), err=True)
     if mismatches:
         typer.echo(f"{len(mismatches)} records did not verify and are not run", err=True)
 
