@@ -166,8 +166,8 @@ def test_records_that_do_not_verify_are_named_and_the_exit_code_tells(
     assert "did not verify" not in capsys.readouterr().err
 
 
-def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = tmp_path / "mine"
+def write_own_repository(root: Path) -> Path:
+    """Six modules, each with calls of another."""
     root.mkdir()
     for number in range(6):
         other = (number + 1) % 6
@@ -177,6 +177,11 @@ def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[
             for n in range(12)
         ]
         (root / f"part{number}.py").write_text("\n".join(body) + "\n")
+    return root
+
+
+def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_own_repository(tmp_path / "mine")
     arguments = ["--per-repo", "3", "--out", tmp_path / "run"]
     assert evaluate("--repo", root, *arguments) == 0
     shown = capsys.readouterr().out
@@ -187,6 +192,21 @@ def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert {result.level for result in results} == {"line", "api"}
     assert evaluate("--repo", tmp_path / "gone", *arguments) == 2
     assert "no folder" in capsys.readouterr().err
+
+
+def test_a_repository_is_evaluated_in_several_ways_without_naming_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEFILTER_CACHE", str(tmp_path / "cache"))
+    arguments = ["--repo", write_own_repository(tmp_path / "mine"), "--per-repo", "1", "--arms", "none,all"]
+    assert evaluate(*arguments) == 0
+    assert evaluate(*arguments, "--likelihood-only") == 0  # which a folder with predictions refuses
+    assert len(list((tmp_path / "cache" / "evaluations").iterdir())) == 2
+    capsys.readouterr()
+    assert evaluate(*arguments) == 0
+    assert "4/4" in capsys.readouterr().err  # all are there: the bar begins where the run stopped
+    assert evaluate(*arguments, "--no-resume") == 2
+    assert "not empty" in capsys.readouterr().err
 
 
 def test_an_unfit_repository_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,6 +226,9 @@ def test_an_unfit_repository_says_why(tmp_path: Path, capsys: pytest.CaptureFixt
         (["fresh", "--workers", "2"], "the executor local has no workers"),
         (["fresh", "--repo", "."], "name a benchmark, or a repository"),
         ([], "name a benchmark, or a repository"),
+        (["fresh", "--per-repo", "3"], "--per-repo is of train and --repo only"),
+        (["--repo", ".", "--data", "."], "--data is of benchmarks only"),
+        (["train", "--data", "."], "--data is of benchmarks only"),
     ],
 )
 def test_wrong_use_is_named(
