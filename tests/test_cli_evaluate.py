@@ -43,6 +43,21 @@ def test_a_benchmark_runs_and_leaves_everything_behind(
     assert "not their released metrics" in capsys.readouterr().err
 
 
+def test_the_table_tells_how_many_completions_have_no_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("repoeval", "--data", write_repoeval(tmp_path / "data"), "--arms", "none")
+    assert evaluate(*arguments, "--out", tmp_path / "run") == 0
+    assert "empty" not in capsys.readouterr().out
+    file = tmp_path / "run" / RESULTS_FILE
+    first, *others = [json.loads(line) for line in file.read_text().splitlines()]
+    write_jsonl(file, [first | {"prediction": "\n"}, *others])
+    assert evaluate(*arguments, "--out", tmp_path / "run") == 0
+    shown = capsys.readouterr().out
+    assert "empty" in shown
+    assert "20 %" in shown
+
+
 def test_shards_and_a_limit_are_parts_of_the_same_run(tmp_path: Path) -> None:
     data = write_repoeval(tmp_path / "data")
     for number in (1, 2):

@@ -142,6 +142,8 @@ def test_two_arms_that_are_the_same_do_not_differ(tmp_path: Path) -> None:
     rows = summarise([first, *others], names)
     assert {row.nats_per_token for row in rows} == {rows[0].nats_per_token}
     assert rows[1].worse_than_first == 0.0
+    elsewhere = replace(others[0], task_id="another")
+    assert summarise([first, elsewhere], names)[1].worse_than_first is None
 
 
 class Counting(FakeLanguageModel):

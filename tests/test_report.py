@@ -93,6 +93,16 @@ def test_a_filter_that_abstains_and_a_measured_impact_are_shown(tmp_path: Path) 
     assert "<b>+0.31 nats per token</b>" in render(page)
 
 
+def test_how_often_nothing_was_written_is_shown(tmp_path: Path) -> None:
+    rows = [
+        replace(one, prediction=" \n") if one.arm == "all" and "r0" in one.task_id else one
+        for one in results()
+    ]
+    (section,) = gather([write_run(tmp_path / "run", rows)], None, 0).sections
+    none, everything = section.tables[0].rows
+    assert (none.notes, everything.notes) == ((), ("nothing written in 50%",))
+
+
 def test_an_arm_of_fewer_tasks_says_so(tmp_path: Path) -> None:
     fewer = [one for one in results() if one.arm == "none" or one.task_id.startswith("r0")]
     (section,) = gather([write_run(tmp_path / "run", fewer)], None, 100).sections

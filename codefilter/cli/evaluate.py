@@ -297,6 +297,7 @@ def _say(ran: _Ran, drawn: DrawnTasks, plan: RunPlan, folder: Path, *, is_reposi
 
 def _print(summaries: Sequence[ArmSummary], title: str) -> None:
     table = Table(title=title, box=None, pad_edge=False)
+    some_empty = any(row.abstained for row in summaries)
     for heading in (
         "arm",
         "tasks",
@@ -306,6 +307,7 @@ def _print(summaries: Sequence[ArmSummary], title: str) -> None:
         "worse",
         "cross-file",
         "no chunk",
+        *(["empty"] if some_empty else []),
         "first token s",
         "write s",
     ):
@@ -317,9 +319,10 @@ def _print(summaries: Sequence[ArmSummary], title: str) -> None:
             _figure(row.exact_match, 1),
             _figure(row.edit_similarity, 1),
             f"{row.nats_per_token:.3f}",
-            f"{100 * row.worse_than_first:.0f} %",
+            "" if row.worse_than_first is None else f"{100 * row.worse_than_first:.0f} %",
             f"{row.cross_file_tokens:.0f}",
             f"{row.kept_nothing:.0f} %",
+            *([f"{row.abstained or 0:.0f} %"] if some_empty else []),
             _figure(row.first_token_seconds, 2),
             _figure(row.write_seconds, 2),
         )

@@ -50,7 +50,7 @@ class Row:
     """One arm of the table."""
 
     arm: str
-    notes: tuple[str, ...]  # tasks, where not all; how often it kept nothing, where not always or never
+    notes: tuple[str, ...]  # tasks, where not all; `_shares_of_nothing`
     cells: tuple[Cell | None, ...]  # None: not measured
     outcome: str  # wins / ties / losses
     repositories: str
@@ -196,7 +196,7 @@ def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult]
                 rows,
                 measured,
                 quality,
-                _kept_nothing([r for r in results if r.arm == arm and level in (r.level, ALL_LEVELS)]),
+                _shares_of_nothing([r for r in results if r.arm == arm and level in (r.level, ALL_LEVELS)]),
             )
             for arm in dict.fromkeys(row.arm for row in rows)
         ),
@@ -204,10 +204,12 @@ def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult]
     )
 
 
-def _kept_nothing(results: Sequence[TaskResult]) -> str:
-    """How often a filter abstained; empty for arms that never or always do."""
-    nothing = sum(result.kept == 0 for result in results)
-    return f"nothing kept in {nothing / len(results):.0%}" if 0 < nothing < len(results) else ""
+def _shares_of_nothing(results: Sequence[TaskResult]) -> list[str]:
+    """How often the filter kept nothing, unless always or never, and nothing was written, if at all."""
+    kept_nothing = sum(result.kept == 0 for result in results)
+    empty = sum(result.abstained for result in results)
+    shares = [f"nothing kept in {kept_nothing / len(results):.0%}"] if 0 < kept_nothing < len(results) else []
+    return [*shares, *([f"nothing written in {empty / len(results):.0%}"] if empty else [])]
 
 
 def _row(
@@ -215,7 +217,7 @@ def _row(
     rows: Sequence[Comparison],
     measured: Sequence[str],
     quality: str,
-    kept_nothing: str,
+    shares: Sequence[str],
 ) -> Row:
     some = next(iter(own.values()))
     tasks = fullest(rows).tasks
@@ -224,7 +226,7 @@ def _row(
     counted = own.get(quality)
     return Row(
         arm=some.arm,
-        notes=tuple(note for note in (fewer, kept_nothing) if note),
+        notes=(*([fewer] if fewer else []), *shares),
         cells=tuple(_cell(own[name], rows) if name in own else None for name in measured),
         outcome="" if is_baseline or counted is None else f"{counted.wins}/{counted.ties}/{counted.losses}",
         repositories=(
