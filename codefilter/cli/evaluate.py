@@ -23,8 +23,8 @@ from codefilter.types import TaskLevel, content_hash
 if TYPE_CHECKING:
     from codefilter.benchmarks import Mismatch
     from codefilter.evaluation import Arm, ArmSummary, Executor, Outcome, TaskError, TaskGroup, TaskResult
-    from codefilter.evaluation.drawing import DrawnTasks
     from codefilter.evaluation.records import RunPlan
+    from codefilter.evaluation.task_sources import DrawnTasks
 
 DEFAULT_ARMS = "none,all,classifier"
 _TRAIN = "train"  # not a benchmark, but the packages of that role
@@ -172,7 +172,12 @@ def _draw(
     per_repository: int | None,
     seed: int,
 ) -> DrawnTasks:
-    from codefilter.evaluation.drawing import SAMPLED_LEVELS, draw_benchmark, draw_packages, draw_repository
+    from codefilter.evaluation.task_sources import (
+        SAMPLED_LEVELS,
+        draw_benchmark,
+        draw_packages,
+        draw_repository,
+    )
 
     count = per_repository or _PER_REPOSITORY
     if repo is not None:
