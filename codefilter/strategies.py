@@ -97,15 +97,15 @@ class Selective:
 
 
 def get_strategy(text: str) -> Strategy:
-    """``once``, ``iterative[:ROUNDS]``, ``selective[:NATS]``; `UsageError` for anything else."""
+    """``once``, ``iterative[:ROUNDS]``, ``selective:NATS``; `UsageError` for anything else."""
     kind, _, argument = text.partition(":")
     try:
         if kind == "once" and not argument:
             return Once()
         if kind == "iterative" and int(argument or 2) >= 2:
             return Iterative(int(argument or 2))
-        if kind == "selective" and float(argument or -0.5) <= 0:
-            return Selective(float(argument or -0.5))
+        if kind == "selective" and float(argument) <= 0:
+            return Selective(float(argument))
     except ValueError:
         pass
     raise UsageError(

@@ -13,7 +13,7 @@ import pytest
 from codefilter import evaluation
 from codefilter.cli import main
 from codefilter.evaluation.records import read_plan
-from codefilter.evaluation.storage import RESULTS_FILE, read_results
+from codefilter.evaluation.storage import MISMATCHES_FILE, RESULTS_FILE, read_results
 from codefilter.paths import exclusive
 from tests.released_data import line_records, task_file, write_crosscodeeval, write_jsonl, write_repoeval
 
@@ -41,6 +41,21 @@ def test_a_benchmark_runs_and_leaves_everything_behind(
     arguments = ["--family", "repocoder", "--benchmark", "repoeval", "--data", str(data)]
     assert main(["score", str(out / "predictions" / "all.jsonl"), *arguments]) == 0
     assert "not their released metrics" in capsys.readouterr().err
+
+
+def test_the_table_tells_how_many_completions_have_no_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("repoeval", "--data", write_repoeval(tmp_path / "data"), "--arms", "none")
+    assert evaluate(*arguments, "--out", tmp_path / "run") == 0
+    assert "empty" not in capsys.readouterr().out
+    file = tmp_path / "run" / RESULTS_FILE
+    first, *others = [json.loads(line) for line in file.read_text().splitlines()]
+    write_jsonl(file, [first | {"prediction": "\n"}, *others])
+    assert evaluate(*arguments, "--out", tmp_path / "run") == 0
+    shown = capsys.readouterr().out
+    assert "empty" in shown
+    assert "20 %" in shown
 
 
 def test_shards_and_a_limit_are_parts_of_the_same_run(tmp_path: Path) -> None:
@@ -159,10 +174,15 @@ def test_records_that_do_not_verify_are_named_and_the_exit_code_tells(
     assert "not a line of JSON" in said
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert (record["tasks"], record["mismatches"]) == (1, 2)
+    kept = [json.loads(line) for line in (tmp_path / "run" / MISMATCHES_FILE).read_text().splitlines()]
+    assert [(mismatch["line"], mismatch["level"]) for mismatch in kept] == [(0, "line"), (2, "line")]
+    arguments = ["repoeval", "--data", data, "--levels", "api", "--out", tmp_path / "run"]
+    assert evaluate(*arguments) == 0  # those of other levels are nothing to it
+    assert "did not verify" not in capsys.readouterr().err
 
 
-def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = tmp_path / "mine"
+def write_own_repository(root: Path) -> Path:
+    """Six modules, each with calls of another."""
     root.mkdir()
     for number in range(6):
         other = (number + 1) % 6
@@ -172,6 +192,11 @@ def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[
             for n in range(12)
         ]
         (root / f"part{number}.py").write_text("\n".join(body) + "\n")
+    return root
+
+
+def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_own_repository(tmp_path / "mine")
     arguments = ["--per-repo", "3", "--out", tmp_path / "run"]
     assert evaluate("--repo", root, *arguments) == 0
     shown = capsys.readouterr().out
@@ -182,6 +207,21 @@ def test_a_repository_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert {result.level for result in results} == {"line", "api"}
     assert evaluate("--repo", tmp_path / "gone", *arguments) == 2
     assert "no folder" in capsys.readouterr().err
+
+
+def test_a_repository_is_evaluated_in_several_ways_without_naming_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEFILTER_CACHE", str(tmp_path / "cache"))
+    arguments = ["--repo", write_own_repository(tmp_path / "mine"), "--per-repo", "1", "--arms", "none,all"]
+    assert evaluate(*arguments) == 0
+    assert evaluate(*arguments, "--likelihood-only") == 0  # which a folder with predictions refuses
+    assert len(list((tmp_path / "cache" / "evaluations").iterdir())) == 2
+    capsys.readouterr()
+    assert evaluate(*arguments) == 0
+    assert "4/4" in capsys.readouterr().err  # all are there: the bar begins where the run stopped
+    assert evaluate(*arguments, "--no-resume") == 2
+    assert "not empty" in capsys.readouterr().err
 
 
 def test_an_unfit_repository_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,6 +241,9 @@ def test_an_unfit_repository_says_why(tmp_path: Path, capsys: pytest.CaptureFixt
         (["fresh", "--workers", "2"], "the executor local has no workers"),
         (["fresh", "--repo", "."], "name a benchmark, or a repository"),
         ([], "name a benchmark, or a repository"),
+        (["fresh", "--per-repo", "3"], "--per-repo is of train and --repo only"),
+        (["--repo", ".", "--data", "."], "--data is of benchmarks only"),
+        (["train", "--data", "."], "--data is of benchmarks only"),
     ],
 )
 def test_wrong_use_is_named(

@@ -1,6 +1,7 @@
 """Arms on tasks: what helps scores higher, what is the same scores the same, and nothing is lost."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ from codefilter.evaluation import (
     summarise,
 )
 from codefilter.evaluation.exporting import export_predictions, released_record
-from codefilter.evaluation.records import begin_run, read_plan
+from codefilter.evaluation.records import begin_run, commit, read_plan
 from codefilter.evaluation.storage import (
     CHUNKS_FILE,
     RESULTS_FILE,
@@ -56,6 +57,7 @@ from codefilter.types import (
 )
 from tests.killed_evaluations import TRIALS
 from tests.made_results import PLAN
+from tests.test_checkout import git, needs_git
 
 SETTINGS = Settings(model="fake")
 MODEL = FakeLanguageModel()
@@ -140,6 +142,8 @@ def test_two_arms_that_are_the_same_do_not_differ(tmp_path: Path) -> None:
     rows = summarise([first, *others], names)
     assert {row.nats_per_token for row in rows} == {rows[0].nats_per_token}
     assert rows[1].worse_than_first == 0.0
+    elsewhere = replace(others[0], task_id="another")
+    assert summarise([first, elsewhere], names)[1].worse_than_first is None
 
 
 class Counting(FakeLanguageModel):
@@ -535,6 +539,32 @@ def test_another_engine_is_another_run_and_what_ran_an_attempt_is_kept(tmp_path:
     assert known.commit == "aaaaaaa; bbbbbbb"
     assert known.machine == "x86_64, 8 cores, Linux; aarch64, 4 cores, Linux"
     assert known.codefilter == PLAN.codefilter
+
+
+def test_other_weights_of_the_model_are_another_run_and_another_commit_is_not(tmp_path: Path) -> None:
+    begin_run(replace(PLAN, commit="aaaaaaa"), tmp_path)
+    with pytest.raises(UsageError, match="model differ"):
+        begin_run(replace(PLAN, model=replace(PLAN.model, sha256="b" * 64)), tmp_path)
+    assert begin_run(replace(PLAN, commit="aaaaaaa-dirty"), tmp_path).commit == "aaaaaaa; aaaaaaa-dirty"
+
+
+@needs_git
+def test_the_commit_is_the_checkouts_own_and_says_when_files_are_changed(tmp_path: Path) -> None:
+    assert commit(tmp_path) == ""
+    git(tmp_path, "init")
+    (tmp_path / "code.py").write_text("x = 1\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--message", "first")
+    git(tmp_path, "tag", "v1")
+    clean = commit(tmp_path)
+    assert re.fullmatch("[0-9a-f]{7,}", clean)
+    (tmp_path / "run.json").write_text("")
+    assert commit(tmp_path) == clean
+    (tmp_path / "code.py").write_text("x = 2\n")
+    assert commit(tmp_path) == f"{clean}-dirty"
+    inner = tmp_path / ".venv" / "site-packages"
+    inner.mkdir(parents=True)
+    assert commit(inner) == ""
 
 
 def test_a_folder_keeps_to_the_weights_that_its_arms_began_with(tmp_path: Path) -> None:

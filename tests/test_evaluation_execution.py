@@ -15,6 +15,7 @@ from codefilter.errors import CancelledError, CodeFilterError, UsageError
 from codefilter.evaluation import LocalExecutor, TaskError, TaskGroup, TaskResult, evaluate
 from codefilter.evaluation.execution import TaskWorker, WorkItem
 from codefilter.evaluation.results import Finding
+from codefilter.evaluation.selection import ROUND_TASKS
 from codefilter.evaluation.storage import (
     RESULTS_FILE,
     read_chunks,
@@ -26,7 +27,7 @@ from codefilter.evaluation.storage import (
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Cancellation, Continuation
 from codefilter.lm.fake import FakeLanguageModel
-from codefilter.types import LogLikelihood
+from codefilter.types import LogLikelihood, TaskLevel
 from tests.test_evaluation import (
     HELPFUL,
     MODEL,
@@ -107,10 +108,13 @@ def test_a_result_is_on_the_disk_before_it_is_told_and_before_the_next_arm_is_ru
     assert [result.arm for result in told] == ["none", "all", "top-k:1"]
 
 
-def test_a_repository_is_opened_once_for_the_tasks_that_follow_each_other(
+def test_repositories_take_turns_and_are_opened_once_a_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    groups, opened, open_index = several(tmp_path), [], RepositoryIndex.open
+    first, second, empty = several(tmp_path)
+    levels = [TaskLevel.LINE] * (ROUND_TASKS + 1) + [TaskLevel.API]
+    tasks = [replace(app_task(), task_id=f"0/{n}", level=level) for n, level in enumerate(levels)]
+    groups, opened, open_index = [replace(first, tasks=tuple(tasks)), second, empty], [], RepositoryIndex.open
 
     def counted(root: Path, **options: Any) -> RepositoryIndex:
         opened.append(root.name)
@@ -118,9 +122,26 @@ def test_a_repository_is_opened_once_for_the_tasks_that_follow_each_other(
 
     monkeypatch.setattr(RepositoryIndex, "open", counted)
     evaluate(groups, LocalExecutor(MODEL, arms(*NAMES)), tmp_path / "out")
-    assert opened == ["helpful", "poisoned", "empty"]
+    assert opened == ["helpful", "poisoned", "empty", "helpful"]
+    done = list(dict.fromkeys(result.task_id for result in read_results(tmp_path / "out")))
+    assert done == ["0/0", "0/1", "0/2", "0/3", "0/4", "0/6", "1/0", "1/1", "0/5"]
     evaluate(groups[:2], LocalExecutor(MODEL, arms(*NAMES)), tmp_path / "out")
-    assert len(opened) == 3  # nothing is missing there
+    assert len(opened) == 4  # nothing is missing there
+
+
+def test_a_folder_of_one_repository_after_the_other_is_gone_on_with(tmp_path: Path) -> None:
+    groups = [
+        replace(group, tasks=tuple(replace(app_task(), task_id=f"{i}/{n}") for n in range(ROUND_TASKS + 2)))
+        for i, group in enumerate(several(tmp_path)[:2])
+    ]
+    before = [(group, task) for group in groups for task in group.tasks][: ROUND_TASKS + 4]
+    executor = LocalExecutor(MODEL, arms("none", "all"))
+    for group, task in before:
+        evaluate([replace(group, tasks=(task,))], executor, tmp_path / "out")
+    told: list[TaskResult | TaskError] = []
+    outcome = evaluate(groups, executor, tmp_path / "out", told.append)
+    assert len(told) == 10
+    assert [r.task_id for r in outcome.results[::2]] == [task.task_id for g in groups for task in g.tasks]
 
 
 class Stopping(FakeLanguageModel):

@@ -4,13 +4,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from codefilter.cli import main
 from codefilter.evaluation.results import TaskError, TaskResult
 from codefilter.evaluation.storage import RunWriter
+from codefilter.report import plots
 from codefilter.report.content import gather
 from codefilter.report.diffs import SpanKind, diff
 from codefilter.report.page import render
@@ -90,6 +93,16 @@ def test_a_filter_that_abstains_and_a_measured_impact_are_shown(tmp_path: Path) 
     assert "<b>+0.31 nats per token</b>" in render(page)
 
 
+def test_how_often_nothing_was_written_is_shown(tmp_path: Path) -> None:
+    rows = [
+        replace(one, prediction=" \n") if one.arm == "all" and "r0" in one.task_id else one
+        for one in results()
+    ]
+    (section,) = gather([write_run(tmp_path / "run", rows)], None, 0).sections
+    none, everything = section.tables[0].rows
+    assert (none.notes, everything.notes) == ((), ("nothing written in 50%",))
+
+
 def test_an_arm_of_fewer_tasks_says_so(tmp_path: Path) -> None:
     fewer = [one for one in results() if one.arm == "none" or one.task_id.startswith("r0")]
     (section,) = gather([write_run(tmp_path / "run", fewer)], None, 100).sections
@@ -119,6 +132,39 @@ def test_an_arm_whose_intervals_are_drawn_in_another_way_says_so(tmp_path: Path)
     assert {cell.method for cell in cells} == {"drawn over all tasks"}
     assert {cell.method for cell in none.cells if cell is not None} == {""}
     assert "<br>drawn over all tasks</small>" in render(gather([folder], "none", 0))
+
+
+def test_the_bar_of_the_differences_is_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "to_svg", lambda figure: figures.append(figure) or "<svg/>")
+    rows = [
+        made_result(f"r0/{tokens}", arm, nats=nats, tokens=tokens)
+        for arm, gain in (("none", 0.0), ("all", 1.0))
+        for tokens, nats in ((1, -3.0 + 2 * gain), (9, -9.0 - gain))
+    ]
+    (section,) = gather([write_run(tmp_path / "run", rows)], None, 0).sections
+    cell = section.tables[0].rows[1].cells[0]
+    assert cell is not None
+    bar, _ = figures[-1].axes[0].lines
+    assert cell.difference == "+0.100"
+    assert np.allclose(bar.get_xdata(), 0.1)  # not (2 - 1 / 9) / 2, the mean of the tasks
+    assert "not that of its difference" in render(gather([tmp_path / "run"], None, 0))
+
+
+def test_figures_that_are_judged_together_have_wider_intervals(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bounds = []
+    for tests in (1, 2):
+        (section,) = gather([run], None, 0, tests=tests).sections
+        cell = section.tables[0].rows[1].cells[0]
+        assert cell is not None
+        low, high = map(float, cell.bounds.strip("[]").split(", "))
+        bounds.append(high - low)
+    assert bounds[0] < bounds[1]
+    assert main(["report", str(run), "--tests", "2"]) == 0
+    page = Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8")
+    assert "differences from none with 97.5 % intervals" in page
 
 
 def test_what_failed_is_listed_until_another_run_has_done_it(tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ def test_a_sure_model_does_not_retrieve_and_an_unsure_one_does(completer: Comple
     assert sure.stage_seconds[DRAFT] > 0  # it was written before it could be judged
 
 
-@pytest.mark.parametrize("name", ["twice", "once:2", "iterative:1", "iterative:x", "selective:0.5", ""])
+@pytest.mark.parametrize(
+    "name", ["twice", "once:2", "iterative:1", "iterative:x", "selective:0.5", "selective", ""]
+)
 def test_other_strategies_are_usage_errors(name: str) -> None:
     with pytest.raises(UsageError, match="no strategy"):
         get_strategy(name)

@@ -38,6 +38,7 @@ class Mismatch:
     task_id: str  # empty where the record has none
     reason: MismatchReason
     detail: str  # what was found, for people
+    level: TaskLevel | None = None  # of the file's tasks; None of a file of predictions
 
     def __str__(self) -> str:
         task = f" {self.task_id}" if self.task_id else ""

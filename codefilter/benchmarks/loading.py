@@ -155,7 +155,7 @@ class ReleasedBenchmark(abc.ABC):
         for path, level in self.task_files(folder):
             found = list(read_records(path, self.parser(level)))
             files.append(TaskFile(path, level, sha256_of_file(path), len(found)))
-            records += found
+            records += [replace(r, level=level) if isinstance(r, Mismatch) else r for r in found]
         return files, records
 
     def _task(self, record: Record, root: Path | None, *, alone: bool) -> CompletionTask | Mismatch:

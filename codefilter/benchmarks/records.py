@@ -43,7 +43,7 @@ class Record:
 
     def mismatch(self, reason: MismatchReason, detail: str) -> Mismatch:
         """This record as one that gives no task."""
-        return Mismatch(self.file, self.line, self.task_id, reason, detail)
+        return Mismatch(self.file, self.line, self.task_id, reason, detail, self.level)
 
 
 @dataclass(frozen=True)

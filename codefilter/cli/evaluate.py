@@ -18,16 +18,19 @@ from codefilter.cli import options
 from codefilter.config import Settings, load_settings
 from codefilter.errors import SourceError, UsageError
 from codefilter.paths import cache_path, exclusive
-from codefilter.types import TaskLevel
+from codefilter.types import TaskLevel, content_hash
 
 if TYPE_CHECKING:
+    from codefilter.benchmarks import Mismatch
     from codefilter.evaluation import Arm, ArmSummary, Executor, Outcome, TaskError, TaskGroup, TaskResult
-    from codefilter.evaluation.drawing import DrawnTasks
     from codefilter.evaluation.records import RunPlan
+    from codefilter.evaluation.task_sources import DrawnTasks
 
 DEFAULT_ARMS = "none,all,classifier"
+_TRAIN = "train"  # not a benchmark, but the packages of that role
+_PER_REPOSITORY = 10
 _LOCK = ".run"  # in the run's folder: two commands there take turns
-_SHOWN = 10  # errors and mismatches; their files have them all
+_SHOWN = 10  # errors and mismatches; files of the run's folder have them all
 
 
 def evaluate_command(
@@ -53,8 +56,9 @@ def evaluate_command(
         str | None, typer.Option("--levels", help="line, api, chunk, function; by commas.")
     ] = None,
     per_repo: Annotated[
-        int, typer.Option("--per-repo", min=1, help="Of train and --repo: tasks per repository and level.")
-    ] = 10,
+        int | None,
+        typer.Option("--per-repo", min=1, help="Of train and --repo: tasks per repository and level; 10."),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many tasks.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Which tasks are drawn.")] = 0,
     shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Only every N-th task.")] = "1/1",
@@ -95,15 +99,15 @@ def evaluate_command(
     parsed = parse_arms(arms, settings)
     number_of_shard = parse_shard(shard)
     chosen = [parse_level(name) for name in levels.split(",")] if levels else None
-    _check(benchmark, repo, out)
+    _check(benchmark, repo, out, data, per_repo)
     on_ray = options.is_for_ray(executor, workers)
     drawn = _draw(benchmark, repo, data, chosen, per_repo, seed)
-    folder = out or cache_path() / "evaluations" / f"{drawn.name}-{drawn.data_sha256[:8]}"
-    if not resume:
-        _refuse_used(folder)
+    if not resume and out is not None:
+        _refuse_used(out)
     groups = _choose_tasks(drawn, limit, seed, number_of_shard)
     completing = _executor(on_ray, settings, parsed, workers, write=write)
     plan = _plan(drawn, groups, completing, settings, limit=limit, seed=seed, shard=shard, writes=write)
+    folder = out or cache_path() / "evaluations" / f"{drawn.name}-{content_hash(str(plan.same_run()))[:8]}"
     allowed = minutes if minutes is not None else 8.0 if repo is not None else None
     deadline = started + 60 * allowed if allowed is not None else None
     waiting_since = time.monotonic()
@@ -141,7 +145,9 @@ class _Ran:
     record: dict[str, Any]
 
 
-def _check(benchmark: str | None, repo: Path | None, out: Path | None) -> None:
+def _check(
+    benchmark: str | None, repo: Path | None, out: Path | None, data: Path | None, per_repository: int | None
+) -> None:
     if (benchmark is None) == (repo is None):
         raise UsageError(
             "name a benchmark, or a repository with --repo",
@@ -149,6 +155,13 @@ def _check(benchmark: str | None, repo: Path | None, out: Path | None) -> None:
         )
     if out is None and repo is None:
         raise UsageError("--out is missing", hint="Predictions and the record go there.")
+    is_drawn = benchmark in (None, _TRAIN)
+    if data is not None and is_drawn:
+        raise UsageError("--data is of benchmarks only", hint="Leave it out.")
+    if per_repository is not None and not is_drawn:
+        raise UsageError(
+            "--per-repo is of train and --repo only", hint="--limit draws some of a benchmark's tasks."
+        )
 
 
 def _draw(
@@ -156,15 +169,21 @@ def _draw(
     repo: Path | None,
     data: Path | None,
     levels: Sequence[TaskLevel] | None,
-    per_repository: int,
+    per_repository: int | None,
     seed: int,
 ) -> DrawnTasks:
-    from codefilter.evaluation.drawing import SAMPLED_LEVELS, draw_benchmark, draw_packages, draw_repository
+    from codefilter.evaluation.task_sources import (
+        SAMPLED_LEVELS,
+        draw_benchmark,
+        draw_packages,
+        draw_repository,
+    )
 
+    count = per_repository or _PER_REPOSITORY
     if repo is not None:
-        return draw_repository(repo, levels or SAMPLED_LEVELS, per_repository, seed)
-    if benchmark == "train":
-        return draw_packages(benchmark, levels or SAMPLED_LEVELS, per_repository, seed)
+        return draw_repository(repo, levels or SAMPLED_LEVELS, count, seed)
+    if benchmark == _TRAIN:
+        return draw_packages(benchmark, levels or SAMPLED_LEVELS, count, seed)
     return draw_benchmark(benchmark or "", data, levels)
 
 
@@ -246,9 +265,12 @@ def _run(
     from codefilter.evaluation import evaluate, summarise
     from codefilter.evaluation.exporting import export_predictions
     from codefilter.evaluation.records import write_record
-    from codefilter.evaluation.storage import read_errors, read_in_order
+    from codefilter.evaluation.storage import read_errors, read_in_order, read_results, write_mismatches
 
-    with tqdm(total=len(executor.arms) * plan.tasks, desc="evaluate", unit="completion") as bar:
+    write_mismatches(drawn.mismatches, folder)
+    wanted = {(task.task_id, arm.name) for group in groups for task in group.tasks for arm in executor.arms}
+    done = sum((result.task_id, result.arm) in wanted for result in read_results(folder))
+    with tqdm(total=len(wanted), initial=done, desc="evaluate", unit="completion") as bar:
         outcome = evaluate(groups, executor, folder, lambda _: bar.update(), deadline=deadline)
     tasks = [task for group in drawn.groups for task in group.tasks]
     results = read_in_order(folder, [task.task_id for task in tasks], plan.arms)
@@ -280,6 +302,7 @@ def _say(ran: _Ran, drawn: DrawnTasks, plan: RunPlan, folder: Path, *, is_reposi
 
 def _print(summaries: Sequence[ArmSummary], title: str) -> None:
     table = Table(title=title, box=None, pad_edge=False)
+    some_empty = any(row.abstained for row in summaries)
     for heading in (
         "arm",
         "tasks",
@@ -289,6 +312,7 @@ def _print(summaries: Sequence[ArmSummary], title: str) -> None:
         "worse",
         "cross-file",
         "no chunk",
+        *(["empty"] if some_empty else []),
         "first token s",
         "write s",
     ):
@@ -300,9 +324,10 @@ def _print(summaries: Sequence[ArmSummary], title: str) -> None:
             _figure(row.exact_match, 1),
             _figure(row.edit_similarity, 1),
             f"{row.nats_per_token:.3f}",
-            f"{100 * row.worse_than_first:.0f} %",
+            "" if row.worse_than_first is None else f"{100 * row.worse_than_first:.0f} %",
             f"{row.cross_file_tokens:.0f}",
             f"{row.kept_nothing:.0f} %",
+            *([f"{row.abstained or 0:.0f} %"] if some_empty else []),
             _figure(row.first_token_seconds, 2),
             _figure(row.write_seconds, 2),
         )
@@ -322,9 +347,9 @@ def _say_verdicts(results: Sequence[TaskResult], arms: Sequence[str]) -> None:
             print(*sentences(judge(results, arm, arms[0])), sep="\n")
 
 
-def _say_mismatches(mismatches: Sequence[str]) -> None:
+def _say_mismatches(mismatches: Sequence[Mismatch]) -> None:
     for mismatch in mismatches[:_SHOWN]:
-        typer.echo(mismatch, err=True)
+        typer.echo(str(mismatch), err=True)
     if mismatches:
         typer.echo(f"{len(mismatches)} records did not verify and are not run", err=True)
 

@@ -20,11 +20,15 @@ def report_command(
     ] = None,
     tasks: Annotated[int, typer.Option("--tasks", min=0, help="Tasks to look at, per benchmark.")] = 100,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    tests: Annotated[
+        int,
+        typer.Option("--tests", min=1, help="Figures judged together: wider intervals (Bonferroni)."),
+    ] = 1,
 ) -> None:
     """Write a page that needs no network. It shows other people's code: mind their licences."""
     from codefilter.report.content import gather
     from codefilter.report.page import render
 
     path = out if out is not None else runs[0] / "report.html"
-    write_atomically(path, render(gather(runs, baseline, tasks, seed)))
+    write_atomically(path, render(gather(runs, baseline, tasks, seed, tests)))
     print(path)

@@ -105,8 +105,8 @@ def agreement_command(
     from codefilter.completion import Completer
     from codefilter.config import load_settings
     from codefilter.evaluation import limit_tasks
-    from codefilter.evaluation.drawing import draw_packages
     from codefilter.evaluation.execution import open_index
+    from codefilter.evaluation.task_sources import draw_packages
     from codefilter.speed.agreement import measure_agreement
     from codefilter.types import TaskLevel
 
@@ -134,8 +134,8 @@ def drafts_command(
     """Write completions of Fresh with and without drafts from the prompt."""
     from codefilter.completion import Completer, generation_options
     from codefilter.config import load_settings
-    from codefilter.evaluation.drawing import SAMPLED_LEVELS
     from codefilter.evaluation.execution import open_index
+    from codefilter.evaluation.task_sources import SAMPLED_LEVELS
     from codefilter.lm.loading import load_model
     from codefilter.speed.drafts import measure_drafts
 
@@ -165,8 +165,8 @@ def filter_command(
     """Decide on the candidates of Fresh: at new places, and a few characters later; against `perplexity`."""
     from codefilter.completion import Completer
     from codefilter.config import load_settings
-    from codefilter.evaluation.drawing import SAMPLED_LEVELS
     from codefilter.evaluation.execution import open_index
+    from codefilter.evaluation.task_sources import SAMPLED_LEVELS
     from codefilter.filters.table import get_filter
     from codefilter.lm.loading import load_model
     from codefilter.speed.deciding import DecisionPlace, measure_decisions
@@ -295,7 +295,7 @@ def _measure_requests(
 def _draw_fresh(what: str, levels: Sequence[TaskLevel], limit: int) -> list[TaskGroup]:
     """Tasks of Fresh, by repository; `UsageError` where its packages are not here."""
     from codefilter.evaluation import limit_tasks
-    from codefilter.evaluation.drawing import draw_benchmark
+    from codefilter.evaluation.task_sources import draw_benchmark
 
     drawn = draw_benchmark("fresh", None, levels)
     groups = limit_tasks(drawn.groups, limit, 0)

@@ -71,10 +71,10 @@ class RunPlan:
         return {
             "benchmark": self.benchmark,
             "data": self.data_sha256,
-            "model": self.model.sha256,
             "writing": self.writes,
             **settings,
-            "engine": _RAY_WORKERS.sub("", self.engine),  # what ran, whatever was asked for
+            "model": self.model.sha256,  # what ran, whatever was asked for; as is the engine
+            "engine": _RAY_WORKERS.sub("", self.engine),
         }
 
     def added_to(self, earlier: RunPlan) -> RunPlan:
@@ -156,12 +156,17 @@ def write_record(
     return record
 
 
-def commit() -> str:
-    """The checkout's commit; empty outside one."""
+def commit(root: Path = Path(__file__).parents[2]) -> str:
+    """The commit of this checkout, ``-dirty`` where tracked files are changed; empty outside one.
+
+    An installed package lies in no checkout, though perhaps in one of another project.
+    """
+    if not (root / ".git").exists():
+        return ""
     try:
         found = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(__file__).parent,
+            ["git", "describe", "--always", "--dirty", "--exclude=*"],
+            cwd=root,
             capture_output=True,
             text=True,
             check=False,

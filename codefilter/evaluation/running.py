@@ -1,7 +1,8 @@
 """The loop: every arm on every task, resumable, task by task.
 
-In: groups of tasks, an executor with arms, a folder. Out: an `Outcome`, and the folder's files. Notable: what
-came of an arm is on the disk before anybody is told. An error of one task is kept, and the run goes on.
+In: groups of tasks, an executor with arms, a folder. Out: an `Outcome`, and the folder's files. Notable: the
+repositories take turns (`selection.in_rounds`), so that a run that is stopped is about all of them. What came
+of an arm is on the disk before anybody is told. An error of one task is kept, and the run goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from codefilter.evaluation.arms import Arm
 from codefilter.evaluation.execution import Executor, WorkItem
 from codefilter.evaluation.results import TaskError, TaskResult
-from codefilter.evaluation.selection import TaskGroup
+from codefilter.evaluation.selection import TaskGroup, in_rounds
 from codefilter.evaluation.storage import RunWriter
 
 
@@ -68,12 +69,10 @@ def _items(
     groups: Sequence[TaskGroup], arms: Sequence[Arm], writer: RunWriter, deadline: float | None
 ) -> Iterator[WorkItem]:
     """What is missing, as long as there is time."""
-    for group in groups:
-        for task in dict.fromkeys(group.tasks):
-            missing = tuple(arm.name for arm in arms if (task.task_id, arm.name) not in writer.done)
-            if not missing:
-                continue
-            if deadline is not None and time.monotonic() > deadline:
-                return
-            finished = tuple(writer.results_of(task.task_id))
-            yield WorkItem(replace(group, tasks=()), task, missing, finished)
+    for group, task in in_rounds(groups):
+        missing = tuple(arm.name for arm in arms if (task.task_id, arm.name) not in writer.done)
+        if not missing:
+            continue
+        if deadline is not None and time.monotonic() > deadline:
+            return
+        yield WorkItem(replace(group, tasks=()), task, missing, tuple(writer.results_of(task.task_id)))

@@ -1,13 +1,14 @@
 """Which tasks a run does: all of a benchmark, some drawn with a seed, one shard of many.
 
-In: a verified `Benchmark`, or repositories with tasks. Out: `TaskGroup`s, one per repository.
+In: a verified `Benchmark`, or repositories with tasks. Out: `TaskGroup`s, one per repository; the order in
+which their tasks are done.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 from codefilter.benchmarks import Benchmark
 from codefilter.errors import UsageError
 from codefilter.types import CompletionTask, TaskLevel
+
+ROUND_TASKS = 5  # of each level and repository: an index is opened once a round
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,20 @@ def shard_tasks(groups: Sequence[TaskGroup], shard: int, num_shards: int) -> lis
     """Every `num_shards`-th task, beginning with number `shard`, which counts from 1."""
     tasks = [task for group in groups for task in group.tasks]
     return _only(groups, {task.task_id for task in tasks[shard - 1 :: num_shards]})
+
+
+def in_rounds(groups: Sequence[TaskGroup]) -> list[tuple[TaskGroup, CompletionTask]]:
+    """Every task once, with its group: in each round, `ROUND_TASKS` of each level of every repository.
+
+    A run that is stopped has then done as much of one repository and level as of another.
+    """
+    placed = []
+    for group in groups:
+        before: Counter[TaskLevel] = Counter()
+        for task in dict.fromkeys(group.tasks):
+            placed.append((before[task.level] // ROUND_TASKS, group, task))
+            before[task.level] += 1
+    return [(group, task) for _, group, task in sorted(placed, key=lambda row: row[0])]
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -4,7 +4,8 @@ A last line that a kill cut off is not read; who appends to its file next takes 
 
 ``results.jsonl``, ``errors.jsonl``, ``tasks.jsonl`` and ``chunks.jsonl`` hold the values of `results`;
 ``run.json`` what the run is (`records`), ``record.json`` its figures, ``predictions/`` the predictions in the
-released form. All but ``record.json`` may hold other people's code. In: values. Out: values.
+released form, ``mismatches.jsonl`` the records of a benchmark that gave the last attempt no task. All but
+``record.json`` may hold other people's code. In: values. Out: values.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
+from codefilter.benchmarks.base import Mismatch
 from codefilter.errors import UsageError
 from codefilter.evaluation.results import ChunkText, Finding, TaskContext, TaskError, TaskResult
-from codefilter.paths import cut_torn_line, whole_lines
+from codefilter.paths import cut_torn_line, whole_lines, write_atomically
 
 RESULTS_FILE = "results.jsonl"
 ERRORS_FILE = "errors.jsonl"
 TASKS_FILE = "tasks.jsonl"
 CHUNKS_FILE = "chunks.jsonl"
+MISMATCHES_FILE = "mismatches.jsonl"
 
 T = TypeVar("T")
 
@@ -118,6 +121,15 @@ def read_contexts(folder: Path) -> Iterator[TaskContext]:
 def read_chunks(folder: Path) -> Iterator[ChunkText]:
     """Texts of a run's candidates."""
     return _read(folder / CHUNKS_FILE, lambda values: ChunkText(**values))
+
+
+def write_mismatches(mismatches: Sequence[Mismatch], folder: Path) -> None:
+    """Write the records that give no task, instead of an earlier attempt's; no file where there are none."""
+    path = folder / MISMATCHES_FILE
+    if mismatches:
+        write_atomically(path, "".join(json.dumps(asdict(mismatch)) + "\n" for mismatch in mismatches))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _read(path: Path, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:

@@ -16,7 +16,10 @@ from codefilter.evaluation.results import TaskResult
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """Means of one arm over tasks; what needs a prediction is None where nothing was written."""
+    """Means of one arm over tasks; what needs a prediction is None where only the likelihood was measured.
+
+    Records have shares in percent, but `worse_than_first` from 0 to 1.
+    """
 
     arm: str
     tasks: int
@@ -24,10 +27,10 @@ class ArmSummary:
     edit_similarity: float | None  # percent
     identifier_f1: float | None  # percent
     valid_in_place: float | None  # percent of those where something can be said
-    abstained: float | None  # percent
+    abstained: float | None  # percent: nothing was written, or only white space
     nats_per_token: float  # all target nats over all target tokens
     nats_per_task: float
-    worse_than_first: float  # share of tasks whose target is less likely than under the first arm
+    worse_than_first: float | None  # share of the first arm's tasks whose target is less likely; 0 to 1
     prompt_tokens: float
     reused_tokens: float  # of the prompt, not read again
     cross_file_tokens: float
@@ -67,7 +70,7 @@ def _summarise(arm: str, rows: Sequence[TaskResult], first: dict[str, float]) ->
         abstained=mean(lambda row: row.abstained, 100) if written else None,
         nats_per_token=sum(row.target_nats for row in rows) / max(1, sum(row.target_tokens for row in rows)),
         nats_per_task=always(lambda row: row.target_nats),
-        worse_than_first=float(np.mean(compared)) if compared else 0.0,
+        worse_than_first=float(np.mean(compared)) if compared else None,
         prompt_tokens=always(lambda row: row.prompt_tokens),
         reused_tokens=always(lambda row: row.reused_tokens),
         cross_file_tokens=always(lambda row: row.cross_file_tokens),

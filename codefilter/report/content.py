@@ -17,6 +17,7 @@ from codefilter.comparison import (
     METRICS,
     Comparison,
     compare,
+    confidence,
     from_baseline,
     fullest,
     group_by_benchmark,
@@ -49,7 +50,7 @@ class Row:
     """One arm of the table."""
 
     arm: str
-    notes: tuple[str, ...]  # tasks, where not all; how often it kept nothing, where not always or never
+    notes: tuple[str, ...]  # tasks, where not all; `_shares_of_nothing`
     cells: tuple[Cell | None, ...]  # None: not measured
     outcome: str  # wins / ties / losses
     repositories: str
@@ -121,7 +122,9 @@ class ReportContent:
     sections: tuple[BenchmarkSection, ...]
 
 
-def gather(folders: Sequence[Path], baseline: str | None, max_tasks: int, seed: int = 0) -> ReportContent:
+def gather(
+    folders: Sequence[Path], baseline: str | None, max_tasks: int, seed: int = 0, tests: int = 1
+) -> ReportContent:
     """Read runs and work out what to show.
 
     Args:
@@ -129,25 +132,28 @@ def gather(folders: Sequence[Path], baseline: str | None, max_tasks: int, seed: 
         baseline: the arm that the others are held against; by default each benchmark's first.
         max_tasks: to look at, per benchmark.
         seed: of the bootstrap.
+        tests: figures that are judged together; see `compare`.
 
     Raises:
         UsageError: a folder that holds no run, or runs that do not fit together.
     """
     joined = join_runs([read_run(folder) for folder in folders])
-    sections = [_section(one, baseline, max_tasks, seed) for one in joined]
+    sections = [_section(one, baseline, max_tasks, seed, tests) for one in joined]
     return ReportContent(", ".join(one.benchmark for one in joined), tuple(sections))
 
 
-def _section(joined: JoinedResults, baseline: str | None, max_tasks: int, seed: int) -> BenchmarkSection:
+def _section(
+    joined: JoinedResults, baseline: str | None, max_tasks: int, seed: int, tests: int
+) -> BenchmarkSection:
     first = joined.choose_baseline(baseline)
-    comparisons = compare(joined.results, first, joined.benchmark, seed=seed)
+    comparisons = compare(joined.results, first, joined.benchmark, seed=seed, tests=tests)
     groups = group_by_benchmark(comparisons)
     source = BENCHMARKS.get(joined.benchmark)
     return BenchmarkSection(
         name=joined.benchmark,
         facts=tuple(dict.fromkeys(fact for run in joined.runs for fact in _facts(run))),
         caveats=tuple(dict.fromkeys([*joined.notices, *(source.caveats if source is not None else ())])),
-        tables=tuple(_table(level, rows, joined.results) for (_, level), rows in groups.items()),
+        tables=tuple(_table(level, rows, joined.results, tests) for (_, level), rows in groups.items()),
         differences=draw_differences(joined.results, first),
         tasks=tuple(_tasks(joined, max_tasks)),
         num_tasks=joined.tasks,
@@ -168,7 +174,7 @@ def _facts(run: Run) -> list[str]:
     ]
 
 
-def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult]) -> LevelTable:
+def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult], tests: int) -> LevelTable:
     measured = [name for name in METRICS if any(row.metric == name for row in rows)]
     quality = "es" if "es" in measured else "nats"
     first = fullest(rows)
@@ -180,7 +186,7 @@ def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult]
         level=level,
         caption=(
             f"{first.tasks} tasks of {first.repositories} repositories; differences from {first.baseline} "
-            f"with 95 % intervals, drawn {first.difference.method}"
+            f"with {100 * confidence(tests):g} % intervals, drawn {first.difference.method}"
         ),
         columns=tuple(METRICS[name].unit for name in measured),
         outcome_of=METRICS[quality].unit,
@@ -190,7 +196,7 @@ def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult]
                 rows,
                 measured,
                 quality,
-                _kept_nothing([r for r in results if r.arm == arm and level in (r.level, ALL_LEVELS)]),
+                _shares_of_nothing([r for r in results if r.arm == arm and level in (r.level, ALL_LEVELS)]),
             )
             for arm in dict.fromkeys(row.arm for row in rows)
         ),
@@ -198,10 +204,12 @@ def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult]
     )
 
 
-def _kept_nothing(results: Sequence[TaskResult]) -> str:
-    """How often a filter abstained; empty for arms that never or always do."""
-    nothing = sum(result.kept == 0 for result in results)
-    return f"nothing kept in {nothing / len(results):.0%}" if 0 < nothing < len(results) else ""
+def _shares_of_nothing(results: Sequence[TaskResult]) -> list[str]:
+    """How often the filter kept nothing, unless always or never, and nothing was written, if at all."""
+    kept_nothing = sum(result.kept == 0 for result in results)
+    empty = sum(result.abstained for result in results)
+    shares = [f"nothing kept in {kept_nothing / len(results):.0%}"] if 0 < kept_nothing < len(results) else []
+    return [*shares, *([f"nothing written in {empty / len(results):.0%}"] if empty else [])]
 
 
 def _row(
@@ -209,7 +217,7 @@ def _row(
     rows: Sequence[Comparison],
     measured: Sequence[str],
     quality: str,
-    kept_nothing: str,
+    shares: Sequence[str],
 ) -> Row:
     some = next(iter(own.values()))
     tasks = fullest(rows).tasks
@@ -218,7 +226,7 @@ def _row(
     counted = own.get(quality)
     return Row(
         arm=some.arm,
-        notes=tuple(note for note in (fewer, kept_nothing) if note),
+        notes=(*([fewer] if fewer else []), *shares),
         cells=tuple(_cell(own[name], rows) if name in own else None for name in measured),
         outcome="" if is_baseline or counted is None else f"{counted.wins}/{counted.ties}/{counted.losses}",
         repositories=(

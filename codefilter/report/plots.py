@@ -1,6 +1,6 @@
 """The pictures of a report.
 
-In: comparisons and results. Out: SVG text. Quality against cost: every arm a point with its 95 % interval;
+In: comparisons and results. Out: SVG text. Quality against cost: every arm a point with its own interval;
 and how the tasks' differences from the baseline are spread, which a mean hides.
 """
 
@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codefilter.comparison import METRICS, Comparison
 from codefilter.evaluation.results import TaskResult
@@ -56,23 +57,31 @@ def _label(comparison: Comparison, tasks: int) -> str:
 
 def draw_differences(results: Sequence[TaskResult], baseline: str) -> str:
     """Per arm, the tasks' differences from the baseline in nats per token; empty where there is one arm."""
-    nats: dict[str, dict[str, float]] = defaultdict(dict)
+    nats: dict[str, dict[str, tuple[float, int]]] = defaultdict(dict)  # with the tokens they are of
     for result in results:
-        nats[result.arm][result.task_id] = result.target_nats / max(1, result.target_tokens)
-    arms = [arm for arm in nats if arm != baseline]
-    if not arms or baseline not in nats:
+        nats[result.arm][result.task_id] = (result.target_nats, max(1, result.target_tokens))
+    first = nats[baseline]
+    arms = [arm for arm in nats if arm != baseline and nats[arm].keys() & first.keys()]
+    if not arms:
         return ""
     figure, axes = new_figure(height=1.0 + 0.45 * len(arms))
     for row, arm in enumerate(reversed(arms)):
-        values = [nats[arm][task] - nats[baseline][task] for task in nats[arm] if task in nats[baseline]]
-        shown = np.clip(values, -_SHOWN_NATS, _SHOWN_NATS)
+        shared = [task for task in nats[arm] if task in first]
+        own, other = (np.array([rows[task] for task in shared]) for rows in (nats[arm], first))
+        shown = np.clip(_per_token(own) - _per_token(other), -_SHOWN_NATS, _SHOWN_NATS)
         offsets = row + 0.6 * (np.random.default_rng(0).random(len(shown)) - 0.5)
         axes.scatter(shown, offsets, s=6, alpha=0.5, color=f"C{(len(arms) - row) % 10}", linewidths=0)
-        axes.plot([np.mean(values)] * 2, [row - 0.35, row + 0.35], color="black", linewidth=1.5)
+        difference = _per_token(own.sum(axis=0)) - _per_token(other.sum(axis=0))  # as in the table
+        axes.plot([difference] * 2, [row - 0.35, row + 0.35], color="black", linewidth=1.5)
     axes.axvline(0, color="black", linewidth=0.6, linestyle="--")
     axes.set(
-        xlabel=f"nats per token above {baseline}, a point per task, bar: mean",
+        xlabel=f"nats per token above {baseline}, a point per task, bar: over all tokens",
         xlim=(-1.05 * _SHOWN_NATS, 1.05 * _SHOWN_NATS),
     )
     axes.set_yticks(range(len(arms)), list(reversed(arms)))
     return to_svg(figure)
+
+
+def _per_token(nats: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Nats and tokens, (..., 2), to their ratio."""
+    return nats[..., 0] / nats[..., 1]

@@ -29,7 +29,7 @@ from typing import Any
 from codefilter import __version__
 from codefilter.config import Settings
 from codefilter.evaluation import limit_tasks
-from codefilter.evaluation.drawing import draw_benchmark
+from codefilter.evaluation.task_sources import draw_benchmark
 from codefilter.machine import machine
 from codefilter.paths import write_atomically
 from codefilter.types import CompletionTask, TaskLevel

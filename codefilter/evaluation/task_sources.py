@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from codefilter.benchmarks import get_benchmark
+from codefilter.benchmarks import Mismatch, get_benchmark
 from codefilter.benchmarks.sampling import sample_packages
 from codefilter.errors import UsageError
 from codefilter.evaluation.selection import TaskGroup, group_tasks
@@ -30,7 +30,7 @@ class DrawnTasks:
     name: str
     groups: tuple[TaskGroup, ...]
     data_sha256: str
-    mismatches: tuple[str, ...] = ()  # records that give no task, for people
+    mismatches: tuple[Mismatch, ...] = ()  # records of the levels that give no task
     missing: tuple[str, ...] = ()  # what is not here, and where to get it
     notices: tuple[str, ...] = ()
 
@@ -44,13 +44,14 @@ def draw_benchmark(name: str, data: Path | None, levels: Sequence[TaskLevel] | N
     """
     source = get_benchmark(name)
     loaded = source.load(data)
-    groups = tuple(group_tasks(loaded, levels or source.levels))
+    chosen = levels or source.levels
+    groups = tuple(group_tasks(loaded, chosen))
     alone = any(group.root is None for group in groups)
     return DrawnTasks(
         name,
         groups,
         loaded.data_sha256,
-        tuple(str(mismatch) for mismatch in loaded.mismatches),
+        tuple(mismatch for mismatch in loaded.mismatches if mismatch.level in chosen),
         source.availability(data).missing,
         (*loaded.notices, *source.caveats, *([NOTHING_TO_RETRIEVE] if alone else [])),
     )
