@@ -168,7 +168,7 @@ def compare(
         for arm, rows in by_arm.items():
             pairs = [
                 (rows[task_id], other)
-                for task_id, other in by_arm.get(baseline, {}).items()
+                for task_id, other in sorted(by_arm.get(baseline, {}).items())  # any order: the same draws
                 if task_id in rows and level in (other.level, ALL_LEVELS)
             ]
             for name in metrics:

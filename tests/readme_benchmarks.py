@@ -143,8 +143,9 @@ def arms(record: Any) -> list[str]:
     for arm in summarise(_results(record), list(abstained)):
         match = "" if arm.exact_match is None else f"{arm.exact_match:.1f} / {arm.edit_similarity:.1f}"
         empty = "" if arm.exact_match is None else f"{abstained[arm.arm]:.0f} %"
+        worse = "" if arm.worse_than_first is None else f"{100 * arm.worse_than_first:.0f} %"
         rows.append(
-            f"| `{arm.arm}` | {match} | {arm.nats_per_token:.3f} | {100 * arm.worse_than_first:.0f} % "
+            f"| `{arm.arm}` | {match} | {arm.nats_per_token:.3f} | {worse} "
             f"| {arm.prompt_tokens:.0f} | {arm.cross_file_tokens:.0f} | {arm.kept_nothing:.0f} % | {empty} |"
         )
     return rows
