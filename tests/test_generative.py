@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from codefilter.config import Settings
 from codefilter.errors import CancelledError, FilterError, IntegrityError, ModelError, UsageError
 from codefilter.filters.control_tokens import choose_control_tokens
-from codefilter.filters.reading import Judgement, ReadingText, num_read, read_chunks, reading_text
+from codefilter.filters.generative_reading import Judgement, ReadingText, num_read, read_chunks, reading_text
 from codefilter.filters.table import get_filter
 from codefilter.filters.trained import MANIFEST_FILE, WEIGHTS_FILE
 from codefilter.filters.tuned import TunedFilter, save_tuned

@@ -15,7 +15,7 @@ import torch
 
 from codefilter.cli import main
 from codefilter.errors import ModelError, UsageError
-from codefilter.filters.reading import ReadingText, reading_text
+from codefilter.filters.generative_reading import ReadingText, reading_text
 from codefilter.filters.table import get_filter
 from codefilter.filters.trained import WEIGHTS_FILE
 from codefilter.filters.tuned import load_tuned, save_tuned

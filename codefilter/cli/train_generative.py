@@ -78,7 +78,7 @@ def generative_command(
     """
     from codefilter.config import load_settings
     from codefilter.dataset.description import require_description
-    from codefilter.filters.reading import ReadingShape
+    from codefilter.filters.generative_reading import ReadingShape
     from codefilter.lm.adapter import require_peft
 
     started = time.monotonic()

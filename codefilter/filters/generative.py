@@ -16,7 +16,7 @@ from codefilter.config import Settings
 from codefilter.errors import UsageError
 from codefilter.filters.base import FilterContext, Need
 from codefilter.filters.control_tokens import NAMES
-from codefilter.filters.reading import Judgement, Reading, read_chunks, reading_text
+from codefilter.filters.generative_reading import Judgement, Reading, read_chunks, reading_text
 from codefilter.filters.trained import filter_folder
 from codefilter.filters.tuned import FORM, TunedFilter, load_tuned
 from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk

@@ -25,7 +25,7 @@ from codefilter.config import Settings
 from codefilter.dataset.description import require_description
 from codefilter.errors import DatasetError, ModelError
 from codefilter.filters.control_tokens import WORDS, ControlTokens, choose_control_tokens
-from codefilter.filters.reading import Judgement, ReadingShape, num_read, read_chunks
+from codefilter.filters.generative_reading import Judgement, ReadingShape, num_read, read_chunks
 from codefilter.filters.tuned import FORM, TunedFilter, TunedManifest, save_tuned
 from codefilter.lm.adapter import AdapterShape, add_adapter, require_peft
 from codefilter.lm.torch_lm import choose_device, choose_dtype, load_module

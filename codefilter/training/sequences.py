@@ -22,7 +22,7 @@ from codefilter.dataset.description import require_description
 from codefilter.dataset.materialize import Materializer, TextExample
 from codefilter.dataset.storage import read_examples
 from codefilter.filters.control_tokens import ControlTokens
-from codefilter.filters.reading import ReadingShape, ReadingText, reading_text
+from codefilter.filters.generative_reading import ReadingShape, ReadingText, reading_text
 from codefilter.tokenizer import Tokenizer
 from codefilter.training.examples import TrainingTask, Values
 from codefilter.types import Polarity
