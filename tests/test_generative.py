@@ -159,7 +159,7 @@ def test_answers_equal_those_of_whole_prompts_without_a_cache(tuned: TunedFilter
         assert decision.keep == (said is POSITIVE)
         assert decision.confidence == pytest.approx(getattr(judgement, said.value), abs=1e-4)
         names = {POSITIVE: "<pos>", NEUTRAL: "<neu>", NEGATIVE: "<neg>"}
-        assert decision.reason == f"said {names[said]} with {decision.confidence:.0%}"
+        assert decision.reason == f"said {names[said]} with a probability of {decision.confidence:.0%}"
     reading = read_chunks(
         text, CONTROL, tuned.load(settings_of(tuned)).next_logits, more_from=0.0, positive_from=0.3
     )

@@ -28,7 +28,11 @@ Filter = Annotated[
 ]
 FilterWeights = Annotated[
     str | None,
-    typer.Option("--filter-weights", metavar="DIR", help="Of the filter classifier or generative."),
+    typer.Option(
+        "--filter-weights",
+        metavar="DIR",
+        help="Folder with weights for the filter classifier, cross or generative.",
+    ),
 ]
 Layout = Annotated[str | None, typer.Option("--layout", help="Where the chunks stand in the prompt.")]
 Retriever = Annotated[str | None, typer.Option("--retriever", help="How candidates are found.")]

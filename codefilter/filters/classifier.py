@@ -1,8 +1,8 @@
-"""The trained filter in its late form: what the texts have to do with each other, judged without a model.
+"""The trained filter on text features alone: no language model is run.
 
 In: a request, its candidates, the index. Out: decisions with calibrated probabilities of the three
 polarities. It was trained on impacts (CODEFILTER, arXiv 2508.05970, section 3) above those of unrelated
-chunks; no language model is asked, so it serves any generator, and costs milliseconds.
+chunks; it serves any generator, and costs milliseconds.
 Notable: keeping nothing is a decision like others, and the usual one where no chunk is likely to help.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from codefilter.config import Settings
 from codefilter.errors import FilterError, UsageError
+from codefilter.filters.arguments import parse_number
 from codefilter.filters.base import FilterContext, Need
 from codefilter.filters.features import ChunkFeatures, FeatureExtractor, Matrix, network_inputs
 from codefilter.filters.networks import sigmoid
@@ -99,14 +100,13 @@ class ClassifierFilter:
         self, candidate: RetrievedChunk, positive: float, negative: float, why: str | None
     ) -> FilterDecision:
         if why is not None:
-            return FilterDecision(
-                candidate, True, Polarity.POSITIVE, positive, f"helps with {positive:.0%}: {why}"
-            )
+            reason = f"{positive:.0%} likely to help: {why}"
+            return FilterDecision(candidate, True, Polarity.POSITIVE, positive, reason)
         neutral = max(0.0, 1 - positive - negative)
         polarity, sure = max(
             (Polarity.NEUTRAL, neutral), (Polarity.NEGATIVE, negative), key=lambda one: one[1]
         )
-        reason = f"helps with {positive:.0%}, {self._keep_from:.0%} are asked for"
+        reason = f"{positive:.0%} likely to help, below the threshold of {self._keep_from:.0%}"
         return FilterDecision(candidate, False, polarity, sure, reason)
 
 
@@ -126,11 +126,8 @@ def parse_keep_from(name: str, argument: str) -> float | None:
     Raises:
         UsageError: no probability.
     """
-    try:
-        keep_from = float(argument) if argument else None
-    except ValueError:
-        keep_from = -1.0
-    if keep_from is not None and not 0 <= keep_from <= 1:
+    keep_from = parse_number(argument, 0, 1)
+    if argument and keep_from is None:
         raise UsageError(
             f"{name} takes a probability from 0 to 1, not {argument!r}",
             hint=f"For example: --filter {name}:0.3",
@@ -138,12 +135,12 @@ def parse_keep_from(name: str, argument: str) -> float | None:
     return keep_from
 
 
-def trained_for(settings: Settings) -> TrainedFilter:
-    """The weights that the settings name.
+def trained_for(settings: Settings, *, reads: bool = False) -> TrainedFilter:
+    """The weights that the settings name, for a filter that has a model read prompts or not.
 
     Raises:
         FilterError: there are no weights, or they were trained for other settings.
     """
     trained = load_trained(filter_folder(settings.filter_weights))
-    trained.check(settings)
+    trained.check(settings, reads=reads)
     return trained
