@@ -57,7 +57,7 @@ class TuningPlan:
 
     shape: ReadingShape
     target_tokens: int = 64  # of a completion; what is longer is cut
-    read_all: bool = False  # learn from all chunks, not only from those up to the last positive one
+    read_all: bool = True  # learn from all chunks, not only from those up to the last positive one
     more_from: float = 0.3  # the paper's thresholds
     positive_from: float = 0.3
     limit: int | None = None  # examples of each part
