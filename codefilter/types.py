@@ -78,6 +78,15 @@ class Polarity(StrEnum):
 
 
 @dataclass(frozen=True)
+class PolarityProbabilities:
+    """Of one chunk; they add up to 1."""
+
+    positive: float
+    neutral: float
+    negative: float
+
+
+@dataclass(frozen=True)
 class FilterDecision:
     """What a filter says about one candidate.
 
@@ -92,6 +101,7 @@ class FilterDecision:
     confidence: float  # 0 to 1
     reason: str  # one short sentence for people
     impact: float | None = None  # nats per token of the truth, where the filter measured it
+    probabilities: PolarityProbabilities | None = None  # where a trained filter judged
 
 
 @dataclass(frozen=True)

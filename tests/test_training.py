@@ -404,6 +404,7 @@ def test_completing_with_the_weights(trained: Path, capsys: pytest.CaptureFixtur
     assert main([*complete, "--filter", "classifier:1", *weights]) == 0
     kept_none = json.loads(capsys.readouterr().out)
     assert all(chunk["keep"] for chunk in kept_all["chunks"])
+    assert all(chunk["probabilities"]["positive"] == chunk["confidence"] for chunk in kept_all["chunks"])
     assert not any(chunk["keep"] for chunk in kept_none["chunks"])
     assert all("below the threshold of 100%" in chunk["reason"] for chunk in kept_none["chunks"])
 

@@ -21,7 +21,13 @@ from codefilter.filters.networks import sigmoid
 from codefilter.filters.reasons import reasons
 from codefilter.filters.trained import TrainedFilter, filter_folder, load_trained
 from codefilter.index import RepositoryIndex
-from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
+from codefilter.types import (
+    CompletionRequest,
+    FilterDecision,
+    Polarity,
+    PolarityProbabilities,
+    RetrievedChunk,
+)
 
 
 class ClassifierFilter:
@@ -99,15 +105,18 @@ class ClassifierFilter:
     def _decision(
         self, candidate: RetrievedChunk, positive: float, negative: float, why: str | None
     ) -> FilterDecision:
+        neutral = max(0.0, 1 - positive - negative)
+        probabilities = PolarityProbabilities(positive, neutral, negative)
         if why is not None:
             reason = f"{positive:.0%} likely to help: {why}"
-            return FilterDecision(candidate, True, Polarity.POSITIVE, positive, reason)
-        neutral = max(0.0, 1 - positive - negative)
+            return FilterDecision(
+                candidate, True, Polarity.POSITIVE, positive, reason, probabilities=probabilities
+            )
         polarity, sure = max(
             (Polarity.NEUTRAL, neutral), (Polarity.NEGATIVE, negative), key=lambda one: one[1]
         )
         reason = f"{positive:.0%} likely to help, below the threshold of {self._keep_from:.0%}"
-        return FilterDecision(candidate, False, polarity, sure, reason)
+        return FilterDecision(candidate, False, polarity, sure, reason, probabilities=probabilities)
 
 
 def parse_classifier(argument: str, settings: Settings) -> ClassifierFilter:

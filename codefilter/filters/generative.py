@@ -20,7 +20,13 @@ from codefilter.filters.control_tokens import NAMES
 from codefilter.filters.generative_reading import Judgement, Reading, read_chunks, reading_text
 from codefilter.filters.trained import filter_folder
 from codefilter.filters.tuned import FORM, TunedFilter, load_tuned
-from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
+from codefilter.types import (
+    CompletionRequest,
+    FilterDecision,
+    Polarity,
+    PolarityProbabilities,
+    RetrievedChunk,
+)
 
 
 class GenerativeFilter:
@@ -91,9 +97,11 @@ class GenerativeFilter:
 
     def _judged(self, candidate: RetrievedChunk, judgement: Judgement) -> FilterDecision:
         polarity = judgement.said(self._positive_from)
-        sure = float(getattr(judgement, polarity.value))
+        three = PolarityProbabilities(judgement.positive, judgement.neutral, judgement.negative)
+        sure = float(getattr(three, polarity.value))
         reason = f"said {NAMES[polarity]} with a probability of {sure:.0%}"
-        return FilterDecision(candidate, polarity is Polarity.POSITIVE, polarity, sure, reason)
+        keep = polarity is Polarity.POSITIVE
+        return FilterDecision(candidate, keep, polarity, sure, reason, probabilities=three)
 
 
 def parse_generative(argument: str, settings: Settings) -> GenerativeFilter:
