@@ -78,15 +78,30 @@ class Polarity(StrEnum):
 
 
 @dataclass(frozen=True)
+class PolarityProbabilities:
+    """Of one chunk; they add up to 1."""
+
+    positive: float
+    neutral: float
+    negative: float
+
+
+@dataclass(frozen=True)
 class FilterDecision:
-    """What a filter says about one candidate."""
+    """What a filter says about one candidate.
+
+    The confidence of a trained filter is a probability, of `polarity` where it judged. That of `perplexity`
+    and `oracle` is 1 - exp(-x) for a kept chunk with a gain of x nats per token: no probability, but in the
+    order of the gains. All else is 1.
+    """
 
     candidate: RetrievedChunk
     keep: bool
     polarity: Polarity
-    confidence: float  # probability of `polarity`, 0 to 1; 1 where the rule is not a probability
+    confidence: float  # 0 to 1
     reason: str  # one short sentence for people
     impact: float | None = None  # nats per token of the truth, where the filter measured it
+    probabilities: PolarityProbabilities | None = None  # where a trained filter judged
 
 
 @dataclass(frozen=True)

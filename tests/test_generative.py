@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from codefilter.config import Settings
 from codefilter.errors import CancelledError, FilterError, IntegrityError, ModelError, UsageError
 from codefilter.filters.control_tokens import choose_control_tokens
-from codefilter.filters.reading import Judgement, ReadingText, num_read, read_chunks, reading_text
+from codefilter.filters.generative_reading import Judgement, ReadingText, num_read, read_chunks, reading_text
 from codefilter.filters.table import get_filter
 from codefilter.filters.trained import MANIFEST_FILE, WEIGHTS_FILE
 from codefilter.filters.tuned import TunedFilter, save_tuned
@@ -159,7 +159,7 @@ def test_answers_equal_those_of_whole_prompts_without_a_cache(tuned: TunedFilter
         assert decision.keep == (said is POSITIVE)
         assert decision.confidence == pytest.approx(getattr(judgement, said.value), abs=1e-4)
         names = {POSITIVE: "<pos>", NEUTRAL: "<neu>", NEGATIVE: "<neg>"}
-        assert decision.reason == f"said {names[said]} with {decision.confidence:.0%}"
+        assert decision.reason == f"said {names[said]} with a probability of {decision.confidence:.0%}"
     reading = read_chunks(
         text, CONTROL, tuned.load(settings_of(tuned)).next_logits, more_from=0.0, positive_from=0.3
     )

@@ -15,7 +15,7 @@ import torch
 
 from codefilter.cli import main
 from codefilter.errors import ModelError, UsageError
-from codefilter.filters.reading import ReadingText, reading_text
+from codefilter.filters.generative_reading import ReadingText, reading_text
 from codefilter.filters.table import get_filter
 from codefilter.filters.trained import WEIGHTS_FILE
 from codefilter.filters.tuned import load_tuned, save_tuned
@@ -239,6 +239,7 @@ def test_the_command_writes_a_filter_a_record_and_a_page(
     tuned = load_tuned(home / "filter")
     assert record["manifest"]["weights_sha256"] == tuned.manifest.weights_sha256
     assert (tuned.manifest.reader, tuned.manifest.shape.prefix_tokens) == (str(base), 120)
+    assert record["plan"]["read_all"] is True
     assert (record["plan"]["limit"], record["options"]["rank"], record["stopped"]) == (3, 2, "epochs")
     assert (record["steps"], record["reading_all"]["tasks"], record["reading_all"]["chunks"]) == (2, 3, 6)
     assert record["adaptive"]["kept_tokens"] <= record["reading_all"]["kept_tokens"]
@@ -269,6 +270,35 @@ def test_what_does_not_fit_is_an_error(
 ) -> None:
     assert main(complete(home, *options)) in (1, 2)
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--learning-rate", "-1"),
+        ("--learning-rate", "nan"),
+        ("--target-weight", "inf"),
+        ("--time-limit", "nan"),
+        ("--seed", "-1"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_before_the_work(
+    home: Path, base: Path, option: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*train(home, base), *option]) == 2
+    assert f"Invalid value for '{option[0]}'" in capsys.readouterr().err
+
+
+def test_a_checkpoint_goes_on_with_what_it_reads_and_with_nothing_else(
+    home: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*train(home, base), "--out", str(tmp_path / "filter")]
+    less = [*command, "--read-to-last-positive"]
+    assert main([*less, "--time-limit", "0"]) == 0
+    assert main([*command, "--read-all"]) == 2  # as without it
+    assert "other labels, parts or options" in capsys.readouterr().err
+    assert main(less) == 0
+    assert json.loads((tmp_path / "filter" / "training.json").read_text())["plan"]["read_all"] is False
 
 
 def test_a_checkpoint_of_another_split_is_refused(

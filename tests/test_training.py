@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from codefilter.errors import DatasetError, FilterError, IntegrityError
 from codefilter.filters.drafts import DRAFT_FEATURE_NAMES
 from codefilter.filters.features import FEATURE_NAMES, network_inputs
 from codefilter.filters.networks import Ensemble
-from codefilter.filters.trained import WEIGHTS_FILE, load_trained, save_trained
+from codefilter.filters.trained import WEIGHTS_FILE, check_settings, load_trained, save_trained
 from codefilter.lm.fake import byte_tokenizer
 from codefilter.paths import cache_path
 from codefilter.training import adapting
@@ -240,6 +241,15 @@ def test_adapting_learns_what_another_repository_has_of_its_own() -> None:
     assert within(adapted) > 0.75
 
 
+def test_adapting_leaves_a_network_as_it_was_where_every_epoch_is_worse() -> None:
+    held = made_tasks(2, 10, seed=1)
+    ensemble = fit([], made_tasks(3, 30), held, QUICK)
+    wrong = [replace(task, impacts=-task.impacts) for task in made_tasks(1, 40, seed=3)]
+    adapted = adapt(ensemble, wrong, held, replace(QUICK, tuning_rate=1e-2))
+    for name, tensor in ensemble.tensors().items():
+        np.testing.assert_array_equal(adapted.tensors()[name], tensor)
+
+
 def test_logistic_is_where_the_penalised_likelihood_has_no_slope() -> None:
     random = np.random.default_rng(0)
     design = random.normal(size=(200, 4)).astype(np.float32)
@@ -394,11 +404,12 @@ def test_completing_with_the_weights(trained: Path, capsys: pytest.CaptureFixtur
     assert main([*complete, "--filter", "classifier:1", *weights]) == 0
     kept_none = json.loads(capsys.readouterr().out)
     assert all(chunk["keep"] for chunk in kept_all["chunks"])
+    assert all(chunk["probabilities"]["positive"] == chunk["confidence"] for chunk in kept_all["chunks"])
     assert not any(chunk["keep"] for chunk in kept_none["chunks"])
-    assert all("asked for" in chunk["reason"] for chunk in kept_none["chunks"])
+    assert all("below the threshold of 100%" in chunk["reason"] for chunk in kept_none["chunks"])
 
 
-def test_the_cross_form_reads_with_the_model_that_labelled(
+def test_cross_reads_with_the_model_that_labelled(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = trained.parent / "shop" / "shop" / "orders.py"
@@ -407,12 +418,12 @@ def test_the_cross_form_reads_with_the_model_that_labelled(
     chunks = json.loads(capsys.readouterr().out)["chunks"]
     assert chunks
     assert all(chunk["keep"] and "the model's own draft gains" in chunk["reason"] for chunk in chunks)
-    late = load_trained(trained)
-    save_trained(tmp_path / "late", late.manifest, late.ensemble)
-    assert main([*complete, str(tmp_path / "late"), "--filter", "cross"]) == 1
-    assert "no cross form" in capsys.readouterr().err
-    other = replace(late.manifest, labelled_by="other", labelled_by_sha256="0" * 64)
-    save_trained(tmp_path / "other", other, late.ensemble, late.cross)
+    read = load_trained(trained)
+    save_trained(tmp_path / "text", read.manifest, read.ensemble)
+    assert main([*complete, str(tmp_path / "text"), "--filter", "cross"]) == 1
+    assert "without model features" in capsys.readouterr().err
+    other = replace(read.manifest, labelled_by="other", labelled_by_sha256="0" * 64)
+    save_trained(tmp_path / "other", other, read.ensemble, read.cross)
     assert main([*complete, str(tmp_path / "other"), "--filter", "cross"]) == 1
     assert "trained to read with other, not fake" in capsys.readouterr().err
 
@@ -421,7 +432,8 @@ def test_the_cross_form_reads_with_the_model_that_labelled(
     ("options", "said"),
     [
         (["--filter", "classifier:2"], "a probability from 0 to 1"),
-        (["--filter", "classifier", "--layout", "after-suffix"], "trained with layout"),
+        (["--filter", "classifier", "--layout", "after-suffix"], "Use --layout auto"),
+        (["--filter", "cross", "--layout", "files-in-prefix"], "trained with layout repository"),
         (["--filter", "classifier", "--retriever", "bm25"], "trained with retriever"),
         (["--filter", "classifier", "--filter-weights", "nowhere"], "holds no trained filter"),
     ],
@@ -433,6 +445,25 @@ def test_what_does_not_fit_is_an_error(
     complete = ["complete", str(file), "--line", "22", "--model", "fake", "--filter-weights", str(trained)]
     assert main([*complete, *options]) in (1, 2)
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layout", ["auto", "files-in-prefix", "repository"])
+def test_the_layout_that_auto_completes_in_fits_by_name(
+    trained: Path, layout: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = trained.parent / "shop" / "shop" / "orders.py"
+    complete = ["complete", str(file), "--line", "22", "--model", "fake", "--filter-weights", str(trained)]
+    assert main([*complete, "--filter", "classifier", "--layout", layout]) == 0
+    assert "likely to help" in capsys.readouterr().out
+
+
+def test_labels_in_another_layout_need_that_layout() -> None:
+    labelled = {"layout": "after-suffix", "retriever": "hybrid", "chunker": "syntax"}
+    check_settings(replace(Settings(), layout="after-suffix"), **labelled)
+    for layout in ("auto", "files-in-prefix"):
+        with pytest.raises(FilterError, match="trained with layout after-suffix") as caught:
+            check_settings(replace(Settings(), layout=layout), **labelled)
+        assert "Use layout after-suffix" in caught.value.hint
 
 
 def test_weights_that_changed_are_refused(trained: Path, tmp_path: Path) -> None:
@@ -464,7 +495,7 @@ def test_adapting_to_a_repository_says_whether_to_use_it(
     others = ["--control-repo", str(trained.parent / "shop"), "--filter-weights", str(trained)]
     assert main([*command, *others, "--model", "fake", "--tasks", "30", "--seed", "3"]) == 0
     captured = capsys.readouterr()
-    assert "minutes on two cores" in captured.err
+    assert re.search(r"like the first one, 30 places take \d+ minutes", captured.err)
     assert "as it was" in captured.out
     record = json.loads(next((tmp_path / "own").rglob("training.json")).read_text())
     assert record["folder"] == str(tmp_path / "own" / "not-better")
@@ -535,6 +566,17 @@ def test_an_option_of_the_other_way_is_refused(
     assert main(["train", "classifier", way, str(tmp_path), "--out", str(tmp_path / "out"), *option]) == 2
     other = "--data" if way == "--repo" else "--repo"
     assert f"{option[0]} goes with {other} only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", [("--keep-from", "nan"), ("--max-tokens-share", "nan"), ("--seed", "-1"), ("--seed", "9" * 19)]
+)
+def test_a_number_that_makes_no_sense_is_refused_before_the_work(
+    option: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "classifier", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main([*command, *option]) == 2
+    assert f"Invalid value for '{option[0]}'" in capsys.readouterr().err
 
 
 def test_nothing_is_replaced_by_what_is_not_better(

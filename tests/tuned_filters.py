@@ -8,7 +8,7 @@ import torch
 from codefilter.config import Settings
 from codefilter.filters.base import FilterContext
 from codefilter.filters.control_tokens import ControlTokens
-from codefilter.filters.reading import ReadingShape
+from codefilter.filters.generative_reading import ReadingShape
 from codefilter.filters.tuned import TunedFilter, TunedManifest, save_tuned
 from codefilter.lm.adapter import AdapterShape, adapter_tensors, add_adapter
 from codefilter.lm.torch_lm import load_module

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,6 +131,7 @@ def chunk_to_json(decision: FilterDecision, prompt: Prompt) -> dict[str, Any]:
         "in_prompt": candidate.chunk.chunk_id in prompt.chunk_ids,
         "polarity": decision.polarity.value,
         "confidence": decision.confidence,
+        "probabilities": None if decision.probabilities is None else asdict(decision.probabilities),
         "reason": decision.reason,
     }
 

@@ -5,6 +5,7 @@ In: nothing. Out: types for the parameters of commands; what their texts mean.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,11 @@ Filter = Annotated[
 ]
 FilterWeights = Annotated[
     str | None,
-    typer.Option("--filter-weights", metavar="DIR", help="Of the filter classifier or generative."),
+    typer.Option(
+        "--filter-weights",
+        metavar="DIR",
+        help="Folder with weights for the filter classifier, cross or generative.",
+    ),
 ]
 Layout = Annotated[str | None, typer.Option("--layout", help="Where the chunks stand in the prompt.")]
 Retriever = Annotated[str | None, typer.Option("--retriever", help="How candidates are found.")]
@@ -42,6 +47,15 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Of the executor ray; by default one per GPU.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+MAX_SEED = 2**32 - 1  # what all random generators take, some of them times a million
+
+
+def finite(number: float | None) -> float | None:
+    """Callback of an option: the number; ``nan``, which every range lets pass, is an error."""
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a finite number")
+    return number
 
 
 def hole(line: int, column: int | None, hole_end: str | None) -> Hole:

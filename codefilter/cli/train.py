@@ -13,23 +13,23 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from codefilter.cli.train_generative import generative_command
+from codefilter.cli.options import MAX_SEED, finite
+from codefilter.cli.train_generative import RECORD_FILE, generative_command
 from codefilter.errors import UsageError
 from codefilter.paths import cache_path, exclusive, write_atomically
 from codefilter.types import content_hash
 
 if TYPE_CHECKING:
+    from codefilter.dataset.build import OnProgress, Progress
     from codefilter.training.adapting import AdaptingRecord
     from codefilter.training.classifier import TrainingRecord
 
 app = typer.Typer(name="train", help="Train a filter on impact labels.", no_args_is_help=True)
 app.command("generative")(generative_command)
-RECORD_FILE = "training.json"
 _ONLY_WITH = {
     "--data": ("sources", "html", "max_tokens_share", "keep_from", "networks"),
     "--repo": ("tasks", "control_repos", "filter_weights", "model"),
 }
-_SECONDS_PER_TASK = (8, 25)  # of labelling on two cores, quiet and busy: data/results/LOG.md
 _CONTROL_PACKAGE = "amebo"  # gives control chunks where nobody names a repository
 
 
@@ -58,17 +58,29 @@ def classifier_command(
     max_tokens_share: Annotated[
         float,
         typer.Option(
-            "--max-tokens-share", min=0.0, max=1.0, help="With --data: of all candidates' tokens, kept."
+            "--max-tokens-share",
+            min=0.0,
+            max=1.0,
+            callback=finite,
+            help="With --data: largest share of the candidates' tokens that the threshold may keep.",
         ),
     ] = 0.2,
     keep_from: Annotated[
         float | None,
         typer.Option(
-            "--keep-from", min=0.0, max=1.0, help="With --data: a threshold that was chosen otherwise."
+            "--keep-from",
+            min=0.0,
+            max=1.0,
+            callback=finite,
+            help="With --data: a threshold that was chosen otherwise.",
         ),
     ] = None,
-    networks: Annotated[int, typer.Option("--networks", min=1, help="With --data: that judge together.")] = 8,
-    seed: Annotated[int, typer.Option("--seed", help="Of weights and orders.")] = 0,
+    networks: Annotated[
+        int, typer.Option("--networks", min=1, help="With --data: number of networks in the ensemble.")
+    ] = 8,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MAX_SEED, help="Random seed for weights and data order.")
+    ] = 0,
     tasks: Annotated[
         int, typer.Option("--tasks", min=1, help="With --repo: places to label, rounded up to tens.")
     ] = 60,
@@ -86,8 +98,8 @@ def classifier_command(
 
     With --data, every figure is of repositories that the judging networks did not see; a killed run keeps the
     features that it computed. With --repo, the filter goes on learning from your own code, is compared with
-    what it was on files held back, and you are told whether to use it; one that is not surely better is
-    written below --out, and replaces nothing.
+    what it was on files held back, and you are told whether to use it; one that is not significantly better
+    is written below --out, and replaces nothing.
     """
     if (data is None) == (repo is None):
         raise UsageError(
@@ -201,8 +213,7 @@ def _adapt(
     name = sources[0].name
     plan = OwnPlan(per_repository=tasks, tasks_per_round=ROUND, own=name)
     places = plan.rounds * plan.round_tasks
-    low, high = (places * seconds / 60 for seconds in _SECONDS_PER_TASK)
-    typer.echo(f"labelling {places} places of {name}: {low:.0f} to {high:.0f} minutes on two cores", err=True)
+    typer.echo(f"labelling {places} places of {name}", err=True)
     loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
     options = LabelOptions(
         positive_threshold=manifest.positive_level, negative_threshold=manifest.negative_level, seed=seed
@@ -221,7 +232,7 @@ def _adapt(
             DatasetFolder(labels),
             LocalExecutor(loaded, settings, options),
             plan,
-            lambda progress: bar.update(progress.labelled - bar.n),
+            _show_on(bar, places),
         )
     own = next(source for source in description.sources if source.name == name)
     if own.problem:
@@ -235,6 +246,18 @@ def _adapt(
     return record
 
 
+def _show_on(bar: tqdm, places: int) -> OnProgress:
+    """Progress; after the first place, how long all take here."""
+
+    def show(progress: Progress) -> None:
+        if progress.labelled and not bar.n:
+            minutes = places * progress.seconds / progress.labelled / 60
+            typer.echo(f"\nlike the first one, {places} places take {minutes:.0f} minutes", err=True)
+        bar.update(progress.labelled - bar.n)
+
+    return show
+
+
 def _print(record: TrainingRecord, out: Path) -> None:
     manifest, figures, crossed, copied = record.manifest, record.out_of_fold, record.cross, record.curve[0]
     table = Table(title=f"{figures.tasks} tasks, {figures.chunks} chunks, judged out of fold")
@@ -242,7 +265,7 @@ def _print(record: TrainingRecord, out: Path) -> None:
         table.add_column(heading, justify="left" if heading == "judged by" else "right")
     rows = (
         ("this filter", figures.auc, figures.auc_within),
-        *([("its cross form", crossed.auc, crossed.auc_within)] if crossed is not None else []),
+        *([("cross (model features)", crossed.auc, crossed.auc_within)] if crossed is not None else []),
         (
             f"copy gains alone, calibrated by labels of {copied.label_tasks} places",
             copied.auc,
@@ -295,7 +318,7 @@ def _print_adapted(record: AdaptingRecord) -> None:
         print(f"better on {record.repository}; use it: --filter classifier --filter-weights {record.folder}")
         return
     if record.enough:
-        print(f"not surely better on {record.repository}: keep the filter as it was")
+        print(f"not significantly better on {record.repository}: keep the filter as it was")
     else:
         print("too few helpful chunks were held back to tell: keep the filter as it was, or use more --tasks")
     print(f"nothing was replaced; what it learned is in {record.folder}")

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from codefilter.cli.options import MAX_SEED, finite
 from codefilter.errors import UsageError
 from codefilter.paths import exclusive, write_atomically
 from codefilter.types import content_hash
@@ -28,47 +29,85 @@ RECORD_FILE = "training.json"
 def generative_command(
     data: Annotated[Path, typer.Option("--data", help="Folder of a dataset; `dataset split` divides it.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the filter, and of the checkpoint.")],
-    model: Annotated[str | None, typer.Option("--model", help="Name or folder of what is tuned.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model to tune.")] = None,
     sources: Annotated[
         list[Path] | None, typer.Option("--source", help="Folder that labels were made from, if no package.")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Examples of each part.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Largest number of examples of each part.")
+    ] = None,
     time_limit: Annotated[
         float | None,
-        typer.Option("--time-limit", min=0.0, metavar="MINUTES", help="Learn no longer; the rest is judged."),
+        typer.Option(
+            "--time-limit",
+            min=0.0,
+            callback=finite,
+            metavar="MINUTES",
+            help="Learn no longer than this; then what was learned is judged and written.",
+        ),
     ] = None,
     prefix_tokens: Annotated[
-        int | None, typer.Option("--prefix-tokens", min=1, help="Before the cursor; by default the labels'.")
+        int | None,
+        typer.Option("--prefix-tokens", min=1, help="Tokens before the cursor; default: as in the labels."),
     ] = None,
-    suffix_tokens: Annotated[int | None, typer.Option("--suffix-tokens", min=0, help="After it.")] = None,
-    chunk_tokens: Annotated[int, typer.Option("--chunk-tokens", min=1, help="Of each chunk.")] = 128,
-    max_chunks: Annotated[int, typer.Option("--max-chunks", min=1, help="Of each example.")] = 10,
-    target_tokens: Annotated[int, typer.Option("--target-tokens", min=0, help="Of each completion.")] = 64,
+    suffix_tokens: Annotated[
+        int | None,
+        typer.Option("--suffix-tokens", min=0, help="Tokens after the cursor; default: as in the labels."),
+    ] = None,
+    chunk_tokens: Annotated[int, typer.Option("--chunk-tokens", min=1, help="Tokens of each chunk.")] = 128,
+    max_chunks: Annotated[int, typer.Option("--max-chunks", min=1, help="Chunks of each example.")] = 10,
+    target_tokens: Annotated[
+        int, typer.Option("--target-tokens", min=0, help="Tokens of each completion.")
+    ] = 64,
     target_weight: Annotated[
         float,
-        typer.Option("--target-weight", min=0.0, help="Of a completion's token; a control token's is 1."),
+        typer.Option(
+            "--target-weight",
+            min=0.0,
+            callback=finite,
+            help="Weight of a completion's token in the loss; a control token's is 1.",
+        ),
     ] = 1.0,
     read_all: Annotated[
-        bool, typer.Option("--read-all", help="Learn from all chunks, also behind the last positive one.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--read-all/--read-to-last-positive",
+            help="Learn from all chunks, or only from those up to the last positive one.",
+        ),
+    ] = True,
     thresholds: Annotated[
-        tuple[float, float], typer.Option("--thresholds", help="Of <MC> and <pos>, for using the filter.")
+        tuple[float, float],
+        typer.Option("--thresholds", help="Probabilities of <MC> and <pos> that the filter asks for."),
     ] = (0.3, 0.3),
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="At most.")] = 3,
-    patience: Annotated[int, typer.Option("--patience", min=1, help="Epochs that are no better.")] = 1,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Largest number of epochs.")] = 3,
+    patience: Annotated[
+        int, typer.Option("--patience", min=1, help="Epochs without improvement before it stops.")
+    ] = 1,
     accumulate: Annotated[int, typer.Option("--accumulate", min=1, help="Examples per step.")] = 8,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="At its height.")] = 3e-4,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Of the low-rank matrices.")] = 16,
+    learning_rate: Annotated[
+        float,
+        typer.Option(
+            "--learning-rate",
+            min=0.0,
+            max=1.0,
+            callback=finite,
+            help="Learning rate at its height.",
+        ),
+    ] = 3e-4,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the low-rank matrices.")] = 16,
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
     ] = False,
     shuffle: Annotated[
         bool, typer.Option("--shuffle", help="A control: deal the labels anew; it must fall to chance.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of weights, orders and dropout.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", min=0, max=MAX_SEED, help="Random seed for weights, data order and dropout."),
+    ] = 0,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="Of the weights that stay.")] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="Type of the frozen weights.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Tune a language model to read chunk after chunk, say which help, and stop when it has enough.
@@ -78,7 +117,7 @@ def generative_command(
     """
     from codefilter.config import load_settings
     from codefilter.dataset.description import require_description
-    from codefilter.filters.reading import ReadingShape
+    from codefilter.filters.generative_reading import ReadingShape
     from codefilter.lm.adapter import require_peft
 
     started = time.monotonic()

@@ -1,8 +1,8 @@
-"""The trained filter in its late form: what the texts have to do with each other, judged without a model.
+"""The trained filter on text features alone: no language model is run.
 
 In: a request, its candidates, the index. Out: decisions with calibrated probabilities of the three
 polarities. It was trained on impacts (CODEFILTER, arXiv 2508.05970, section 3) above those of unrelated
-chunks; no language model is asked, so it serves any generator, and costs milliseconds.
+chunks; it serves any generator, and costs milliseconds.
 Notable: keeping nothing is a decision like others, and the usual one where no chunk is likely to help.
 """
 
@@ -14,13 +14,20 @@ import numpy as np
 
 from codefilter.config import Settings
 from codefilter.errors import FilterError, UsageError
+from codefilter.filters.arguments import parse_number
 from codefilter.filters.base import FilterContext, Need
 from codefilter.filters.features import ChunkFeatures, FeatureExtractor, Matrix, network_inputs
 from codefilter.filters.networks import sigmoid
 from codefilter.filters.reasons import reasons
 from codefilter.filters.trained import TrainedFilter, filter_folder, load_trained
 from codefilter.index import RepositoryIndex
-from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
+from codefilter.types import (
+    CompletionRequest,
+    FilterDecision,
+    Polarity,
+    PolarityProbabilities,
+    RetrievedChunk,
+)
 
 
 class ClassifierFilter:
@@ -98,16 +105,18 @@ class ClassifierFilter:
     def _decision(
         self, candidate: RetrievedChunk, positive: float, negative: float, why: str | None
     ) -> FilterDecision:
-        if why is not None:
-            return FilterDecision(
-                candidate, True, Polarity.POSITIVE, positive, f"helps with {positive:.0%}: {why}"
-            )
         neutral = max(0.0, 1 - positive - negative)
+        probabilities = PolarityProbabilities(positive, neutral, negative)
+        if why is not None:
+            reason = f"{positive:.0%} likely to help: {why}"
+            return FilterDecision(
+                candidate, True, Polarity.POSITIVE, positive, reason, probabilities=probabilities
+            )
         polarity, sure = max(
             (Polarity.NEUTRAL, neutral), (Polarity.NEGATIVE, negative), key=lambda one: one[1]
         )
-        reason = f"helps with {positive:.0%}, {self._keep_from:.0%} are asked for"
-        return FilterDecision(candidate, False, polarity, sure, reason)
+        reason = f"{positive:.0%} likely to help, below the threshold of {self._keep_from:.0%}"
+        return FilterDecision(candidate, False, polarity, sure, reason, probabilities=probabilities)
 
 
 def parse_classifier(argument: str, settings: Settings) -> ClassifierFilter:
@@ -126,11 +135,8 @@ def parse_keep_from(name: str, argument: str) -> float | None:
     Raises:
         UsageError: no probability.
     """
-    try:
-        keep_from = float(argument) if argument else None
-    except ValueError:
-        keep_from = -1.0
-    if keep_from is not None and not 0 <= keep_from <= 1:
+    keep_from = parse_number(argument, 0, 1)
+    if argument and keep_from is None:
         raise UsageError(
             f"{name} takes a probability from 0 to 1, not {argument!r}",
             hint=f"For example: --filter {name}:0.3",
@@ -138,12 +144,12 @@ def parse_keep_from(name: str, argument: str) -> float | None:
     return keep_from
 
 
-def trained_for(settings: Settings) -> TrainedFilter:
-    """The weights that the settings name.
+def trained_for(settings: Settings, *, reads: bool = False) -> TrainedFilter:
+    """The weights that the settings name, for a filter that has a model read prompts or not.
 
     Raises:
         FilterError: there are no weights, or they were trained for other settings.
     """
     trained = load_trained(filter_folder(settings.filter_weights))
-    trained.check(settings)
+    trained.check(settings, reads=reads)
     return trained

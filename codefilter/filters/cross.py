@@ -1,11 +1,13 @@
-"""The trained filter in its cross form: the late form's judgement, corrected by a model that reads.
+"""The trained filter with model features: its text-feature logits, corrected by the model's own draft.
 
 In: a request, its candidates, the index, a reader. Out: decisions, as those of `classifier`. The reader
-writes a short draft without chunks and reads it again behind each chunk; how the draft's tokens become more
-or less certain (`DraftFeatures`) and what the late form says of the texts are judged together.
+writes a short draft without chunks and reads it again behind each chunk; how a chunk changes the likelihood
+and the entropy of the draft's tokens (`DraftFeatures`) corrects the logits that `classifier` has computed.
 Notable: every chunk is read once, so this costs seconds on a processor, and is for graphics cards and for
 finding out what reading is worth. What a draft's likelihood says depends on the model that reads: the reader
-must be the one whose impacts were learned.
+must be the one whose impacts were learned. It depends on the prompt too, and there training and use differ:
+labels show few in-file tokens (the manifest's), requests as many as the settings say, which `DraftFeatures`
+do not tell.
 """
 
 from __future__ import annotations
@@ -41,11 +43,12 @@ class CrossFilter(ClassifierFilter):
         """See `ClassifierFilter`.
 
         Raises:
-            FilterError: the weights have no cross form.
+            FilterError: the weights have no model features.
         """
         if trained.cross is None or trained.manifest.cross_keep_from is None:
             raise FilterError(
-                "these filter weights have no cross form", hint="Use --filter classifier, or train them anew."
+                "these filter weights were trained without model features",
+                hint="Use --filter classifier, or train them anew.",
             )
         self._network, self._cross_keep_from = trained.cross, trained.manifest.cross_keep_from
         super().__init__(trained, keep_from)
@@ -56,10 +59,10 @@ class CrossFilter(ClassifierFilter):
     def _judge(
         self, inputs: Matrix, candidates: Sequence[RetrievedChunk], context: FilterContext
     ) -> tuple[Matrix, Sequence[str]]:
-        late, _ = super()._judge(inputs, candidates, context)
+        by_text, _ = super()._judge(inputs, candidates, context)
         read = self._read(context.reader, candidates)
         notes = [f"; the model's own draft gains {one.gain:+.2f} nats per token" for one in read]
-        return cross_logits(self._network, late, draft_matrix(read)), notes
+        return cross_logits(self._network, by_text, draft_matrix(read)), notes
 
     def _read(self, reader: Reader | None, candidates: Sequence[RetrievedChunk]) -> list[DraftFeatures]:
         if reader is None:
@@ -67,7 +70,7 @@ class CrossFilter(ClassifierFilter):
         manifest = self._trained.manifest
         if reader.model_sha256 != manifest.labelled_by_sha256:
             raise FilterError(
-                f"the cross form was trained to read with {manifest.labelled_by}, not {reader.model_name}",
+                f"{self.kind} was trained to read with {manifest.labelled_by}, not {reader.model_name}",
                 hint=f"Use --model {manifest.labelled_by}, or --filter classifier, which serves any model.",
             )
         draft = reader.write_draft(DRAFT_TOKENS)
@@ -75,9 +78,9 @@ class CrossFilter(ClassifierFilter):
         return [draft_features(alone, read_draft(reader, draft, [candidate])) for candidate in candidates]
 
 
-def cross_logits(network: Network, late: Matrix, drafts: Matrix) -> Matrix:
-    """(candidates, levels) of the late form, (candidates, draft features) → (candidates, levels)."""
-    return network.logits(network.standardise(np.concatenate([late, drafts], axis=1)))
+def cross_logits(network: Network, by_text: Matrix, drafts: Matrix) -> Matrix:
+    """Text-feature logits (candidates, levels), (candidates, draft features) → (candidates, levels)."""
+    return network.logits(network.standardise(np.concatenate([by_text, drafts], axis=1)))
 
 
 def parse_cross(argument: str, settings: Settings) -> CrossFilter:
@@ -87,4 +90,4 @@ def parse_cross(argument: str, settings: Settings) -> CrossFilter:
         UsageError: no probability.
         FilterError: there are no such weights, or they were trained for other settings.
     """
-    return CrossFilter(trained_for(settings), parse_keep_from("cross", argument))
+    return CrossFilter(trained_for(settings, reads=True), parse_keep_from("cross", argument))

@@ -14,12 +14,19 @@ from collections.abc import Sequence
 
 from codefilter.config import Settings
 from codefilter.errors import UsageError
+from codefilter.filters.arguments import parse_number
 from codefilter.filters.base import FilterContext, Need
 from codefilter.filters.control_tokens import NAMES
-from codefilter.filters.reading import Judgement, Reading, read_chunks, reading_text
+from codefilter.filters.generative_reading import Judgement, Reading, read_chunks, reading_text
 from codefilter.filters.trained import filter_folder
 from codefilter.filters.tuned import FORM, TunedFilter, load_tuned
-from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
+from codefilter.types import (
+    CompletionRequest,
+    FilterDecision,
+    Polarity,
+    PolarityProbabilities,
+    RetrievedChunk,
+)
 
 
 class GenerativeFilter:
@@ -90,9 +97,11 @@ class GenerativeFilter:
 
     def _judged(self, candidate: RetrievedChunk, judgement: Judgement) -> FilterDecision:
         polarity = judgement.said(self._positive_from)
-        sure = float(getattr(judgement, polarity.value))
-        reason = f"said {NAMES[polarity]} with {sure:.0%}"
-        return FilterDecision(candidate, polarity is Polarity.POSITIVE, polarity, sure, reason)
+        three = PolarityProbabilities(judgement.positive, judgement.neutral, judgement.negative)
+        sure = float(getattr(three, polarity.value))
+        reason = f"said {NAMES[polarity]} with a probability of {sure:.0%}"
+        keep = polarity is Polarity.POSITIVE
+        return FilterDecision(candidate, keep, polarity, sure, reason, probabilities=three)
 
 
 def parse_generative(argument: str, settings: Settings) -> GenerativeFilter:
@@ -111,13 +120,10 @@ def parse_generative(argument: str, settings: Settings) -> GenerativeFilter:
 
 
 def _thresholds(argument: str) -> tuple[float, float]:
-    try:
-        more_from, positive_from = (float(part) for part in argument.replace(":", ",").split(","))
-    except ValueError:
-        more_from = positive_from = -1.0
-    if not (0 <= more_from <= 1 and 0 <= positive_from <= 1):
-        raise UsageError(
-            f"generative takes two probabilities from 0 to 1, not {argument!r}",
-            hint="Of more context and of a positive chunk, for example: --filter generative:0.3,0.3",
-        )
-    return more_from, positive_from
+    match [parse_number(part, 0, 1) for part in argument.replace(":", ",").split(",")]:
+        case [float(more_from), float(positive_from)]:
+            return more_from, positive_from
+    raise UsageError(
+        f"generative takes two probabilities from 0 to 1, not {argument!r}",
+        hint="Of more context and of a positive chunk, for example: --filter generative:0.3,0.3",
+    )

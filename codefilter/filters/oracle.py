@@ -2,7 +2,8 @@
 
 In: the request, its candidates, the truth. Out: decisions. The impact is CODEFILTER's (arXiv 2508.05970,
 section 3), in mean nats per target token, each chunk by itself; so even the oracle misses what only several
-chunks do together (RepoShapley, arXiv 2601.03378).
+chunks do together (RepoShapley, arXiv 2601.03378). It is the raw impact: labels take off the mean impact of
+unrelated chunks, which here nobody measures.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codefilter.errors import FilterError, UsageError
+from codefilter.filters.arguments import parse_number
 from codefilter.filters.base import FilterContext, Need
 from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
 
@@ -57,11 +59,8 @@ class KeepPositive:
 
 def parse_impact(argument: str) -> KeepPositive:
     """``oracle:0.3`` → the filter; 0.2 nats per token is the default."""
-    try:
-        impact = float(argument or DEFAULT_IMPACT_NATS)
-    except ValueError:
-        impact = -1.0
-    if not 0 <= impact < math.inf:
+    impact = parse_number(argument or str(DEFAULT_IMPACT_NATS), low=0)
+    if impact is None:
         raise UsageError(
             f"oracle takes an impact in nats per token from 0 on, not {argument!r}",
             hint="For example: --arms none,all,oracle:0.2",

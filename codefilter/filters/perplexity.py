@@ -11,13 +11,13 @@ draft counts as well, which the likelihood of the draft would punish.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from codefilter.errors import FilterError, UsageError
+from codefilter.filters.arguments import parse_number
 from codefilter.filters.base import FilterContext, Need
 from codefilter.filters.drafts import DRAFT_TOKENS, read_draft
 from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
@@ -79,11 +79,8 @@ def _decision(candidate: RetrievedChunk, keep: bool, gain_nats: float, reason: s
 
 def parse_gain(argument: str) -> KeepSharpening:
     """``perplexity:0.1`` → the filter; 0.05 nats per token is the default."""
-    try:
-        gain = float(argument or DEFAULT_GAIN_NATS)
-    except ValueError:
-        gain = -1.0
-    if not 0 <= gain < math.inf:
+    gain = parse_number(argument or str(DEFAULT_GAIN_NATS), low=0)
+    if gain is None:
         raise UsageError(
             f"perplexity takes a gain in nats per token from 0 on, not {argument!r}",
             hint="For example: --filter perplexity:0.1",

@@ -7,13 +7,13 @@ as another filter's, task by task.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codefilter.config import whole_number
 from codefilter.errors import UsageError
+from codefilter.filters.arguments import parse_number
 from codefilter.filters.base import FilterContext, Need
 from codefilter.index.terms import terms
 from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk, content_hash
@@ -202,11 +202,8 @@ def parse_seed(argument: str) -> KeepRandom:
 
 def parse_score(argument: str) -> KeepScored:
     """``score:12.5`` → the filter."""
-    try:
-        threshold = float(argument)
-    except ValueError:
-        threshold = math.nan
-    if not math.isfinite(threshold):
+    threshold = parse_number(argument)
+    if threshold is None:
         raise UsageError(
             f"score takes a score of the retriever, not {argument!r}",
             hint="For example: --filter score:12 --retriever bm25",
@@ -216,11 +213,8 @@ def parse_score(argument: str) -> KeepScored:
 
 def parse_threshold(argument: str) -> KeepSimilar:
     """``threshold:0.2`` → the filter; 0.1 is the default."""
-    try:
-        threshold = float(argument or 0.1)
-    except ValueError:
-        threshold = -1.0
-    if not 0 <= threshold <= 1:
+    threshold = parse_number(argument or "0.1", 0, 1)
+    if threshold is None:
         raise UsageError(
             f"threshold takes a similarity from 0 to 1, not {argument!r}",
             hint="For example: --filter threshold:0.2",

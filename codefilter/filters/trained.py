@@ -19,30 +19,34 @@ from codefilter.errors import FilterError, IntegrityError
 from codefilter.filters.features import FEATURE_NAMES
 from codefilter.filters.networks import Ensemble, Network
 from codefilter.paths import data_path, sha256_of_file, write_atomically
-from codefilter.prompts.layouts import measuring_layout
+from codefilter.prompts.layouts import AUTO, AUTO_WRITES, measuring_layout
 
 MANIFEST_FILE = "filter.json"
 WEIGHTS_FILE = "filter.safetensors"
 SHIPPED = "shipped"  # the value of the setting `filter_weights` that means the weights of this package
 FORMAT = 2
 CLASSIFIER = "classifier"  # and cross: what a manifest is of that does not say another form
-_CROSS = "cross."  # before the names of the cross form's tensors
+_CROSS = "cross."  # before the names of the tensors that judge model features
 
 
 @dataclass(frozen=True)
 class FilterManifest:
-    """What a filter was trained with, and what it must be used with."""
+    """What a filter was trained with, and what it must be used with.
+
+    How many candidates are judged together is not held against the labels: only the number itself, the ranks
+    and what candidates have in common depend on it, and weights that saw ten each judge more of them too.
+    """
 
     features: tuple[str, ...]
     levels: tuple[float, ...]  # impacts in nats per target token; probabilities are of being above each
     positive_level: float  # T_p: above it a chunk is positive
     negative_level: float  # T_n: below it, negative
     keep_from: float  # probability of being positive from which on a chunk is kept
-    cross_keep_from: float | None  # the same for the cross form; None: the folder has the late form only
+    cross_keep_from: float | None  # the same for `cross`; None: trained on text features only
     layout: str
     retriever: str
     chunker: str
-    prefix_tokens: int  # of the labels; the features say how much is shown, so others are not refused
+    prefix_tokens: int  # of the labels; text features say how much is shown, so others are not refused
     suffix_tokens: int
     labelled_by: str  # name of the model whose impacts are learned
     labelled_by_sha256: str
@@ -60,32 +64,51 @@ class TrainedFilter:
     """Manifest and networks."""
 
     manifest: FilterManifest
-    ensemble: Ensemble  # the late form: texts → logits
-    cross: Network | None = None  # the cross form: those logits and `DraftFeatures` → logits
+    ensemble: Ensemble  # text features → logits
+    cross: Network | None = None  # those logits and `DraftFeatures`, the model features → logits
 
     def level_column(self, level: float) -> int:
         """Which output is the probability of an impact above a level."""
         return self.manifest.levels.index(level)
 
-    def check(self, settings: Settings) -> None:
-        """Refuse settings under which the labels would be others; errors as in `check_settings`."""
+    def check(self, settings: Settings, *, reads: bool = False) -> None:
+        """Refuse settings under which the labels would be others; see `check_settings`."""
         made = self.manifest
-        check_settings(settings, layout=made.layout, retriever=made.retriever, chunker=made.chunker)
+        check_settings(
+            settings, layout=made.layout, retriever=made.retriever, chunker=made.chunker, reads=reads
+        )
 
 
-def check_settings(settings: Settings, **labelled_with: str) -> None:
+def check_settings(
+    settings: Settings, *, layout: str, retriever: str, chunker: str, reads: bool = False
+) -> None:
     """Refuse settings under which the labels would be others.
+
+    Args:
+        settings: at work.
+        layout: of the labels, as the others are.
+        retriever: how the candidates were found.
+        chunker: how files were cut.
+        reads: the filter reads prompts in the layout of the settings. Others only need impacts that mean the
+            same: the layout in which ``auto`` completes will do by name, too.
 
     Raises:
         FilterError: layout, retriever or chunker differ from those of the labels.
     """
-    measured = replace(settings, layout=measuring_layout(settings.layout))
-    for name, wanted in labelled_with.items():
-        given = getattr(measured, name)
+    by_auto = layout == measuring_layout(AUTO)
+    measured = measuring_layout(settings.layout)
+    if settings.layout == AUTO_WRITES and by_auto and not reads:
+        measured = layout
+    for name, wanted, given in (
+        ("layout", layout, measured),
+        ("retriever", retriever, settings.retriever),
+        ("chunker", chunker, settings.chunker),
+    ):
         if wanted != given:
+            use = f"--layout {AUTO}" if name == "layout" and by_auto else f"{name} {wanted}"
             raise FilterError(
                 f"the filter's weights were trained with {name} {wanted}, not {given}",
-                hint=f"Use {name} {wanted}, another --filter (all, for example), or weights trained for "
+                hint=f"Use {use}, another --filter (all, for example), or weights trained for "
                 f"{given} (--filter-weights DIR).",
             )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from codefilter.config import Settings
 from codefilter.errors import FilterError, ModelMissingError, UsageError
 from codefilter.filters.control_tokens import ControlTokens
-from codefilter.filters.reading import ReadingShape
+from codefilter.filters.generative_reading import ReadingShape
 from codefilter.filters.trained import (
     MANIFEST_FILE,
     WEIGHTS_FILE,

@@ -181,6 +181,7 @@ LAYOUTS: dict[str, Callable[[PromptParts], list[Segment]]] = {
 
 
 AUTO = "auto"
+AUTO_WRITES = "files-in-prefix"  # where the model fills in the middle
 LAYOUT_NAMES = (AUTO, *LAYOUTS)  # values of the setting
 
 
@@ -191,7 +192,7 @@ def writing_layout(layout: str, row: FimFormat) -> str:
     before it as it is, so that only the suffix is read again; measured for Qwen2.5-Coder (`LOG.md`).
     """
     if layout == AUTO:
-        return "files-in-prefix" if row.fills_in_the_middle else "repository"
+        return AUTO_WRITES if row.fills_in_the_middle else "repository"
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout {layout!r}", hint=f"Layouts: {', '.join(LAYOUT_NAMES)}.")
     return layout

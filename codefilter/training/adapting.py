@@ -3,9 +3,9 @@
 In: a trained filter, labels of the repository's own tasks. Out: another filter's folder, and an
 `AdaptingRecord`: both filters on files that the new one did not learn from.
 Notable: a few dozen labels are few. The advice is to keep the old filter unless the new one, at a threshold
-that spends no more tokens, is surely better within the places held back, and what it keeps there is worth as
-much; otherwise it is written below the folder, and replaces nothing. Only the late form is adapted; the cross
-form, which corrects it, is left out.
+that spends no more tokens, is significantly better within the places held back, and what it keeps there is
+worth as much; otherwise it is written below the folder, and replaces nothing. Only what judges text features
+is adapted; the layer of `cross`, which corrects it, is left out.
 """
 
 from __future__ import annotations

@@ -78,13 +78,13 @@ class TrainingRecord:
     manifest: FilterManifest
     options: FitOptions
     keep_from: float | None  # the threshold, where it was given
-    max_tokens_share: float  # of the cross form's threshold, and of the late form's where none was given
+    max_tokens_share: float  # of the threshold of `cross`, and of that of `classifier` where none was given
     languages: tuple[str, ...]  # of the labelled places
     out_of_fold: FilterFigures  # of every labelled repository
     validation: FilterFigures  # of the kept weights; stopped and calibrated there, so a little too kind
     retriever_auc: float  # of the retriever's score
     retriever_auc_within: float
-    cross: FilterFigures | None  # out of fold, of the cross form; None where no draft was read
+    cross: FilterFigures | None  # out of fold, of `cross`; None where no draft was read
     shuffled_auc: float  # control: labels dealt anew, no copy gains
     shuffled_auc_within: float
     curve: tuple[CurvePoint, ...]  # the first learns no labels, the last all
@@ -97,7 +97,7 @@ class Judged:
 
     tasks: tuple[TrainingTask, ...]
     probabilities: tuple[Values, ...]  # each (candidates, levels)
-    cross: tuple[Values, ...]  # the same of the cross form; empty where there is none
+    cross: tuple[Values, ...]  # the same of `cross`; empty where no draft was read
 
 
 def train_classifier(
@@ -112,7 +112,7 @@ def train_classifier(
     keep_from: float | None = None,
     progress: Progress = lambda what: None,
 ) -> tuple[TrainingRecord, Judged]:
-    """Train a late filter and write its folder.
+    """Train a filter on text features, and on model features where drafts were read; write its folder.
 
     Args:
         labels: folder of the dataset.
@@ -231,7 +231,7 @@ class _Study:
         return judge_filter(tasks, judged, levels, self.positive_level, self.negative_level, threshold)
 
     def cross(self, judged: Sequence[Values]) -> list[Values]:
-        """Out-of-fold judgements of the cross form; none where some draft was not read."""
+        """Out-of-fold judgements of `cross`; none where some draft was not read."""
         if any(task.drafts is None for task in self.labelled):
             return []
         folds = folds_of(self.labelled)

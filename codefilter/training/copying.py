@@ -14,7 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from codefilter.filters.features.reading import names_of, tokens_of
+from codefilter.filters.features.views import names_of, tokens_of
 
 _BEGUN = re.compile(r"[^\W\d]\w*$")
 _ORDER = 4  # words of context

@@ -1,8 +1,8 @@
-"""Training the cross form: one layer over the late form's judgement and what a chunk does to the draft.
+"""Training `cross`: one layer over the text features' logits and what a chunk does to the model's draft.
 
-In: labelled tasks with `DraftFeatures`, and the late form's out-of-fold judgement of them. Out: a `Network`
-of one layer, a logistic regression per level.
-Notable: the late form has learned from thousands of copy gains, for which nothing was read; labels are few.
+In: labelled tasks with `DraftFeatures`, and the out-of-fold judgement of their text features. Out: a
+`Network` of one layer, a logistic regression per level.
+Notable: text features were learned from thousands of copy gains, for which nothing was read; labels are few.
 So the two are stacked (Wolpert, 1992), and the layer's weights are held short.
 """
 
@@ -27,10 +27,10 @@ def fit_cross(tasks: Sequence[TrainingTask], judged: Sequence[Values], levels: S
 
     Args:
         tasks: labelled, with what their drafts say.
-        judged: the late form's probabilities (candidates, levels), by networks that did not see the task.
+        judged: probabilities (candidates, levels) by text features, of networks that did not see the task.
         levels: nats per target token.
     """
-    rows = np.concatenate([_inputs(task, late) for task, late in zip(tasks, judged, strict=True)])
+    rows = np.concatenate([_inputs(task, by_text) for task, by_text in zip(tasks, judged, strict=True)])
     impacts = np.concatenate([task.impacts for task in tasks])
     frame = Network(rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-3), (), ())
     design = np.concatenate([frame.standardise(rows), np.ones((len(rows), 1), np.float32)], axis=1)
@@ -41,9 +41,9 @@ def fit_cross(tasks: Sequence[TrainingTask], judged: Sequence[Values], levels: S
     return Network(frame.mean, frame.scale, (weights,), (offsets,))
 
 
-def judge_cross(network: Network, task: TrainingTask, late: Values) -> Values:
-    """(candidates, levels): that the impact is above each, given the late form's probabilities."""
-    return sigmoid(cross_logits(network, _logits(late), _drafts(task)))
+def judge_cross(network: Network, task: TrainingTask, by_text: Values) -> Values:
+    """(candidates, levels): that the impact is above each, given the probabilities by text features."""
+    return sigmoid(cross_logits(network, _logits(by_text), _drafts(task)))
 
 
 def judge_cross_out_of_fold(
@@ -56,14 +56,14 @@ def judge_cross_out_of_fold(
     pairs = list(zip(tasks, judged, strict=True))
     found: dict[str, Values] = {}
     for fold in folds:
-        seen = [(task, late) for task, late in pairs if task.repository not in fold]
-        network = fit_cross([task for task, _ in seen], [late for _, late in seen], levels)
-        found |= {t.task_id: judge_cross(network, t, late) for t, late in pairs if t.repository in fold}
+        seen = [(task, by_text) for task, by_text in pairs if task.repository not in fold]
+        network = fit_cross([task for task, _ in seen], [by_text for _, by_text in seen], levels)
+        found |= {t.task_id: judge_cross(network, t, by_text) for t, by_text in pairs if t.repository in fold}
     return [found[task.task_id] for task in tasks]
 
 
-def _inputs(task: TrainingTask, late: Values) -> Matrix:
-    return np.concatenate([_logits(late), _drafts(task)], axis=1)
+def _inputs(task: TrainingTask, by_text: Values) -> Matrix:
+    return np.concatenate([_logits(by_text), _drafts(task)], axis=1)
 
 
 def _drafts(task: TrainingTask) -> Matrix:

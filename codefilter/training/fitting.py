@@ -1,4 +1,4 @@
-"""Training the small networks of the late filter.
+"""Training the small networks that judge text features.
 
 In: `TrainingTask`s with copy gains, and with impacts. Out: an `Ensemble`. Each network learns, for each of a
 few levels, whether a chunk's impact is above it (the classes of CODEFILTER, arXiv 2508.05970, section 3, are
@@ -95,14 +95,27 @@ def adapt(
     validation: Sequence[TrainingTask],
     options: FitOptions,
 ) -> Ensemble:
-    """Go on training an ensemble on a few more tasks; its inputs' scale and its calibration stay."""
+    """Go on training an ensemble on a few more tasks; its inputs' scale and its calibration stay.
+
+    A network that no epoch makes better on the validation tasks stays as it was.
+    """
     networks = []
     held = _batch(validation, ensemble.networks[0])
     for number, network in enumerate(ensemble.networks):
         torch.manual_seed(options.seed * 1000 + number)
         frame = Network(network.mean, network.scale, (), ())
         module = _to_module(network, options)
-        _train(module, labelled, held, frame, options.levels, options.epochs, options.tuning_rate, options)
+        _train(
+            module,
+            labelled,
+            held,
+            frame,
+            options.levels,
+            options.epochs,
+            options.tuning_rate,
+            options,
+            may_stay=True,
+        )
         networks.append(_to_network(module, network.mean, network.scale))
     return Ensemble(tuple(networks), ensemble.slopes, ensemble.offsets)
 
@@ -148,10 +161,15 @@ def _train(
     epochs: int,
     learning_rate: float,
     options: FitOptions,
+    *,
+    may_stay: bool = False,
 ) -> None:
+    """Train a network; the best epoch on the held tasks counts, or the beginning where it `may_stay`."""
     whole = _batch(tasks, frame)
     optimizer = torch.optim.AdamW(module.parameters(), learning_rate, weight_decay=options.weight_decay)
     best, best_state, since = float("inf"), None, 0
+    if held is not None and may_stay:
+        best, best_state = _held_loss(module, held, levels, options), _state(module)
     for _ in range(epochs):
         module.train()
         for chosen in torch.split(torch.randperm(len(tasks)), options.batch_tasks):
@@ -161,17 +179,24 @@ def _train(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         if held is not None:
-            module.eval()
-            with torch.no_grad():
-                now = float(_loss(module(held.inputs), held, levels, options.ranking_weight))
+            now = _held_loss(module, held, levels, options)
             if now < best:
-                best, since = now, 0
-                best_state = {name: value.clone() for name, value in module.state_dict().items()}
+                best, best_state, since = now, _state(module), 0
             elif (since := since + 1) >= options.patience:
                 break
     if best_state is not None:
         module.load_state_dict(best_state)
     module.eval()
+
+
+@torch.no_grad()
+def _held_loss(module: nn.Module, held: _Batch, levels: Sequence[float], options: FitOptions) -> float:
+    module.eval()
+    return float(_loss(module(held.inputs), held, levels, options.ranking_weight))
+
+
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
 
 
 def _loss(

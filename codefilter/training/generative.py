@@ -25,7 +25,7 @@ from codefilter.config import Settings
 from codefilter.dataset.description import require_description
 from codefilter.errors import DatasetError, ModelError
 from codefilter.filters.control_tokens import WORDS, ControlTokens, choose_control_tokens
-from codefilter.filters.reading import Judgement, ReadingShape, num_read, read_chunks
+from codefilter.filters.generative_reading import Judgement, ReadingShape, num_read, read_chunks
 from codefilter.filters.tuned import FORM, TunedFilter, TunedManifest, save_tuned
 from codefilter.lm.adapter import AdapterShape, add_adapter, require_peft
 from codefilter.lm.torch_lm import choose_device, choose_dtype, load_module
@@ -57,7 +57,7 @@ class TuningPlan:
 
     shape: ReadingShape
     target_tokens: int = 64  # of a completion; what is longer is cut
-    read_all: bool = False  # learn from all chunks, not only from those up to the last positive one
+    read_all: bool = True  # learn from all chunks, not only from those up to the last positive one
     more_from: float = 0.3  # the paper's thresholds
     positive_from: float = 0.3
     limit: int | None = None  # examples of each part

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _OURS, _OTHER = "#2166ac", "#999999"
 _STYLES: dict[str, dict[str, Any]] = {
-    "late": {"color": _OURS},
+    "classifier": {"color": _OURS},
     "cross": {"color": "#b2182b"},
     "generative": {"color": _OURS},
 }
@@ -35,7 +35,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 def training_page(record: TrainingRecord, judged: Judged) -> str:
     """One self-contained page of a classifier's training."""
     column = record.options.levels.index(record.manifest.positive_level)
-    forms = {"late": [one[:, column] for one in judged.probabilities]}
+    forms = {"classifier": [one[:, column] for one in judged.probabilities]}
     if judged.cross:
         forms["cross"] = [one[:, column] for one in judged.cross]
     charts = _filter_charts(judged.tasks, forms, record.manifest.positive_level, record.out_of_fold)

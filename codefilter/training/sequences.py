@@ -4,8 +4,9 @@ In: a dataset of impact labels and the repositories that it names. Out: `Reading
 reads them, and from each a `TrainingSequence`: between the chunks stands what the filter should have said,
 at the end the completion. Control tokens and completion are learned, contexts are only read (CODEFILTER,
 arXiv 2508.05970, section 4).
-Notable: which chunks stand before <EC> is our choice. Up to the last positive one, as it will be used; or all
-of them, to learn from every label: behind the last positive one it is to say <EC>, and reads on anyway.
+Notable: which chunks stand before <EC> is our choice. All of them, to learn from every label: behind the last
+positive one it is to say <EC>, and reads on anyway. Or up to the last positive one, as it will be used: then
+what tasks without one teach is lost, and too many of the chunks that are left are positive.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from codefilter.dataset.description import require_description
 from codefilter.dataset.materialize import Materializer, TextExample
 from codefilter.dataset.storage import read_examples
 from codefilter.filters.control_tokens import ControlTokens
-from codefilter.filters.reading import ReadingShape, ReadingText, reading_text
+from codefilter.filters.generative_reading import ReadingShape, ReadingText, reading_text
 from codefilter.tokenizer import Tokenizer
 from codefilter.training.examples import TrainingTask, Values
 from codefilter.types import Polarity

@@ -1,6 +1,6 @@
 """What every filter must do, run over each of them by name."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.errors import FilterError
 from codefilter.filters.base import FilterContext, Need, TrainedChunkFilter
+from codefilter.filters.classifier import ClassifierFilter
 from codefilter.filters.drafts import DRAFT_FEATURE_NAMES
 from codefilter.filters.networks import Network
 from codefilter.filters.table import FILTERS, get_filter
@@ -84,6 +85,12 @@ def test_every_candidate_gets_one_decision_in_its_place(
     decisions = chosen.decide(REQUEST, candidates, context)
     assert [decision.candidate for decision in decisions] == candidates
     assert all(decision.reason and 0 <= decision.confidence <= 1 for decision in decisions)
+    judged = [decision for decision in decisions if decision.probabilities is not None]
+    for decision in judged:
+        three = asdict(decision.probabilities)
+        assert sum(three.values()) == pytest.approx(1)
+        assert decision.confidence == three[decision.polarity]
+    assert judged == decisions or not isinstance(chosen, ClassifierFilter)
     assert chosen.decide(REQUEST, [], context) == []
     assert get_filter(chosen.name, settings_of(name, weights)).name == chosen.name
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rapidfuzz import fuzz
 from rapidfuzz.process import cdist
 
-from codefilter.filters.features.reading import (
+from codefilter.filters.features.views import (
     FAMILIAR_LINES,
     ChunkView,
     PlaceView,

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codefilter.filters.features.reading import (
+from codefilter.filters.features.views import (
     AFTER_LINES,
     ChunkView,
     PlaceView,

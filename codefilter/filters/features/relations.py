@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 from rapidfuzz import fuzz
 
-from codefilter.filters.features.reading import ChunkView, PlaceView
+from codefilter.filters.features.views import ChunkView, PlaceView
 from codefilter.languages import TEXT
 from codefilter.types import RetrievedChunk
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from rapidfuzz import fuzz
 from rapidfuzz.process import cdist
 
-from codefilter.filters.features.reading import FAMILIAR_LINES, PlaceView, indent_of
 from codefilter.filters.features.relations import is_test
+from codefilter.filters.features.views import FAMILIAR_LINES, PlaceView, indent_of
 
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 _OPENERS = "([{"

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from codefilter.filters.features.copying import CopyEvidence, CopyFeatures, copy_features
 from codefilter.filters.features.facts import RepositoryFacts
 from codefilter.filters.features.names import NameEvidence, NameFeatures, name_features
-from codefilter.filters.features.reading import ChunkView, PlaceView
 from codefilter.filters.features.relations import (
     RelationFeatures,
     RetrievalFeatures,
@@ -28,6 +27,7 @@ from codefilter.filters.features.relations import (
     shape_features,
 )
 from codefilter.filters.features.surroundings import PlaceFeatures, place_features
+from codefilter.filters.features.views import ChunkView, PlaceView
 from codefilter.index import RepositoryIndex
 from codefilter.prompts.in_file import InFileContext
 from codefilter.retrieval.base import RetrievalQuery
