@@ -378,6 +378,32 @@ def test_materialize_finds_every_text_and_checks_it(
     ]
 
 
+@pytest.mark.parametrize("other", ["train-00000-of-00001.parquet", "train-7.parquet", ".gitignore"])
+def test_text_is_not_written_where_something_else_is(tmp_path: Path, other: str) -> None:
+    (tmp_path / other).write_text("mine")
+    with pytest.raises(UsageError, match=f"holds {other}"):
+        write_text([], tmp_path, {})
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(other, "mine")]
+
+
+def test_text_is_replaced_whole_or_not_at_all_and_is_never_committed(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codefilter.dataset.materialize.TEXT_SHARD_EXAMPLES", 2)
+    build(repositories, tmp_path / "labels")
+    records, out = list(read_examples(tmp_path / "labels")), tmp_path / "text"
+    materializer = Materializer(roots(repositories))
+    write_text(map(materializer.materialize, records), out, {})
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert before.keys() == {".gitignore", *(f"train-0000{number}.parquet" for number in range(6))}
+    assert before[".gitignore"] == b"*\n"
+    wrong = [*records[:4], replace(records[4], file_sha256="")]
+    with pytest.raises(DatasetError, match="is not the text that was labelled"):
+        write_text(map(materializer.materialize, wrong), out, {"shop": "test"})
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert not list(tmp_path.glob(".text*"))
+
+
 @pytest.mark.parametrize("changed", ["shop/orders.py", "shop/quotes.py"])
 def test_changed_sources_do_not_materialize(
     repositories: list[RepositorySource], tmp_path: Path, changed: str

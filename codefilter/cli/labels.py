@@ -99,7 +99,9 @@ def show_command(
 
 def materialize_command(
     folder: _Folder,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the text form; not to be published.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the text form, replaced; not to be published.")
+    ],
     repos: _Repos = None,
 ) -> None:
     """Put the text back into the references, checking every hash; parts as `dataset split` says."""
