@@ -33,7 +33,15 @@ from codefilter.dataset.split import read_splits, split_repositories, write_spli
 from codefilter.dataset.states import STATES_FOLDER, read_states, states_path, write_states
 from codefilter.dataset.storage import JOURNAL_FILE, DatasetFolder, read_examples, refuse_existing, shards
 from codefilter.dataset.validate import validate
-from codefilter.errors import CodeFilterError, DatasetError, IndexStorageError, ModelError, UsageError
+from codefilter.errors import (
+    CodeFilterError,
+    DatasetError,
+    IndexStorageError,
+    ModelError,
+    SourceError,
+    UsageError,
+)
+from codefilter.index import RepositoryIndex
 from codefilter.labeling import LabeledExample, Labeler, LabelOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.packages import PackagePin
@@ -248,6 +256,35 @@ def test_only_what_the_model_cannot_read_is_left_out_for_good(
     assert len(numbers(tmp_path / "labels")) == 11
 
 
+def test_a_repository_whose_index_cannot_be_opened_stops_no_other_and_comes_again(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = RepositoryIndex.open
+    asked: list[str] = []
+
+    def of_weather(root: Path, *, chunker: str) -> RepositoryIndex:
+        asked.append(root.name)
+        if root.name == "shop":
+            raise SourceError("no source files in shop")
+        return opened(root, chunker=chunker)
+
+    monkeypatch.setattr(RepositoryIndex, "open", of_weather)
+    seen: list[Progress] = []
+    dataset, plan = DatasetFolder(tmp_path / "labels"), replace(PLAN, max_examples=6)
+    description = build_dataset(repositories, dataset, executor(), plan, seen.append)
+    assert {s.name: s.problem for s in description.sources} == {
+        "shop": "no source files in shop",
+        "weather": "",
+    }
+    assert asked.count("shop") == 1
+    assert description.skipped == ()
+    assert seen[-1].remaining == 0
+    assert len(numbers(tmp_path / "labels")) == 6
+    monkeypatch.undo()
+    assert {source.problem for source in build(repositories, tmp_path / "labels").sources} == {""}
+    assert len(numbers(tmp_path / "labels")) == 12
+
+
 def test_a_run_is_written_down_while_it_goes_on(repositories: list[RepositorySource], tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 
@@ -261,7 +298,7 @@ def test_a_run_is_written_down_while_it_goes_on(repositories: list[RepositorySou
     assert all(labelled == noted for labelled, noted in told)
 
 
-@pytest.mark.parametrize("change", ["file", "version"])
+@pytest.mark.parametrize("change", ["file", "package"])
 def test_a_repository_that_has_changed_is_not_mixed_with_its_old_labels(
     repositories: list[RepositorySource], tmp_path: Path, change: str
 ) -> None:
@@ -269,8 +306,8 @@ def test_a_repository_that_has_changed_is_not_mixed_with_its_old_labels(
     third = find_sources([str(tmp_path / "third")])
     before = build([*repositories, *third], tmp_path / "labels", replace(PLAN, per_repository=3))
     shop, weather = repositories
-    if change == "version":
-        shop = replace(shop, version="2")
+    if change == "package":
+        shop = replace(shop, version="2", pin=PackagePin("shop", "2", "shop.whl", "another", "train", 1, 1))
     else:
         path = tmp_path / "shop" / next(iter(numbers(tmp_path / "labels").values())).path
         path.write_text(path.read_text() + "# later\n")
@@ -284,6 +321,56 @@ def test_a_repository_that_has_changed_is_not_mixed_with_its_old_labels(
     assert replace(now, problem="") == old
     labelled = [record.repository for record in read_examples(tmp_path / "labels")]
     assert {name: labelled.count(name) for name in ("shop", "weather")} == {"shop": 3, "weather": 6}
+
+
+def test_a_checkout_that_moved_on_elsewhere_gives_more_labels(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    shop, weather = (replace(source, version="1") for source in repositories)
+    build([shop, weather], tmp_path / "labels", replace(PLAN, per_repository=3))
+    (tmp_path / "shop" / "shop" / "new.py").write_text(WEATHER_FILES["weather/sun.py"])
+    description = build([replace(shop, version="2"), weather], tmp_path / "labels")
+    assert {source.name: source.version for source in description.sources} == {"shop": "2", "weather": "1"}
+    assert {source.problem for source in description.sources} == {""}
+    records = list(read_examples(tmp_path / "labels"))
+    assert [record.version for record in records if record.repository == "shop"] == ["1"] * 3 + ["2"] * 3
+    assert list(validate(tmp_path / "labels", roots(repositories))) == []
+
+
+def test_a_checkout_whose_files_are_not_its_commit_says_so(tmp_path: Path) -> None:
+    folder = write_repository(tmp_path / "shop", SHOP_FILES)
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@y"]
+        return subprocess.run(
+            ["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    def version() -> str:
+        (source,) = find_sources([str(folder)])
+        return source.version
+
+    git("init", "-q")
+    assert version() == ""
+    git("add", ".")
+    git("commit", "-qm", "all")
+    commit = git("rev-parse", "HEAD")
+    with (folder / ".git" / "config").open("a") as config:
+        config.write('[core]\n\tfsmonitor = "touch was-run"\n')
+    (folder / "notes.bin").write_bytes(b"\0")  # nothing that is read as source
+    assert version() == commit
+    orders = folder / "shop" / "orders.py"
+    for changed in ("text", "gone", "new"):
+        text = orders.read_text()
+        if changed == "text":
+            orders.write_text(text + "# later\n")
+        elif changed == "gone":
+            orders.unlink()
+        else:
+            (folder / "shop" / "new.py").write_text(text)
+        assert version() == f"{commit}+changes", changed
+        orders.write_text(text)
+    assert not (folder / "was-run").exists()
 
 
 def test_states_of_other_controls_are_refused(repositories: list[RepositorySource], tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ from codefilter.paths import exclusive
 
 
 def from_feedback_command(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the dataset; an old one grows.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="Folder of the dataset; an old one grows while the files that it names stay as they are.",
+        ),
+    ],
     repos: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[REPO]...", help="Folders; none: all that feedback knows."),

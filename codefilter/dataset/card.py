@@ -31,7 +31,7 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
     recipe = stats.description.recipe
     parts = read_splits(folder)
     options = ", ".join(f"{name} {value}" for name, value in asdict(recipe.options).items())
-    engines = sorted({run.engine for run in stats.description.runs})
+    engines = "; ".join(stats.description.engines)
     lines = [
         "---",
         "configs:",
@@ -47,7 +47,7 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
         "",
         "## Made with",
         "",
-        f"- Model {recipe.model.name}, weights sha256 `{recipe.model.sha256}`, engine {'; '.join(engines)}.",
+        f"- Model {recipe.model.name}, weights sha256 `{recipe.model.sha256}`, engine {engines}.",
         f"- Layout {recipe.layout}, chunks cut by {recipe.chunker}, order of all together "
         f"{recipe.chunk_order}, cross-file budget {recipe.cross_file_tokens} tokens.",
         f"- Label options: {options}.",

@@ -1,6 +1,6 @@
 """What other labels of the same chunks say: ``agreements.json`` beside a dataset.
 
-In: two datasets, of another model, layout, chunk order, number type. Out: how far they agree, kept under what
+In: two datasets, of another model, layout, chunk order, dtype. Out: how far they agree, kept under what
 is different, so that a dataset's figures tell how much of a label is noise.
 """
 
@@ -39,9 +39,9 @@ def difference(first: Description, second: Description) -> str:
         for f in fields(Recipe)
         if (other := getattr(second.recipe, f.name)) != getattr(first.recipe, f.name)
     ]
-    engines, others = ({run.engine for run in made.runs} for made in (first, second))
-    if not changed and engines and others and engines.isdisjoint(others):
-        changed = sorted(others)
+    engines, others = first.engines, second.engines
+    if not changed and engines and others and set(engines).isdisjoint(others):
+        changed = others
     return ", ".join(changed)
 
 
