@@ -14,6 +14,7 @@ from codefilter.cli import main
 from codefilter.coalitions import shapley_values, surrogate_values
 from codefilter.dataset.coalitions import COALITIONS_FILE, coalition_figures, read_coalitions
 from codefilter.dataset.exclusions import Comparison, Exclusion, write_exclusions
+from codefilter.lm.fake import FakeLanguageModel
 from tests.labelled_repositories import REPOSITORIES, label_with_fake
 
 games = st.integers(1, 5).flatmap(
@@ -81,8 +82,12 @@ def test_coalitions_of_a_dataset_are_measured_once_and_never_worse_than_one_chun
     (out / COALITIONS_FILE).write_bytes(before[:-10])  # torn by a kill
     assert read_coalitions(out) == labels[:-1]
     assert (out / COALITIONS_FILE).read_bytes() == before[:-10]  # who only reads changes nothing
-    assert main(["dataset", "coalitions", str(out), *repos, "--limit", "4"]) == 0
+    record = tmp_path / "coalitions.json"
+    assert main(["dataset", "coalitions", str(out), *repos, "--limit", "4", "--record", str(record)]) == 0
     assert (out / COALITIONS_FILE).read_bytes() == before
+    made, model = json.loads(record.read_text()), FakeLanguageModel()
+    assert (made["model"]["sha256"], made["engine"]) == (model.identity.sha256, model.description)
+    assert made["nats_best_set"] == figures.nats_best_set
 
 
 def test_sets_of_examples_that_are_left_out_count_nowhere(

@@ -114,8 +114,11 @@ def test_labels_that_share_no_task_are_not_kept_as_compared(
     other = tmp_path / "other"
     build = ["dataset", "build", *repos(labels), "--out", str(other), "--levels", "function", *SMALL]
     assert main([*build, "--per-repo", "1"]) == 0
-    assert main(["dataset", "compare", str(labels), str(other), "--keep"]) == 2
-    assert "share no example" in capsys.readouterr().err
+    for more in ([], ["--keep"], ["--json"]):
+        assert main(["dataset", "compare", str(labels), str(other), *more]) == 2
+        captured = capsys.readouterr()
+        assert "share no example" in captured.err
+        assert "correlate" not in captured.out
     assert read_agreements(labels) == ()
 
 
@@ -135,10 +138,11 @@ def test_a_corpus_costs_what_the_median_task_took() -> None:
     assert f"{2_900_000 * 7 / 3600:,.0f} hours" in cost.sentence
 
 
-def test_thresholds_in_the_wrong_order_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("thresholds", [("0.2", "-0.2"), ("nan", "nan"), ("-inf", "0.2"), ("-0.2", "inf")])
+def test_thresholds_that_are_none_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], thresholds: tuple[str, str]
 ) -> None:
-    arguments = ["dataset", "build", "--out", str(tmp_path / "out"), "--thresholds", "0.2", "-0.2"]
+    arguments = ["dataset", "build", "--out", str(tmp_path / "out"), "--thresholds", *thresholds]
     assert main(arguments) == 2
     assert "T_n is above T_p" in capsys.readouterr().err
 
@@ -433,5 +437,50 @@ def test_choose_compares_prompt_settings_by_the_labels_they_give(
     assert capsys.readouterr().out == printed
     written = json.loads(record.read_text())
     assert [arm["settings"]["layout"] for arm in written["arms"]] == ["repository", "after-suffix"]
+    assert {arm["model"]["sha256"] for arm in written["arms"]} == {FakeLanguageModel().identity.sha256}
+    assert [arm["engines"] for arm in written["arms"]] == [[FakeLanguageModel().description]] * 2
+    assert [arm["settings"]["prefix_tokens"] for arm in written["arms"]] == [256, 256]
     assert len(written["pairs"]) == 1
     assert main([*choose, "--arms", "no-such-setting=1"]) == 2
+    capsys.readouterr()
+    for twice in ("default,default", "default,layout=auto"):
+        assert main([*choose, "--arms", twice]) == 2
+        assert "are the same" in capsys.readouterr().err
+    (out / "num_candidates=2").rename(out / "num_candidates=3")
+    assert main([*choose, "--compare-only", "--arms", "num_candidates=3"]) == 2
+    assert "num_candidates 2, now 3" in capsys.readouterr().err
+
+
+def test_labels_have_their_own_budgets_and_other_ones_go_on_if_they_are_given(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--levels", "line=1", "--per-repo", "1", "--k", "3", "--model", "fake"]
+    build = ["dataset", "build", *repos(labels), *few, "--out"]
+    assert main([*build, str(tmp_path / "frozen")]) == 0
+    recipe = json.loads((tmp_path / "frozen" / "dataset.json").read_text())["recipe"]
+    assert (recipe["prefix_tokens"], recipe["suffix_tokens"]) == (256, 64)
+    long = ["--prefix-tokens", "1024", "--suffix-tokens", "512"]
+    assert main([*build, str(tmp_path / "long"), *long]) == 0
+    capsys.readouterr()
+    assert main([*build, str(tmp_path / "long")]) == 2
+    assert "prefix_tokens 1024, now 256; suffix_tokens 512, now 64" in capsys.readouterr().err
+    assert main([*build, str(tmp_path / "long"), *long]) == 0
+
+
+def test_another_engine_is_told_once_and_all_stand_on_the_card(
+    labels: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = ["dataset", "build", *repos(labels), "--out", str(labels), "--levels", "line,chunk", *SMALL]
+    assert main([*again, "--per-repo", "6"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    made = FakeLanguageModel.__init__
+
+    def other_engine(model: FakeLanguageModel, *arguments: object, **more: object) -> None:
+        made(model, *arguments, **more)  # type: ignore[arg-type]
+        model.description = "abacus"
+
+    monkeypatch.setattr(FakeLanguageModel, "__init__", other_engine)
+    assert main([*again, "--per-repo", "12"]) == 0
+    assert capsys.readouterr().err.count("warning: ") == 1
+    assert main(["dataset", "stats", str(labels)]) == 0
+    assert "engine abacus; no weights" in (labels / "README.md").read_text()

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from codefilter.cli import options
 from codefilter.config import whole_number
 from codefilter.errors import CodeFilterError, DatasetError, UsageError
 from codefilter.paths import exclusive, write_atomically
@@ -192,7 +193,7 @@ def compare_command(
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Say how far two datasets agree where they label the same chunks (two models, layouts, number types)."""
+    """Say how far two datasets agree where they label the same chunks (two models, layouts, dtypes)."""
     from codefilter.dataset.comparisons import compare, keep_agreement
     from codefilter.dataset.stats import percent
 
@@ -217,8 +218,8 @@ def coalitions_command(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Tasks that are to have such labels.")] = 30,
     record: Annotated[Path | None, typer.Option("--record", help="Write the figures to this file.")] = None,
     model: _Model = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
+    engine: options.Engine = None,
+    device: options.Device = None,
 ) -> None:
     """Label sets of chunks for tasks that some single chunk helps: what interacts, and the best set."""
     from codefilter.config import load_settings
@@ -236,6 +237,7 @@ def coalitions_command(
     recipe = require_description(folder).recipe
     settings = settings_of(recipe, load_settings(None, overrides={"engine": engine, "device": device}))
     loaded = load_model_of(folder, recipe, settings, model)
+    warn_of_other_engines(folder, loaded.description)
     with exclusive(lock_name(folder), on_wait=lambda: typer.echo(f"waiting: {folder} is at work", err=True)):
         done = {label.example_id for label in read_coalitions(folder)}
         chosen = choose_examples(read_examples(folder), done, limit)
@@ -243,10 +245,24 @@ def coalitions_command(
         examples = tqdm(list(map(materializer.materialize, chosen)), desc="coalitions", unit="task")
         for _ in label_coalitions(examples, materializer.roots, loaded, settings, folder):
             pass
-    text = json.dumps(asdict(coalition_figures(read_coalitions(folder))), indent=1)
+    figures = asdict(coalition_figures(read_coalitions(folder)))
     if record is not None:
-        write_atomically(record, text + "\n")
-    print(text)
+        content = {"model": asdict(recipe.model), "engine": loaded.description} | figures
+        write_atomically(record, json.dumps(content, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
+
+
+def warn_of_other_engines(folder: Path, engine: str) -> None:
+    """Say it where labels that are there already were measured by another engine than those to come."""
+    from codefilter.dataset.description import read_description
+
+    made = read_description(folder)
+    if others := [other for other in made.engines if other != engine] if made else []:
+        typer.echo(
+            f"warning: {folder} was labelled by {'; '.join(others)}, and goes on with {engine}: their "
+            "numbers differ a little",
+            err=True,
+        )
 
 
 def _materialized(folder: Path, repos: list[str], *, with_excluded: bool = False) -> Iterator[TextExample]:

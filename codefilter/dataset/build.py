@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codefilter import __version__
+from codefilter.config import Settings
 from codefilter.controls import ControlRepository, usable_repositories
 from codefilter.dataset.description import (
     FEW_CONTROLS,
@@ -31,6 +32,8 @@ from codefilter.dataset.execution import Executor, WorkItem
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import DatasetFolder, LabelledFile
 from codefilter.errors import CancelledError, CodeFilterError, UsageError
+from codefilter.labeling import LabelOptions
+from codefilter.lm.base import ModelIdentity
 from codefilter.machine import machine
 from codefilter.prompts.layouts import measuring_layout
 from codefilter.tasks import TaskRepository, sample_tasks
@@ -84,12 +87,11 @@ class Progress:
 OnProgress = Callable[[Progress], object]
 
 
-def recipe_of(executor: Executor) -> Recipe:
-    """The recipe that an executor's labels have."""
-    settings = executor.settings
+def recipe_of(model: ModelIdentity, settings: Settings, options: LabelOptions) -> Recipe:
+    """The recipe that labels made with these have."""
     return Recipe(
-        model=executor.identity,
-        options=executor.options,
+        model=model,
+        options=options,
         layout=measuring_layout(settings.layout),
         retriever=settings.retriever,
         chunker=settings.chunker,
@@ -114,7 +116,8 @@ def build_dataset(
         UsageError: the dataset was made with another recipe, or nothing can be compared with other
             repositories.
     """
-    build = _Build(dataset, dataset.open(recipe_of(executor)), executor, plan, on_progress)
+    recipe = recipe_of(executor.identity, executor.settings, executor.options)
+    build = _Build(dataset, dataset.open(recipe), executor, plan, on_progress)
     try:
         build.run(sources)
     finally:

@@ -24,12 +24,13 @@ def compare(first: Path, second: Path) -> Agreement:
 
     Raises:
         DatasetError: one of them is no dataset.
+        UsageError: they share no example.
     """
     different = difference(require_description(first), require_description(second))
-    return replace(
-        agreement(str(first), read_examples(first), str(second), read_examples(second)),
-        second=different or str(second),
-    )
+    found = agreement(str(first), read_examples(first), str(second), read_examples(second))
+    if not found.examples:
+        raise UsageError("the two datasets share no example", hint="Label the same tasks in both.")
+    return replace(found, second=different or str(second))
 
 
 def difference(first: Description, second: Description) -> str:
@@ -46,13 +47,7 @@ def difference(first: Description, second: Description) -> str:
 
 
 def keep_agreement(folder: Path, found: Agreement) -> None:
-    """Write down how far other labels agree with a dataset's; one of the same difference is replaced.
-
-    Raises:
-        UsageError: nothing is compared.
-    """
-    if not found.examples:
-        raise UsageError("the two datasets share no example", hint="Label the same tasks in both.")
+    """Write down how far other labels agree with a dataset's; one of the same difference is replaced."""
     others = [one for one in read_agreements(folder) if one.second != found.second]
     content = [asdict(replace(one, first="")) for one in (*others, found)]
     write_atomically(folder / AGREEMENTS_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
