@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codefilter.cli import main
-from codefilter.coalitions import shapley_values, surrogate_values
+from codefilter.coalitions import CoalitionLabel, TriedSet, shapley_values, surrogate_values
 from codefilter.dataset.coalitions import COALITIONS_FILE, coalition_figures, read_coalitions
 from codefilter.dataset.exclusions import Comparison, Exclusion, write_exclusions
 from codefilter.lm.fake import FakeLanguageModel
@@ -88,6 +88,26 @@ def test_coalitions_of_a_dataset_are_measured_once_and_never_worse_than_one_chun
     made, model = json.loads(record.read_text()), FakeLanguageModel()
     assert (made["model"]["sha256"], made["engine"]) == (model.identity.sha256, model.description)
     assert made["nats_best_set"] == figures.nats_best_set
+
+
+def test_edit_similarities_are_of_the_same_tasks() -> None:
+    def tried(ranks: tuple[int, ...], nats: float, similarity: float | None) -> TriedSet:
+        return TriedSet("greedy", ranks, nats, None, similarity)
+
+    best = tried((0, 1), -1.0, 90.0)
+    written = (tried((), -9.0, 10.0), tried((0,), -5.0, 20.0), tried((0, 1, 2), -4.0, 30.0), best)
+    half = (tried((), -9.0, 70.0), tried((0,), -5.0, None), tried((0, 1, 2), -4.0, 80.0), best)
+    figures = coalition_figures(
+        CoalitionLabel(name, (0, 1, 2), (), sets) for name, sets in (("a", written), ("b", half))
+    )
+    assert (figures.examples, figures.written_examples) == (2, 1)
+    assert (
+        figures.edit_similarity_none,
+        figures.edit_similarity_best_single,
+        figures.edit_similarity_all,
+        figures.edit_similarity_best_set,
+    ) == (10, 20, 30, 90)
+    assert coalition_figures([]).written_examples == 0
 
 
 def test_sets_of_examples_that_are_left_out_count_nowhere(

@@ -25,7 +25,7 @@ from codefilter.dataset.description import (
     write_description,
 )
 from codefilter.dataset.execution import LocalExecutor
-from codefilter.dataset.figures import agreement, label_figures
+from codefilter.dataset.figures import agreement, array, control_noise, label_figures, mean
 from codefilter.dataset.materialize import Materializer, open_materializer, write_text
 from codefilter.dataset.records import ExampleRecord, from_json, to_json
 from codefilter.dataset.sources import RepositorySource, find_roots, find_sources
@@ -510,7 +510,10 @@ def test_validation_finds_what_is_wrong(repositories: list[RepositorySource], tm
     assert list(validate(tmp_path / "labels", roots(repositories))) == []
     record = next(read_examples(tmp_path / "labels"))
     first, *others = record.chunks
+    other_spread = replace(record, control_spread=record.control_spread + 0.1)
     wrong = {
+        "the spread of the controls is": other_spread,
+        "relative impact": replace(first, impact_relative=first.impact_relative + 0.1),
         "its impact is": replace(first, impact=first.impact + 1),
         "raw and corrected": replace(first, impact_corrected=first.impact_corrected + 0.1),
         "polarity": replace(first, polarity="negative" if first.impact_corrected > 0 else "positive"),
@@ -523,7 +526,7 @@ def test_validation_finds_what_is_wrong(repositories: list[RepositorySource], tm
         assert description is not None
         folder.open(description.recipe)
         folder.describe(description)
-        folder.append(replace(record, chunks=(chunk, *others)))
+        folder.append(chunk if isinstance(chunk, ExampleRecord) else replace(record, chunks=(chunk, *others)))
         assert any(problem in sentence for sentence in validate(out)), problem
 
 
@@ -570,8 +573,58 @@ def test_figures_tell_planted_help_from_noise(repositories: list[RepositorySourc
     assert (itself.same_polarity, itself.kappa, itself.opposite) == pytest.approx((1, 1, 0))
     assert itself.correlation_within_task == pytest.approx(1)
     assert itself.mean_signal_to_noise == pytest.approx(figures.signal_to_noise)
+    assert (itself.everything_correlation, itself.everything_same_sign) == pytest.approx((1, 1))
+    turned = [  # as another order of the chunks does: nothing else is different
+        replace(r, everything=replace(r.everything, target_nats=worse(r))) for r in records
+    ]
+    other = agreement("a", records, "b", turned)
+    assert replace(other, everything_correlation=None, everything_same_sign=None) == replace(
+        itself, everything_correlation=None, everything_same_sign=None
+    )
+    assert other.everything_correlation == pytest.approx(-1)
+    assert other.everything_same_sign == mean(array(r.everything_impact == 0 for r in records))
     nothing = label_figures("none", [], OPTIONS)
     assert (nothing.examples, nothing.positive) == (0, 0)
+
+
+def worse(record: ExampleRecord) -> tuple[float, ...]:
+    """What all together make of the target, with the sign of their impact turned."""
+    pairs = zip(record.baseline.target_nats, record.everything.target_nats, strict=True)
+    return tuple(2 * alone - together for alone, together in pairs)
+
+
+def test_tasks_whose_chunks_did_not_all_fit_are_told_apart(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    small = replace(SMALL, cross_file_tokens=1000)  # room for two chunks of a task, or three short ones
+    build_dataset(
+        repositories,
+        DatasetFolder(tmp_path / "labels"),
+        LocalExecutor(FakeLanguageModel(), small, OPTIONS),
+        PLAN,
+    )
+    records = list(read_examples(tmp_path / "labels"))
+    alone = [sum(chunk.reading.cross_file_tokens for chunk in r.chunks) for r in records]
+    whole = [r for r, tokens in zip(records, alone, strict=True) if tokens == r.everything.cross_file_tokens]
+    figures = label_figures("all", records, OPTIONS)
+    assert 0 < figures.all_fitted == len(whole) < len(records)
+    of_whole = label_figures("whole", whole, OPTIONS)
+    assert figures.all_worse_where_fitted == of_whole.all_worse_than_none
+    dropped = len(records) - len(whole)
+    assert figures.all_worse_where_dropped * dropped + figures.all_worse_where_fitted * len(
+        whole
+    ) == pytest.approx(figures.all_worse_than_none * len(records))
+
+
+def test_controls_are_noise_against_the_others_of_their_task(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    build(repositories, tmp_path / "labels", replace(PLAN, max_examples=2))
+    first, second = read_examples(tmp_path / "labels")
+    impacts = [0.0, 0.3, 0.6]
+    controls = [replace(c, impact=impact) for c, impact in zip(first.controls, impacts, strict=True)]
+    three, one = replace(first, controls=tuple(controls)), replace(second, controls=second.controls[:1])
+    assert control_noise([three, one]) == pytest.approx([-0.45, 0.0, 0.45])
 
 
 def test_settings_are_compared_on_the_same_tasks(

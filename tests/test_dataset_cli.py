@@ -22,6 +22,7 @@ from codefilter.dataset.figures import label_figures
 from codefilter.dataset.materialize import Materializer
 from codefilter.dataset.show import show_example, terminal_view
 from codefilter.dataset.states import read_states
+from codefilter.dataset.stats import of_agreement
 from codefilter.dataset.storage import num_examples, read_examples
 from codefilter.errors import CodeFilterError
 from codefilter.labeling import LabelOptions
@@ -94,6 +95,14 @@ def test_stats_tell_what_other_labels_and_sets_of_chunks_say(
     assert main(["dataset", "stats", str(labels)]) == 0
     printed = capsys.readouterr().out
     (found,) = read_agreements(labels)
+    kept = json.loads((labels / "agreements.json").read_text())
+    for one in kept:  # as it was written before all chunks together were compared
+        del one["everything_correlation"], one["everything_same_sign"]
+    (labels / "agreements.json").write_text(json.dumps(kept))
+    (old,) = read_agreements(labels)
+    assert replace(found, everything_correlation=None, everything_same_sign=None) == old
+    assert of_agreement(found).startswith(of_agreement(old).rstrip("."))
+    found = old
     assert (found.second, found.examples) == ("layout after-suffix", 12)
     assert f"Labelled again with layout after-suffix, 12 tasks and {found.chunks} chunks" in printed
     figures = coalition_figures(read_coalitions(labels))
@@ -106,6 +115,14 @@ def test_stats_tell_what_other_labels_and_sets_of_chunks_say(
     stats = json.loads(capsys.readouterr().out)
     assert stats["agreements"][0]["kappa"] == found.kappa
     assert stats["coalitions"]["examples"] == figures.examples == 2
+
+
+def test_a_readme_that_is_no_card_is_left_alone(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = labels / "README.md"
+    readme.write_text("# My notes\n")
+    assert main(["dataset", "stats", str(labels)]) == 0
+    assert "no card is written" in capsys.readouterr().err
+    assert readme.read_text() == "# My notes\n"
 
 
 def test_labels_that_share_no_task_are_not_kept_as_compared(
@@ -129,11 +146,13 @@ def test_a_corpus_costs_what_the_median_task_took() -> None:
         prompt_tokens_all=1000.0,
         prompt_tokens_one_chunk=200.0,
         seconds_per_task=7.0,
+        target_tokens=30.0,
+        draft_tokens=10.0,
     )
     cost = corpus_cost(whole, ["x, 2 cores", "x, 2 cores"], single_prompts=13)
     assert cost.tasks == 2_900_000
     assert cost.machine_hours == pytest.approx(2_900_000 * 7 / 3600)
-    assert cost.prompt_tokens == 2_900_000 * (100 + 1000 + 13 * 200)
+    assert cost.tokens == 2_900_000 * (100 + 1000 + 13 * 200 + 15 * (30 + 10))
     assert "(x, 2 cores)" in cost.sentence
     assert f"{2_900_000 * 7 / 3600:,.0f} hours" in cost.sentence
 
@@ -195,7 +214,9 @@ def test_validate_fails_where_a_text_changed(labels: Path, capsys: pytest.Captur
 
 def test_a_dataset_agrees_with_itself(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dataset", "compare", str(labels), str(labels)]) == 0
-    assert "Polarity is the same for 100.0 %" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Polarity is the same for 100.0 %" in printed
+    assert "impacts of all that fit together correlate 1.00, their sign is the same for 100.0 %" in printed
 
 
 def test_examples_whose_code_stands_in_a_benchmark_are_left_out(labels: Path) -> None:

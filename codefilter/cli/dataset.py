@@ -222,7 +222,7 @@ def choose_command(
         "> T_p",
         "control > T_p",
         "none",
-        "all",
+        "all that fit",
         "best",
         "tokens",
         "s/task",

@@ -39,7 +39,7 @@ _Model = Annotated[
 
 def stats_command(folder: _Folder, html: _Html = None, as_json: _Json = False) -> None:
     """Say what the labels are like, and bring the dataset's card up to date."""
-    from codefilter.dataset.card import CARD_FILE, card_text
+    from codefilter.dataset.card import CARD_FILE, card_text, is_card
     from codefilter.dataset.pages import COLUMNS
     from codefilter.dataset.stats import dataset_stats, sentences
 
@@ -62,8 +62,12 @@ def stats_command(folder: _Folder, html: _Html = None, as_json: _Json = False) -
         for row in (stats.whole, *stats.by_level, *stats.by_part, *stats.by_repository):
             table.add_row(row.name, *(show(row) for _, show in COLUMNS))
         Console().print(table)
+    card = folder / CARD_FILE
+    if card.exists() and not is_card(card):
+        typer.echo(f"no card is written: {card} is something else", err=True)
+        return
     try:
-        write_atomically(folder / CARD_FILE, card_text(folder, stats))
+        write_atomically(card, card_text(folder, stats))
     except CodeFilterError as error:  # as in a folder that may only be read
         typer.echo(f"the card is as it was: {error.message}", err=True)
 
@@ -195,7 +199,7 @@ def compare_command(
 ) -> None:
     """Say how far two datasets agree where they label the same chunks (two models, layouts, dtypes)."""
     from codefilter.dataset.comparisons import compare, keep_agreement
-    from codefilter.dataset.stats import percent
+    from codefilter.dataset.stats import of_everything, percent
 
     found = compare(first, second)
     if keep:
@@ -208,7 +212,8 @@ def compare_command(
         f"within tasks {found.correlation_within_task:.2f}. Polarity is the same for "
         f"{percent(found.same_polarity)} (kappa {found.kappa:.2f}), opposite for "
         f"{percent(found.opposite)}; of the first's positives {percent(found.positives_in_both)} are "
-        f"positive in the second. Signal to noise of the mean of both: {found.mean_signal_to_noise:.2f}."
+        f"positive in the second{of_everything(found)}. Signal to noise of the mean of both: "
+        f"{found.mean_signal_to_noise:.2f}."
     )
 
 

@@ -19,11 +19,17 @@ from codefilter.dataset.storage import SHARDS, shards
 from codefilter.paths import sha256_of_file
 
 CARD_FILE = "README.md"
+_HEADING = "# Impact labels"
 _ABOUT = """\
 What each retrieved chunk of a repository does to the log-likelihood of a true completion (CODEFILTER, arXiv
 2508.05970), measured against unrelated chunks of the same length. References and numbers only: packages,
 versions, paths, lines and hashes. `codefilter dataset materialize` puts the text back and checks every hash;
 the text stays under the licence of each package. The drafts are the labelling model's own words."""
+
+
+def is_card(path: Path) -> bool:
+    """Whether a file is the card of a dataset, which another may replace."""
+    return _HEADING in path.read_text(encoding="utf-8", errors="replace").split("\n")
 
 
 def card_text(folder: Path, stats: DatasetStats) -> str:
@@ -39,7 +45,7 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
         f"  data_files: {json.dumps(SHARDS)}",
         "tags: [code, code-completion, context-filtering]",
         "---",
-        "# Impact labels",
+        _HEADING,
         "",
         _ABOUT,
         "",
@@ -54,7 +60,7 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
         "",
         "## By level",
         "",
-        "| level | tasks | positive | negative | unrelated positive | all worse than none |",
+        "| level | tasks | positive | negative | unrelated positive | all that fit worse than none |",
         "|---|---|---|---|---|---|",
         *(
             f"| {row.name} | {row.examples} | {percent(row.positive)} | {percent(row.negative)} | "
