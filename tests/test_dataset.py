@@ -514,7 +514,7 @@ def test_validation_finds_what_is_wrong(repositories: list[RepositorySource], tm
     wrong = {
         "the spread of the controls is": other_spread,
         "relative impact": replace(first, impact_relative=first.impact_relative + 0.1),
-        "its impact is": replace(first, impact=first.impact + 1),
+        "chunk 1: its impact is": replace(first, impact=first.impact + 1),
         "raw and corrected": replace(first, impact_corrected=first.impact_corrected + 0.1),
         "polarity": replace(first, polarity="negative" if first.impact_corrected > 0 else "positive"),
         "ranks": replace(first, rank=5),

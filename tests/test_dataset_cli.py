@@ -62,6 +62,7 @@ def test_stats_say_what_the_labels_are_and_write_the_card(
     assert "12 tasks of 2 repositories" in printed
     html = page.read_text()
     assert html.count("<svg") == 5
+    assert "rank (1 is the retriever" in html
     assert not any(network in html for network in ("<script", "<link", "src="))
     assert "Near-duplicates were not searched for yet" in (labels / "README.md").read_text()
     write_exclusions(labels, [], Comparison(10, ("bench",)))
