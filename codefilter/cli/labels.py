@@ -149,7 +149,7 @@ def validate_command(
     repos: _Repos = None,
     text: Annotated[bool, typer.Option("--text/--numbers-only", help="Check every text's hash too.")] = True,
 ) -> None:
-    """Compute again what can be computed again, and check every hash; exit code 1 if something is wrong."""
+    """Compute impacts, means, spreads and polarities again, and check every hash; exit code 1 on a fault."""
     from codefilter.dataset.description import require_description
     from codefilter.dataset.records import repositories_of
     from codefilter.dataset.sources import find_roots
