@@ -106,6 +106,7 @@ def load_settings(
     config_file: Path | None = None,
     overrides: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Value] | None = None,
 ) -> Settings:
     """Merge and check all sources of settings.
 
@@ -114,11 +115,12 @@ def load_settings(
         config_file: Replaces the user's and the repository's file (``--config``).
         overrides: Settings by name, the strongest source; None means not given.
         environment: Variables to read; the process's own by default.
+        defaults: Settings by name, the weakest source: what a command takes for its own default.
 
     Raises:
         ConfigError: A file that is missing or broken, an unknown setting, a wrong type or value.
     """
-    values: dict[str, Value] = {}
+    values: dict[str, Value] = dict(defaults or {})
     for file in configuration_files(repository, config_file=config_file):
         values |= read_config_file(file)
     for variable, text in sorted((os.environ if environment is None else environment).items()):

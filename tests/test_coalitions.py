@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codefilter.cli import main
-from codefilter.coalitions import shapley_values, surrogate_values
+from codefilter.coalitions import CoalitionLabel, TriedSet, shapley_values, surrogate_values
 from codefilter.dataset.coalitions import COALITIONS_FILE, coalition_figures, read_coalitions
 from codefilter.dataset.exclusions import Comparison, Exclusion, write_exclusions
+from codefilter.lm.fake import FakeLanguageModel
 from tests.labelled_repositories import REPOSITORIES, label_with_fake
 
 games = st.integers(1, 5).flatmap(
@@ -81,8 +82,32 @@ def test_coalitions_of_a_dataset_are_measured_once_and_never_worse_than_one_chun
     (out / COALITIONS_FILE).write_bytes(before[:-10])  # torn by a kill
     assert read_coalitions(out) == labels[:-1]
     assert (out / COALITIONS_FILE).read_bytes() == before[:-10]  # who only reads changes nothing
-    assert main(["dataset", "coalitions", str(out), *repos, "--limit", "4"]) == 0
+    record = tmp_path / "coalitions.json"
+    assert main(["dataset", "coalitions", str(out), *repos, "--limit", "4", "--record", str(record)]) == 0
     assert (out / COALITIONS_FILE).read_bytes() == before
+    made, model = json.loads(record.read_text()), FakeLanguageModel()
+    assert (made["model"]["sha256"], made["engine"]) == (model.identity.sha256, model.description)
+    assert made["nats_best_set"] == figures.nats_best_set
+
+
+def test_edit_similarities_are_of_the_same_tasks() -> None:
+    def tried(ranks: tuple[int, ...], nats: float, similarity: float | None) -> TriedSet:
+        return TriedSet("greedy", ranks, nats, None, similarity)
+
+    best = tried((0, 1), -1.0, 90.0)
+    written = (tried((), -9.0, 10.0), tried((0,), -5.0, 20.0), tried((0, 1, 2), -4.0, 30.0), best)
+    half = (tried((), -9.0, 70.0), tried((0,), -5.0, None), tried((0, 1, 2), -4.0, 80.0), best)
+    figures = coalition_figures(
+        CoalitionLabel(name, (0, 1, 2), (), sets) for name, sets in (("a", written), ("b", half))
+    )
+    assert (figures.examples, figures.written_examples) == (2, 1)
+    assert (
+        figures.edit_similarity_none,
+        figures.edit_similarity_best_single,
+        figures.edit_similarity_all,
+        figures.edit_similarity_best_set,
+    ) == (10, 20, 30, 90)
+    assert coalition_figures([]).written_examples == 0
 
 
 def test_sets_of_examples_that_are_left_out_count_nowhere(

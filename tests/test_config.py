@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,9 @@ def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     settings = load_settings(tmp_path, overrides={"max_new_tokens": 4, "num_candidates": None})
     found = (settings.num_candidates, settings.prefix_tokens, settings.suffix_tokens, settings.max_new_tokens)
     assert found == (1, 2, 3, 4)
+    assert load_settings(tmp_path, defaults={"prefix_tokens": 5, "cross_file_tokens": 6}) == replace(
+        settings, max_new_tokens=3, cross_file_tokens=6
+    )
 
 
 def test_pyproject_counts_where_there_is_no_file_of_our_own(tmp_path: Path) -> None:

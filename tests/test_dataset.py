@@ -25,7 +25,7 @@ from codefilter.dataset.description import (
     write_description,
 )
 from codefilter.dataset.execution import LocalExecutor
-from codefilter.dataset.figures import agreement, label_figures
+from codefilter.dataset.figures import agreement, array, control_noise, label_figures, mean
 from codefilter.dataset.materialize import Materializer, open_materializer, write_text
 from codefilter.dataset.records import ExampleRecord, from_json, to_json
 from codefilter.dataset.sources import RepositorySource, find_roots, find_sources
@@ -33,7 +33,15 @@ from codefilter.dataset.split import read_splits, split_repositories, write_spli
 from codefilter.dataset.states import STATES_FOLDER, read_states, states_path, write_states
 from codefilter.dataset.storage import JOURNAL_FILE, DatasetFolder, read_examples, refuse_existing, shards
 from codefilter.dataset.validate import validate
-from codefilter.errors import CodeFilterError, DatasetError, IndexStorageError, ModelError, UsageError
+from codefilter.errors import (
+    CodeFilterError,
+    DatasetError,
+    IndexStorageError,
+    ModelError,
+    SourceError,
+    UsageError,
+)
+from codefilter.index import RepositoryIndex
 from codefilter.labeling import LabeledExample, Labeler, LabelOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.packages import PackagePin
@@ -248,6 +256,35 @@ def test_only_what_the_model_cannot_read_is_left_out_for_good(
     assert len(numbers(tmp_path / "labels")) == 11
 
 
+def test_a_repository_whose_index_cannot_be_opened_stops_no_other_and_comes_again(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = RepositoryIndex.open
+    asked: list[str] = []
+
+    def of_weather(root: Path, *, chunker: str) -> RepositoryIndex:
+        asked.append(root.name)
+        if root.name == "shop":
+            raise SourceError("no source files in shop")
+        return opened(root, chunker=chunker)
+
+    monkeypatch.setattr(RepositoryIndex, "open", of_weather)
+    seen: list[Progress] = []
+    dataset, plan = DatasetFolder(tmp_path / "labels"), replace(PLAN, max_examples=6)
+    description = build_dataset(repositories, dataset, executor(), plan, seen.append)
+    assert {s.name: s.problem for s in description.sources} == {
+        "shop": "no source files in shop",
+        "weather": "",
+    }
+    assert asked.count("shop") == 1
+    assert description.skipped == ()
+    assert seen[-1].remaining == 0
+    assert len(numbers(tmp_path / "labels")) == 6
+    monkeypatch.undo()
+    assert {source.problem for source in build(repositories, tmp_path / "labels").sources} == {""}
+    assert len(numbers(tmp_path / "labels")) == 12
+
+
 def test_a_run_is_written_down_while_it_goes_on(repositories: list[RepositorySource], tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 
@@ -261,7 +298,7 @@ def test_a_run_is_written_down_while_it_goes_on(repositories: list[RepositorySou
     assert all(labelled == noted for labelled, noted in told)
 
 
-@pytest.mark.parametrize("change", ["file", "version"])
+@pytest.mark.parametrize("change", ["file", "package"])
 def test_a_repository_that_has_changed_is_not_mixed_with_its_old_labels(
     repositories: list[RepositorySource], tmp_path: Path, change: str
 ) -> None:
@@ -269,8 +306,8 @@ def test_a_repository_that_has_changed_is_not_mixed_with_its_old_labels(
     third = find_sources([str(tmp_path / "third")])
     before = build([*repositories, *third], tmp_path / "labels", replace(PLAN, per_repository=3))
     shop, weather = repositories
-    if change == "version":
-        shop = replace(shop, version="2")
+    if change == "package":
+        shop = replace(shop, version="2", pin=PackagePin("shop", "2", "shop.whl", "another", "train", 1, 1))
     else:
         path = tmp_path / "shop" / next(iter(numbers(tmp_path / "labels").values())).path
         path.write_text(path.read_text() + "# later\n")
@@ -284,6 +321,56 @@ def test_a_repository_that_has_changed_is_not_mixed_with_its_old_labels(
     assert replace(now, problem="") == old
     labelled = [record.repository for record in read_examples(tmp_path / "labels")]
     assert {name: labelled.count(name) for name in ("shop", "weather")} == {"shop": 3, "weather": 6}
+
+
+def test_a_checkout_that_moved_on_elsewhere_gives_more_labels(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    shop, weather = (replace(source, version="1") for source in repositories)
+    build([shop, weather], tmp_path / "labels", replace(PLAN, per_repository=3))
+    (tmp_path / "shop" / "shop" / "new.py").write_text(WEATHER_FILES["weather/sun.py"])
+    description = build([replace(shop, version="2"), weather], tmp_path / "labels")
+    assert {source.name: source.version for source in description.sources} == {"shop": "2", "weather": "1"}
+    assert {source.problem for source in description.sources} == {""}
+    records = list(read_examples(tmp_path / "labels"))
+    assert [record.version for record in records if record.repository == "shop"] == ["1"] * 3 + ["2"] * 3
+    assert list(validate(tmp_path / "labels", roots(repositories))) == []
+
+
+def test_a_checkout_whose_files_are_not_its_commit_says_so(tmp_path: Path) -> None:
+    folder = write_repository(tmp_path / "shop", SHOP_FILES)
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@y"]
+        return subprocess.run(
+            ["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    def version() -> str:
+        (source,) = find_sources([str(folder)])
+        return source.version
+
+    git("init", "-q")
+    assert version() == ""
+    git("add", ".")
+    git("commit", "-qm", "all")
+    commit = git("rev-parse", "HEAD")
+    with (folder / ".git" / "config").open("a") as config:
+        config.write('[core]\n\tfsmonitor = "touch was-run"\n')
+    (folder / "notes.bin").write_bytes(b"\0")  # nothing that is read as source
+    assert version() == commit
+    orders = folder / "shop" / "orders.py"
+    for changed in ("text", "gone", "new"):
+        text = orders.read_text()
+        if changed == "text":
+            orders.write_text(text + "# later\n")
+        elif changed == "gone":
+            orders.unlink()
+        else:
+            (folder / "shop" / "new.py").write_text(text)
+        assert version() == f"{commit}+changes", changed
+        orders.write_text(text)
+    assert not (folder / "was-run").exists()
 
 
 def test_states_of_other_controls_are_refused(repositories: list[RepositorySource], tmp_path: Path) -> None:
@@ -378,6 +465,32 @@ def test_materialize_finds_every_text_and_checks_it(
     ]
 
 
+@pytest.mark.parametrize("other", ["train-00000-of-00001.parquet", "train-7.parquet", ".gitignore"])
+def test_text_is_not_written_where_something_else_is(tmp_path: Path, other: str) -> None:
+    (tmp_path / other).write_text("mine")
+    with pytest.raises(UsageError, match=f"holds {other}"):
+        write_text([], tmp_path, {})
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(other, "mine")]
+
+
+def test_text_is_replaced_whole_or_not_at_all_and_is_never_committed(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codefilter.dataset.materialize.TEXT_SHARD_EXAMPLES", 2)
+    build(repositories, tmp_path / "labels")
+    records, out = list(read_examples(tmp_path / "labels")), tmp_path / "text"
+    materializer = Materializer(roots(repositories))
+    write_text(map(materializer.materialize, records), out, {})
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert before.keys() == {".gitignore", *(f"train-0000{number}.parquet" for number in range(6))}
+    assert before[".gitignore"] == b"*\n"
+    wrong = [*records[:4], replace(records[4], file_sha256="")]
+    with pytest.raises(DatasetError, match="is not the text that was labelled"):
+        write_text(map(materializer.materialize, wrong), out, {"shop": "test"})
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert not list(tmp_path.glob(".text*"))
+
+
 @pytest.mark.parametrize("changed", ["shop/orders.py", "shop/quotes.py"])
 def test_changed_sources_do_not_materialize(
     repositories: list[RepositorySource], tmp_path: Path, changed: str
@@ -397,8 +510,11 @@ def test_validation_finds_what_is_wrong(repositories: list[RepositorySource], tm
     assert list(validate(tmp_path / "labels", roots(repositories))) == []
     record = next(read_examples(tmp_path / "labels"))
     first, *others = record.chunks
+    other_spread = replace(record, control_spread=record.control_spread + 0.1)
     wrong = {
-        "its impact is": replace(first, impact=first.impact + 1),
+        "the spread of the controls is": other_spread,
+        "relative impact": replace(first, impact_relative=first.impact_relative + 0.1),
+        "chunk 1: its impact is": replace(first, impact=first.impact + 1),
         "raw and corrected": replace(first, impact_corrected=first.impact_corrected + 0.1),
         "polarity": replace(first, polarity="negative" if first.impact_corrected > 0 else "positive"),
         "ranks": replace(first, rank=5),
@@ -410,7 +526,7 @@ def test_validation_finds_what_is_wrong(repositories: list[RepositorySource], tm
         assert description is not None
         folder.open(description.recipe)
         folder.describe(description)
-        folder.append(replace(record, chunks=(chunk, *others)))
+        folder.append(chunk if isinstance(chunk, ExampleRecord) else replace(record, chunks=(chunk, *others)))
         assert any(problem in sentence for sentence in validate(out)), problem
 
 
@@ -457,8 +573,58 @@ def test_figures_tell_planted_help_from_noise(repositories: list[RepositorySourc
     assert (itself.same_polarity, itself.kappa, itself.opposite) == pytest.approx((1, 1, 0))
     assert itself.correlation_within_task == pytest.approx(1)
     assert itself.mean_signal_to_noise == pytest.approx(figures.signal_to_noise)
+    assert (itself.everything_correlation, itself.everything_same_sign) == pytest.approx((1, 1))
+    turned = [  # as another order of the chunks does: nothing else is different
+        replace(r, everything=replace(r.everything, target_nats=worse(r))) for r in records
+    ]
+    other = agreement("a", records, "b", turned)
+    assert replace(other, everything_correlation=None, everything_same_sign=None) == replace(
+        itself, everything_correlation=None, everything_same_sign=None
+    )
+    assert other.everything_correlation == pytest.approx(-1)
+    assert other.everything_same_sign == mean(array(r.everything_impact == 0 for r in records))
     nothing = label_figures("none", [], OPTIONS)
     assert (nothing.examples, nothing.positive) == (0, 0)
+
+
+def worse(record: ExampleRecord) -> tuple[float, ...]:
+    """What all together make of the target, with the sign of their impact turned."""
+    pairs = zip(record.baseline.target_nats, record.everything.target_nats, strict=True)
+    return tuple(2 * alone - together for alone, together in pairs)
+
+
+def test_tasks_whose_chunks_did_not_all_fit_are_told_apart(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    small = replace(SMALL, cross_file_tokens=1000)  # room for two chunks of a task, or three short ones
+    build_dataset(
+        repositories,
+        DatasetFolder(tmp_path / "labels"),
+        LocalExecutor(FakeLanguageModel(), small, OPTIONS),
+        PLAN,
+    )
+    records = list(read_examples(tmp_path / "labels"))
+    alone = [sum(chunk.reading.cross_file_tokens for chunk in r.chunks) for r in records]
+    whole = [r for r, tokens in zip(records, alone, strict=True) if tokens == r.everything.cross_file_tokens]
+    figures = label_figures("all", records, OPTIONS)
+    assert 0 < figures.all_fitted == len(whole) < len(records)
+    of_whole = label_figures("whole", whole, OPTIONS)
+    assert figures.all_worse_where_fitted == of_whole.all_worse_than_none
+    dropped = len(records) - len(whole)
+    assert figures.all_worse_where_dropped * dropped + figures.all_worse_where_fitted * len(
+        whole
+    ) == pytest.approx(figures.all_worse_than_none * len(records))
+
+
+def test_controls_are_noise_against_the_others_of_their_task(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    build(repositories, tmp_path / "labels", replace(PLAN, max_examples=2))
+    first, second = read_examples(tmp_path / "labels")
+    impacts = [0.0, 0.3, 0.6]
+    controls = [replace(c, impact=impact) for c, impact in zip(first.controls, impacts, strict=True)]
+    three, one = replace(first, controls=tuple(controls)), replace(second, controls=second.controls[:1])
+    assert control_noise([three, one]) == pytest.approx([-0.45, 0.0, 0.45])
 
 
 def test_settings_are_compared_on_the_same_tasks(

@@ -22,6 +22,7 @@ from codefilter.dataset.figures import label_figures
 from codefilter.dataset.materialize import Materializer
 from codefilter.dataset.show import show_example, terminal_view
 from codefilter.dataset.states import read_states
+from codefilter.dataset.stats import of_agreement
 from codefilter.dataset.storage import num_examples, read_examples
 from codefilter.errors import CodeFilterError
 from codefilter.labeling import LabelOptions
@@ -61,6 +62,7 @@ def test_stats_say_what_the_labels_are_and_write_the_card(
     assert "12 tasks of 2 repositories" in printed
     html = page.read_text()
     assert html.count("<svg") == 5
+    assert "rank (1 is the retriever" in html
     assert not any(network in html for network in ("<script", "<link", "src="))
     assert "Near-duplicates were not searched for yet" in (labels / "README.md").read_text()
     write_exclusions(labels, [], Comparison(10, ("bench",)))
@@ -94,6 +96,14 @@ def test_stats_tell_what_other_labels_and_sets_of_chunks_say(
     assert main(["dataset", "stats", str(labels)]) == 0
     printed = capsys.readouterr().out
     (found,) = read_agreements(labels)
+    kept = json.loads((labels / "agreements.json").read_text())
+    for one in kept:  # as it was written before all chunks together were compared
+        del one["everything_correlation"], one["everything_same_sign"]
+    (labels / "agreements.json").write_text(json.dumps(kept))
+    (old,) = read_agreements(labels)
+    assert replace(found, everything_correlation=None, everything_same_sign=None) == old
+    assert of_agreement(found).startswith(of_agreement(old).rstrip("."))
+    found = old
     assert (found.second, found.examples) == ("layout after-suffix", 12)
     assert f"Labelled again with layout after-suffix, 12 tasks and {found.chunks} chunks" in printed
     figures = coalition_figures(read_coalitions(labels))
@@ -108,14 +118,25 @@ def test_stats_tell_what_other_labels_and_sets_of_chunks_say(
     assert stats["coalitions"]["examples"] == figures.examples == 2
 
 
+def test_a_readme_that_is_no_card_is_left_alone(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = labels / "README.md"
+    readme.write_text("# My notes\n")
+    assert main(["dataset", "stats", str(labels)]) == 0
+    assert "no card is written" in capsys.readouterr().err
+    assert readme.read_text() == "# My notes\n"
+
+
 def test_labels_that_share_no_task_are_not_kept_as_compared(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other"
     build = ["dataset", "build", *repos(labels), "--out", str(other), "--levels", "function", *SMALL]
     assert main([*build, "--per-repo", "1"]) == 0
-    assert main(["dataset", "compare", str(labels), str(other), "--keep"]) == 2
-    assert "share no example" in capsys.readouterr().err
+    for more in ([], ["--keep"], ["--json"]):
+        assert main(["dataset", "compare", str(labels), str(other), *more]) == 2
+        captured = capsys.readouterr()
+        assert "share no example" in captured.err
+        assert "correlate" not in captured.out
     assert read_agreements(labels) == ()
 
 
@@ -126,19 +147,22 @@ def test_a_corpus_costs_what_the_median_task_took() -> None:
         prompt_tokens_all=1000.0,
         prompt_tokens_one_chunk=200.0,
         seconds_per_task=7.0,
+        target_tokens=30.0,
+        draft_tokens=10.0,
     )
     cost = corpus_cost(whole, ["x, 2 cores", "x, 2 cores"], single_prompts=13)
     assert cost.tasks == 2_900_000
     assert cost.machine_hours == pytest.approx(2_900_000 * 7 / 3600)
-    assert cost.prompt_tokens == 2_900_000 * (100 + 1000 + 13 * 200)
+    assert cost.tokens == 2_900_000 * (100 + 1000 + 13 * 200 + 15 * (30 + 10))
     assert "(x, 2 cores)" in cost.sentence
     assert f"{2_900_000 * 7 / 3600:,.0f} hours" in cost.sentence
 
 
-def test_thresholds_in_the_wrong_order_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("thresholds", [("0.2", "-0.2"), ("nan", "nan"), ("-inf", "0.2"), ("-0.2", "inf")])
+def test_thresholds_that_are_none_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], thresholds: tuple[str, str]
 ) -> None:
-    arguments = ["dataset", "build", "--out", str(tmp_path / "out"), "--thresholds", "0.2", "-0.2"]
+    arguments = ["dataset", "build", "--out", str(tmp_path / "out"), "--thresholds", *thresholds]
     assert main(arguments) == 2
     assert "T_n is above T_p" in capsys.readouterr().err
 
@@ -191,7 +215,9 @@ def test_validate_fails_where_a_text_changed(labels: Path, capsys: pytest.Captur
 
 def test_a_dataset_agrees_with_itself(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dataset", "compare", str(labels), str(labels)]) == 0
-    assert "Polarity is the same for 100.0 %" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Polarity is the same for 100.0 %" in printed
+    assert "impacts of all that fit together correlate 1.00, their sign is the same for 100.0 %" in printed
 
 
 def test_examples_whose_code_stands_in_a_benchmark_are_left_out(labels: Path) -> None:
@@ -433,5 +459,50 @@ def test_choose_compares_prompt_settings_by_the_labels_they_give(
     assert capsys.readouterr().out == printed
     written = json.loads(record.read_text())
     assert [arm["settings"]["layout"] for arm in written["arms"]] == ["repository", "after-suffix"]
+    assert {arm["model"]["sha256"] for arm in written["arms"]} == {FakeLanguageModel().identity.sha256}
+    assert [arm["engines"] for arm in written["arms"]] == [[FakeLanguageModel().description]] * 2
+    assert [arm["settings"]["prefix_tokens"] for arm in written["arms"]] == [256, 256]
     assert len(written["pairs"]) == 1
     assert main([*choose, "--arms", "no-such-setting=1"]) == 2
+    capsys.readouterr()
+    for twice in ("default,default", "default,layout=auto"):
+        assert main([*choose, "--arms", twice]) == 2
+        assert "are the same" in capsys.readouterr().err
+    (out / "num_candidates=2").rename(out / "num_candidates=3")
+    assert main([*choose, "--compare-only", "--arms", "num_candidates=3"]) == 2
+    assert "num_candidates 2, now 3" in capsys.readouterr().err
+
+
+def test_labels_have_their_own_budgets_and_other_ones_go_on_if_they_are_given(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--levels", "line=1", "--per-repo", "1", "--k", "3", "--model", "fake"]
+    build = ["dataset", "build", *repos(labels), *few, "--out"]
+    assert main([*build, str(tmp_path / "frozen")]) == 0
+    recipe = json.loads((tmp_path / "frozen" / "dataset.json").read_text())["recipe"]
+    assert (recipe["prefix_tokens"], recipe["suffix_tokens"]) == (256, 64)
+    long = ["--prefix-tokens", "1024", "--suffix-tokens", "512"]
+    assert main([*build, str(tmp_path / "long"), *long]) == 0
+    capsys.readouterr()
+    assert main([*build, str(tmp_path / "long")]) == 2
+    assert "prefix_tokens 1024, now 256; suffix_tokens 512, now 64" in capsys.readouterr().err
+    assert main([*build, str(tmp_path / "long"), *long]) == 0
+
+
+def test_another_engine_is_told_once_and_all_stand_on_the_card(
+    labels: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = ["dataset", "build", *repos(labels), "--out", str(labels), "--levels", "line,chunk", *SMALL]
+    assert main([*again, "--per-repo", "6"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    made = FakeLanguageModel.__init__
+
+    def other_engine(model: FakeLanguageModel, *arguments: object, **more: object) -> None:
+        made(model, *arguments, **more)  # type: ignore[arg-type]
+        model.description = "abacus"
+
+    monkeypatch.setattr(FakeLanguageModel, "__init__", other_engine)
+    assert main([*again, "--per-repo", "12"]) == 0
+    assert capsys.readouterr().err.count("warning: ") == 1
+    assert main(["dataset", "stats", str(labels)]) == 0
+    assert "engine abacus; no weights" in (labels / "README.md").read_text()

@@ -212,3 +212,7 @@ def test_feedback_becomes_labelled_tasks(tmp_path: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     assert main([*command, "--control-repo", str(weather)]) == 0
     assert "0 of 3 completions" in capsys.readouterr().out  # the one that is labelled already is nothing new
+    recipe = json.loads((tmp_path / "labels" / "dataset.json").read_text())["recipe"]
+    assert (recipe["prefix_tokens"], recipe["suffix_tokens"]) == (256, 64)
+    assert main([*command, "--control-repo", str(weather), "--prefix-tokens", "80"]) == 2
+    assert "prefix_tokens 256, now 80" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -63,14 +64,14 @@ def build_command(
         tuple[float, float], typer.Option("--thresholds", help="T_n and T_p, corrected nats per token.")
     ] = (-0.2, 0.2),
     seed: Annotated[int, typer.Option("--seed", help="Which tasks and controls are drawn.")] = 0,
-    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
-    layout: Annotated[str | None, typer.Option("--layout", help="Where chunks stand in the prompt.")] = None,
-    retriever: Annotated[str | None, typer.Option("--retriever", help="What finds candidates.")] = None,
+    model: options.Model = None,
+    engine: options.Engine = None,
+    device: options.Device = None,
+    layout: options.Layout = None,
+    retriever: options.Retriever = None,
     candidates: Annotated[int | None, typer.Option("--k", min=1, help="Candidates per task.")] = None,
-    prefix_tokens: Annotated[int | None, typer.Option("--prefix-tokens", help="Before the hole.")] = None,
-    suffix_tokens: Annotated[int | None, typer.Option("--suffix-tokens", help="After the hole.")] = None,
+    prefix_tokens: options.PrefixTokens = None,
+    suffix_tokens: options.SuffixTokens = None,
     chunk_order: Annotated[str | None, typer.Option("--chunk-order", help="Of all chunks together.")] = None,
     executor: options.Executor = "local",
     workers: options.Workers = None,
@@ -83,9 +84,7 @@ def build_command(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, or refuse.")
     ] = True,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Read settings from this file only.")
-    ] = None,
+    config: options.Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the dataset's description as JSON.")] = False,
 ) -> None:
     """Label tasks of repositories. Killed at any moment, the same command goes on where it was."""
@@ -93,7 +92,7 @@ def build_command(
     from codefilter.dataset.description import read_description
     from codefilter.dataset.sources import find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name, refuse_existing
-    from codefilter.labeling import LabelOptions
+    from codefilter.labeling import LABEL_BUDGETS, LabelOptions
 
     overrides = {
         "model": model,
@@ -106,10 +105,12 @@ def build_command(
         "suffix_tokens": suffix_tokens,
         "chunk_order": chunk_order,
     }
-    settings = load_settings(None, config_file=config, overrides=overrides)
+    settings = load_settings(None, config_file=config, overrides=overrides, defaults=LABEL_BUDGETS)
     on_ray = options.is_for_ray(executor, workers)
-    if thresholds[0] > thresholds[1]:
-        raise UsageError("T_n is above T_p", hint="For example: --thresholds -0.2 0.2")
+    if not -math.inf < thresholds[0] <= thresholds[1] < math.inf:
+        raise UsageError(
+            "T_n is above T_p, or one of them is no number", hint="For example: --thresholds -0.2 0.2"
+        )
     label_options = LabelOptions(
         num_controls=controls, negative_threshold=thresholds[0], positive_threshold=thresholds[1], seed=seed
     )
@@ -127,6 +128,7 @@ def build_command(
     ):
         before = read_description(out)
         labelling = _executor(on_ray, settings, label_options, workers, keep_states=states)
+        labels.warn_of_other_engines(out, labelling.description)
         folder = DatasetFolder(out, keep_states=states)
         with tqdm(desc="label", unit="task") as bar:
             description = build_dataset(sources, folder, labelling, plan, lambda p: _show(bar, p))
@@ -161,37 +163,37 @@ def choose_command(
     ] = None,
     tasks: Annotated[int, typer.Option("--tasks", min=1, help="Tasks, the same for every arm.")] = 60,
     seed: Annotated[int, typer.Option("--seed", help="Which tasks and controls are drawn.")] = 0,
-    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
+    model: options.Model = None,
+    engine: options.Engine = None,
+    device: options.Device = None,
     record: Annotated[Path | None, typer.Option("--record", help="Write the figures to this file.")] = None,
     measure: Annotated[
         bool, typer.Option("--measure/--compare-only", help="Label what is missing, or only compare.")
     ] = True,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Read settings from this file only.")
-    ] = None,
+    config: options.Config = None,
 ) -> None:
     """Compare prompt settings by the labels they give: signal to noise, nats and seconds."""
-    from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
+    from codefilter.dataset.choose import arm_folder, compare_arms, parse_label_arms, run_arms
+    from codefilter.dataset.description import require_description
     from codefilter.dataset.sources import find_sources
     from codefilter.dataset.stats import percent
     from codefilter.dataset.storage import lock_name
     from codefilter.evaluation import Arm
-    from codefilter.labeling import LabelOptions
+    from codefilter.labeling import LABEL_BUDGETS, LabelOptions
     from codefilter.lm.loading import load_model
     from codefilter.machine import machine
 
     overrides = {"model": model, "engine": engine, "device": device}
-    settings = load_settings(None, config_file=config, overrides=overrides)
+    settings = load_settings(None, config_file=config, overrides=overrides, defaults=LABEL_BUDGETS)
     label_options = LabelOptions(seed=seed)
-    parsed = [parse_label_arm(text, settings) for text in arms.split(",")]
+    parsed = parse_label_arms(arms, settings)
     if measure:
         loaded = load_model(
             settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
         )
 
         def bar_of(arm: Arm) -> Callable[[Progress], None]:
+            labels.warn_of_other_engines(arm_folder(out, arm), loaded.description)
             bar = tqdm(desc=arm.name, unit="task")
             return lambda progress: _show(bar, progress)
 
@@ -199,14 +201,16 @@ def choose_command(
             run_arms(parsed, find_sources(repos or []), out, loaded, label_options, tasks, bar_of)
     figures, pairs = compare_arms(parsed, out, label_options)
     if record is not None:
+        made = [require_description(arm_folder(out, arm)) for arm in parsed]
         content = {
             "codefilter": __version__,
-            "model": settings.model,
             "seed": seed,
             "options": asdict(label_options),
             "machine": machine(),
             "arms": [
-                asdict(f) | {"settings": asdict(a.settings)} for f, a in zip(figures, parsed, strict=True)
+                asdict(f)
+                | {"settings": asdict(a.settings), "model": asdict(d.recipe.model), "engines": d.engines}
+                for f, a, d in zip(figures, parsed, made, strict=True)
             ],
             "pairs": [asdict(pair) for pair in pairs],
         }
@@ -218,7 +222,7 @@ def choose_command(
         "> T_p",
         "control > T_p",
         "none",
-        "all",
+        "all that fit",
         "best",
         "tokens",
         "s/task",

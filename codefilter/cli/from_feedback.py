@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from codefilter.cli import labels, options
 from codefilter.config import load_settings
 from codefilter.errors import UsageError
 from codefilter.feedback import FeedbackStore
@@ -17,7 +18,13 @@ from codefilter.paths import exclusive
 
 
 def from_feedback_command(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the dataset; an old one grows.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="Folder of the dataset; an old one grows while the files that it names stay as they are.",
+        ),
+    ],
     repos: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[REPO]...", help="Folders; none: all that feedback knows."),
@@ -26,12 +33,12 @@ def from_feedback_command(
         list[str] | None,
         typer.Option("--control-repo", help="Folder or package that gives control chunks only; repeatable."),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Name or folder of the model.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Read settings from this file only.")
-    ] = None,
+    model: options.Model = None,
+    engine: options.Engine = None,
+    device: options.Device = None,
+    prefix_tokens: options.PrefixTokens = None,
+    suffix_tokens: options.SuffixTokens = None,
+    config: options.Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the dataset's description as JSON.")] = False,
 ) -> None:
     """Label what you accepted, or wrote instead, for training the filter on your own habits."""
@@ -41,7 +48,7 @@ def from_feedback_command(
     from codefilter.dataset.from_feedback import FeedbackPlan
     from codefilter.dataset.sources import find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name, num_examples
-    from codefilter.labeling import LabelOptions
+    from codefilter.labeling import LABEL_BUDGETS, LabelOptions
     from codefilter.lm.loading import load_model
 
     wanted = {str(repo.resolve()) for repo in repos or []}
@@ -60,8 +67,14 @@ def from_feedback_command(
             "labels need controls: chunks of another repository",
             hint="Name a folder or a package of the manifest with --control-repo.",
         )
-    overrides = {"model": model, "engine": engine, "device": device}
-    settings = load_settings(None, config_file=config, overrides=overrides)
+    overrides = {
+        "model": model,
+        "engine": engine,
+        "device": device,
+        "prefix_tokens": prefix_tokens,
+        "suffix_tokens": suffix_tokens,
+    }
+    settings = load_settings(None, config_file=config, overrides=overrides, defaults=LABEL_BUDGETS)
     loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
     waiting = f"waiting for another build of {out}"
     with (
@@ -69,6 +82,7 @@ def from_feedback_command(
         tqdm(desc="label", unit="task") as bar,
     ):
         before = read_description(out)
+        labels.warn_of_other_engines(out, loaded.description)
         description = build_dataset(
             sources,
             DatasetFolder(out),

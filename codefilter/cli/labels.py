@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from codefilter.cli import options
 from codefilter.config import whole_number
 from codefilter.errors import CodeFilterError, DatasetError, UsageError
 from codefilter.paths import exclusive, write_atomically
@@ -38,7 +39,7 @@ _Model = Annotated[
 
 def stats_command(folder: _Folder, html: _Html = None, as_json: _Json = False) -> None:
     """Say what the labels are like, and bring the dataset's card up to date."""
-    from codefilter.dataset.card import CARD_FILE, card_text
+    from codefilter.dataset.card import CARD_FILE, card_text, is_card
     from codefilter.dataset.pages import COLUMNS
     from codefilter.dataset.stats import dataset_stats, sentences
 
@@ -61,8 +62,12 @@ def stats_command(folder: _Folder, html: _Html = None, as_json: _Json = False) -
         for row in (stats.whole, *stats.by_level, *stats.by_part, *stats.by_repository):
             table.add_row(row.name, *(show(row) for _, show in COLUMNS))
         Console().print(table)
+    card = folder / CARD_FILE
+    if card.exists() and not is_card(card):
+        typer.echo(f"no card is written: {card} is something else", err=True)
+        return
     try:
-        write_atomically(folder / CARD_FILE, card_text(folder, stats))
+        write_atomically(card, card_text(folder, stats))
     except CodeFilterError as error:  # as in a folder that may only be read
         typer.echo(f"the card is as it was: {error.message}", err=True)
 
@@ -99,7 +104,9 @@ def show_command(
 
 def materialize_command(
     folder: _Folder,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the text form; not to be published.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the text form, replaced; not to be published.")
+    ],
     repos: _Repos = None,
 ) -> None:
     """Put the text back into the references, checking every hash; parts as `dataset split` says."""
@@ -142,7 +149,7 @@ def validate_command(
     repos: _Repos = None,
     text: Annotated[bool, typer.Option("--text/--numbers-only", help="Check every text's hash too.")] = True,
 ) -> None:
-    """Compute again what can be computed again, and check every hash; exit code 1 if something is wrong."""
+    """Compute impacts, means, spreads and polarities again, and check every hash; exit code 1 on a fault."""
     from codefilter.dataset.description import require_description
     from codefilter.dataset.records import repositories_of
     from codefilter.dataset.sources import find_roots
@@ -190,9 +197,9 @@ def compare_command(
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Say how far two datasets agree where they label the same chunks (two models, layouts, number types)."""
+    """Say how far two datasets agree where they label the same chunks (two models, layouts, dtypes)."""
     from codefilter.dataset.comparisons import compare, keep_agreement
-    from codefilter.dataset.stats import percent
+    from codefilter.dataset.stats import of_everything, percent
 
     found = compare(first, second)
     if keep:
@@ -205,7 +212,8 @@ def compare_command(
         f"within tasks {found.correlation_within_task:.2f}. Polarity is the same for "
         f"{percent(found.same_polarity)} (kappa {found.kappa:.2f}), opposite for "
         f"{percent(found.opposite)}; of the first's positives {percent(found.positives_in_both)} are "
-        f"positive in the second. Signal to noise of the mean of both: {found.mean_signal_to_noise:.2f}."
+        f"positive in the second{of_everything(found)}. Signal to noise of the mean of both: "
+        f"{found.mean_signal_to_noise:.2f}."
     )
 
 
@@ -215,8 +223,8 @@ def coalitions_command(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Tasks that are to have such labels.")] = 30,
     record: Annotated[Path | None, typer.Option("--record", help="Write the figures to this file.")] = None,
     model: _Model = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="What runs the model.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
+    engine: options.Engine = None,
+    device: options.Device = None,
 ) -> None:
     """Label sets of chunks for tasks that some single chunk helps: what interacts, and the best set."""
     from codefilter.config import load_settings
@@ -234,6 +242,7 @@ def coalitions_command(
     recipe = require_description(folder).recipe
     settings = settings_of(recipe, load_settings(None, overrides={"engine": engine, "device": device}))
     loaded = load_model_of(folder, recipe, settings, model)
+    warn_of_other_engines(folder, loaded.description)
     with exclusive(lock_name(folder), on_wait=lambda: typer.echo(f"waiting: {folder} is at work", err=True)):
         done = {label.example_id for label in read_coalitions(folder)}
         chosen = choose_examples(read_examples(folder), done, limit)
@@ -241,10 +250,24 @@ def coalitions_command(
         examples = tqdm(list(map(materializer.materialize, chosen)), desc="coalitions", unit="task")
         for _ in label_coalitions(examples, materializer.roots, loaded, settings, folder):
             pass
-    text = json.dumps(asdict(coalition_figures(read_coalitions(folder))), indent=1)
+    figures = asdict(coalition_figures(read_coalitions(folder)))
     if record is not None:
-        write_atomically(record, text + "\n")
-    print(text)
+        content = {"model": asdict(recipe.model), "engine": loaded.description} | figures
+        write_atomically(record, json.dumps(content, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
+
+
+def warn_of_other_engines(folder: Path, engine: str) -> None:
+    """Say it where labels that are there already were measured by another engine than those to come."""
+    from codefilter.dataset.description import read_description
+
+    made = read_description(folder)
+    if others := [other for other in made.engines if other != engine] if made else []:
+        typer.echo(
+            f"warning: {folder} was labelled by {'; '.join(others)}, and goes on with {engine}: their "
+            "numbers differ a little",
+            err=True,
+        )
 
 
 def _materialized(folder: Path, repos: list[str], *, with_excluded: bool = False) -> Iterator[TextExample]:

@@ -37,6 +37,8 @@ FilterWeights = Annotated[
 ]
 Layout = Annotated[str | None, typer.Option("--layout", help="Where the chunks stand in the prompt.")]
 Retriever = Annotated[str | None, typer.Option("--retriever", help="How candidates are found.")]
+PrefixTokens = Annotated[int | None, typer.Option("--prefix-tokens", help="Before the hole.")]
+SuffixTokens = Annotated[int | None, typer.Option("--suffix-tokens", help="After the hole.")]
 MaxNewTokens = Annotated[int | None, typer.Option("--max-new-tokens", help="Upper limit of the output.")]
 MaxLines = Annotated[int | None, typer.Option("--max-lines", help="Lines to write; 0: until the model ends.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Read settings from this file only.")]

@@ -3,11 +3,11 @@
 In: sources, a model, settings. Out: a `DatasetFolder` that grows. Repositories take turns: in every round
 each gives the tasks of `ROUND` (60 % line and API, 30 % chunk, 10 % function), so that a dataset is balanced
 wherever it is stopped, and one that was built with a smaller number per repository grows to a larger one.
-Notable: a repository that cannot be used is remembered with its reason and does not stop the build; neither
-does a task (one whose prompt is too long for the model, or for which nothing is retrieved; one with too few
-controls is tried again, as other repositories may come). A repository of
-which something has changed that labels name, as a place, a chunk or a control, cannot be used: those labels
-would name texts that are no longer there.
+Notable: a repository that cannot be used, or no longer, is remembered with its reason and does not stop the
+build; neither does a task (one whose prompt is too long for the model, or for which nothing is retrieved; one
+with too few controls is tried again, as other repositories may come). A repository of which something has
+changed that labels name, as a place, a chunk or a control, cannot be used: those labels would name texts that
+are no longer there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codefilter import __version__
+from codefilter.config import Settings
 from codefilter.controls import ControlRepository, usable_repositories
 from codefilter.dataset.description import (
     FEW_CONTROLS,
@@ -31,6 +32,8 @@ from codefilter.dataset.execution import Executor, WorkItem
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import DatasetFolder, LabelledFile
 from codefilter.errors import CancelledError, CodeFilterError, UsageError
+from codefilter.labeling import LabelOptions
+from codefilter.lm.base import ModelIdentity
 from codefilter.machine import machine
 from codefilter.prompts.layouts import measuring_layout
 from codefilter.tasks import TaskRepository, sample_tasks
@@ -84,12 +87,11 @@ class Progress:
 OnProgress = Callable[[Progress], object]
 
 
-def recipe_of(executor: Executor) -> Recipe:
-    """The recipe that an executor's labels have."""
-    settings = executor.settings
+def recipe_of(model: ModelIdentity, settings: Settings, options: LabelOptions) -> Recipe:
+    """The recipe that labels made with these have."""
     return Recipe(
-        model=executor.identity,
-        options=executor.options,
+        model=model,
+        options=options,
         layout=measuring_layout(settings.layout),
         retriever=settings.retriever,
         chunker=settings.chunker,
@@ -114,7 +116,8 @@ def build_dataset(
         UsageError: the dataset was made with another recipe, or nothing can be compared with other
             repositories.
     """
-    build = _Build(dataset, dataset.open(recipe_of(executor)), executor, plan, on_progress)
+    recipe = recipe_of(executor.identity, executor.settings, executor.options)
+    build = _Build(dataset, dataset.open(recipe), executor, plan, on_progress)
     try:
         build.run(sources)
     finally:
@@ -141,6 +144,7 @@ class _Build:
         self._started = time.monotonic()
         self._earlier_runs = description.runs
         self._given = 0
+        self._failed: set[str] = set()  # repositories that could be read, but no more
         self._without_controls = 0
         self._done = 0
         self._labelled = 0
@@ -159,6 +163,11 @@ class _Build:
                 self._labelled += 1
                 self.description = with_skipped(self.description, outcome.record.example_id)
                 self._note_run()
+            elif outcome.of_repository:
+                failed = outcome.item.source
+                self._failed.add(failed.name)
+                self._describe(with_source(self.description, failed.record(outcome.problem)))
+                self._given -= 1
             else:
                 self._describe(with_skipped(self.description, outcome.item.task.task_id, outcome.problem))
                 if outcome.problem == FEW_CONTROLS:
@@ -238,8 +247,9 @@ class _Build:
                 for task in missing:
                     if self._is_over():
                         return
-                    if not usable_repositories(pool, task):
-                        self._without_controls += 1
+                    has_controls = bool(usable_repositories(pool, task))
+                    self._without_controls += not has_controls
+                    if source.name in self._failed or not has_controls:
                         self._remaining -= 1
                         continue
                     self._given += 1
@@ -257,8 +267,11 @@ def _change(
     labelled: Mapping[str, LabelledFile],
     sources: Sequence[SourceFile],
 ) -> str:
-    """What has changed since a repository was labelled, by path; empty where nothing has."""
-    if (earlier.version, earlier.sha256) != (now.version, now.sha256):
+    """What has changed since a repository was labelled, by path; empty where nothing has.
+
+    A checkout may move on to another commit, as long as the files that labels name stay as they are.
+    """
+    if earlier.sha256 != now.sha256:
         return f"it was labelled as {earlier.version or 'a plain folder'}, and is {now.version or 'one'} now"
     now_there = {source.path: source for source in sources}
     for path, file in sorted(labelled.items()):

@@ -19,6 +19,7 @@ from codefilter.dataset.storage import SHARDS, shards
 from codefilter.paths import sha256_of_file
 
 CARD_FILE = "README.md"
+_HEADING = "# Impact labels"
 _ABOUT = """\
 What each retrieved chunk of a repository does to the log-likelihood of a true completion (CODEFILTER, arXiv
 2508.05970), measured against unrelated chunks of the same length. References and numbers only: packages,
@@ -26,12 +27,17 @@ versions, paths, lines and hashes. `codefilter dataset materialize` puts the tex
 the text stays under the licence of each package. The drafts are the labelling model's own words."""
 
 
+def is_card(path: Path) -> bool:
+    """Whether a file is the card of a dataset, which another may replace."""
+    return _HEADING in path.read_text(encoding="utf-8", errors="replace").split("\n")
+
+
 def card_text(folder: Path, stats: DatasetStats) -> str:
     """The card's text; the same folder gives the same card."""
     recipe = stats.description.recipe
     parts = read_splits(folder)
     options = ", ".join(f"{name} {value}" for name, value in asdict(recipe.options).items())
-    engines = sorted({run.engine for run in stats.description.runs})
+    engines = "; ".join(stats.description.engines)
     lines = [
         "---",
         "configs:",
@@ -39,7 +45,7 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
         f"  data_files: {json.dumps(SHARDS)}",
         "tags: [code, code-completion, context-filtering]",
         "---",
-        "# Impact labels",
+        _HEADING,
         "",
         _ABOUT,
         "",
@@ -47,14 +53,14 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
         "",
         "## Made with",
         "",
-        f"- Model {recipe.model.name}, weights sha256 `{recipe.model.sha256}`, engine {'; '.join(engines)}.",
+        f"- Model {recipe.model.name}, weights sha256 `{recipe.model.sha256}`, engine {engines}.",
         f"- Layout {recipe.layout}, chunks cut by {recipe.chunker}, order of all together "
         f"{recipe.chunk_order}, cross-file budget {recipe.cross_file_tokens} tokens.",
         f"- Label options: {options}.",
         "",
         "## By level",
         "",
-        "| level | tasks | positive | negative | unrelated positive | all worse than none |",
+        "| level | tasks | positive | negative | unrelated positive | all that fit worse than none |",
         "|---|---|---|---|---|---|",
         *(
             f"| {row.name} | {row.examples} | {percent(row.positive)} | {percent(row.negative)} | "

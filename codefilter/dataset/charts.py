@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from codefilter.dataset.figures import LabelFigures, array, joined
+from codefilter.dataset.figures import LabelFigures, array, control_noise
 from codefilter.dataset.records import ExampleRecord
 from codefilter.labeling import LabelOptions
 from codefilter.plots import new_figure, to_svg
@@ -35,9 +35,7 @@ def draw_all(
 def _corrected(records: Sequence[ExampleRecord]) -> tuple[np.ndarray, np.ndarray]:
     """Corrected impacts of all retrieved chunks, and of all controls against the others of their task."""
     retrieved = array(chunk.impact_corrected for r in records for chunk in r.chunks)
-    controls = [array(chunk.impact for chunk in r.controls) for r in records]
-    noise = [(c - c.mean()) * len(c) / (len(c) - 1) for c in controls if len(c) > 1]
-    return retrieved, joined(noise)
+    return retrieved, control_noise(records)
 
 
 def _impacts(records: Sequence[ExampleRecord], options: LabelOptions) -> str:
@@ -79,14 +77,14 @@ def _thresholds(records: Sequence[ExampleRecord]) -> str:
 
 def _ranks(records: Sequence[ExampleRecord], options: LabelOptions) -> str:
     figure, axes = new_figure()
-    ranks = sorted({chunk.rank for r in records for chunk in r.chunks})
+    ranks = sorted({chunk.rank + 1 for r in records for chunk in r.chunks})
     by_rank = [
-        array(c.impact_corrected for r in records for c in r.chunks if c.rank == rank) for rank in ranks
+        array(c.impact_corrected for r in records for c in r.chunks if c.rank + 1 == rank) for rank in ranks
     ]
     if by_rank:
         axes.boxplot(by_rank, positions=ranks, widths=0.6, showfliers=False, manage_ticks=False)
     axes.axhline(0, color="black", linewidth=0.5)
-    axes.set(xlabel="rank (0 is the retriever's best)", ylabel="nats per target token", xticks=ranks)
+    axes.set(xlabel="rank (1 is the retriever's best)", ylabel="nats per target token", xticks=ranks)
     shares = axes.twinx()
     positive = [100 * float((values > options.positive_threshold).mean()) for values in by_rank]
     shares.plot(ranks, positive, color=_RETRIEVED, marker="o")

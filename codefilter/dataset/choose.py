@@ -14,11 +14,13 @@ from itertools import combinations
 from pathlib import Path
 
 from codefilter.config import Settings
-from codefilter.dataset.build import BuildPlan, OnProgress, build_dataset
+from codefilter.dataset.build import BuildPlan, OnProgress, build_dataset, recipe_of
+from codefilter.dataset.description import require_description
 from codefilter.dataset.execution import LocalExecutor
 from codefilter.dataset.figures import Agreement, LabelFigures, agreement, label_figures
 from codefilter.dataset.sources import RepositorySource
-from codefilter.dataset.storage import DatasetFolder, num_examples, read_examples
+from codefilter.dataset.storage import DatasetFolder, num_examples, read_examples, refuse_other_recipe
+from codefilter.errors import UsageError
 from codefilter.evaluation import Arm, parse_arm
 from codefilter.labeling import LabelOptions
 from codefilter.lm.base import LanguageModel
@@ -26,6 +28,18 @@ from codefilter.prompts.layouts import measuring_layout
 from codefilter.types import TaskLevel
 
 TASKS_PER_REPOSITORY: Mapping[TaskLevel, int] = {TaskLevel.LINE: 1, TaskLevel.API: 1, TaskLevel.CHUNK: 1}
+
+
+def parse_label_arms(text: str, settings: Settings) -> list[Arm]:
+    """Arms by commas; `UsageError` where one comes twice, under one name or two."""
+    arms = [parse_label_arm(name.strip(), settings) for name in text.split(",")]
+    for first, second in combinations(arms, 2):
+        if first.settings == second.settings:
+            raise UsageError(
+                f"the arms {first.name} and {second.name} are the same",
+                hint="For example: --arms default,layout=after-suffix",
+            )
+    return arms
 
 
 def parse_label_arm(text: str, settings: Settings) -> Arm:
@@ -71,7 +85,13 @@ def compare_arms(
 
     Arms whose in-file budgets differ may retrieve other chunks of the task's own file; what is said of an arm
     is over its own chunks, pairs are compared over the chunks that both have.
+
+    Raises:
+        UsageError: an arm's labels were made with other settings than the arm's.
     """
+    for arm in arms:
+        made = require_description(arm_folder(folder, arm)).recipe
+        refuse_other_recipe(arm_folder(folder, arm), made, recipe_of(made.model, arm.settings, options))
     by_arm = {arm.name: {r.example_id: r for r in read_examples(arm_folder(folder, arm))} for arm in arms}
     common = sorted(set.intersection(*(set(records) for records in by_arm.values())))
     kept = {name: [records[i] for i in common] for name, records in by_arm.items()}

@@ -113,7 +113,10 @@ def _parse(line: bytes) -> CoalitionLabel:
 
 @dataclass(frozen=True)
 class CoalitionFigures:
-    """Means over tasks; nats of the whole target, edit similarity 0 to 100."""
+    """Means over tasks; nats of the whole target, edit similarity 0 to 100.
+
+    Edit similarities are of the tasks in which something was written with all four sets.
+    """
 
     examples: int
     nats_none: float
@@ -126,6 +129,7 @@ class CoalitionFigures:
     edit_similarity_best_set: float
     chunks_in_best_set: float
     set_beats_single: float  # share of tasks
+    written_examples: int = 0  # that edit similarities are of
 
 
 def coalition_figures(labels: Iterable[CoalitionLabel]) -> CoalitionFigures:
@@ -139,21 +143,25 @@ def coalition_figures(labels: Iterable[CoalitionLabel]) -> CoalitionFigures:
     def nats(sets: list[TriedSet]) -> float:
         return mean(array(one.nats for one in sets))
 
-    def similarity(sets: list[TriedSet]) -> float:
-        return mean(array(one.edit_similarity for one in sets if one.edit_similarity is not None))
-
+    written = [
+        similarities
+        for sets in zip(none, everything, single, best, strict=True)
+        if None not in (similarities := [one.edit_similarity for one in sets])
+    ]
+    similarity = [mean(column) for column in array(written).reshape(-1, 4).T]
     return CoalitionFigures(
         examples=len(labels),
         nats_none=nats(none),
         nats_all=nats(everything),
         nats_best_single=nats(single),
         nats_best_set=nats(best),
-        edit_similarity_none=similarity(none),
-        edit_similarity_all=similarity(everything),
-        edit_similarity_best_single=similarity(single),
-        edit_similarity_best_set=similarity(best),
+        edit_similarity_none=similarity[0],
+        edit_similarity_all=similarity[1],
+        edit_similarity_best_single=similarity[2],
+        edit_similarity_best_set=similarity[3],
         chunks_in_best_set=mean(array(len(one.ranks) for one in best)),
         set_beats_single=mean(array(b.nats > s.nats for b, s in zip(best, single, strict=True))),
+        written_examples=len(written),
     )
 
 

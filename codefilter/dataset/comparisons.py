@@ -1,6 +1,6 @@
 """What other labels of the same chunks say: ``agreements.json`` beside a dataset.
 
-In: two datasets, of another model, layout, chunk order, number type. Out: how far they agree, kept under what
+In: two datasets, of another model, layout, chunk order, dtype. Out: how far they agree, kept under what
 is different, so that a dataset's figures tell how much of a label is noise.
 """
 
@@ -24,12 +24,13 @@ def compare(first: Path, second: Path) -> Agreement:
 
     Raises:
         DatasetError: one of them is no dataset.
+        UsageError: they share no example.
     """
     different = difference(require_description(first), require_description(second))
-    return replace(
-        agreement(str(first), read_examples(first), str(second), read_examples(second)),
-        second=different or str(second),
-    )
+    found = agreement(str(first), read_examples(first), str(second), read_examples(second))
+    if not found.examples:
+        raise UsageError("the two datasets share no example", hint="Label the same tasks in both.")
+    return replace(found, second=different or str(second))
 
 
 def difference(first: Description, second: Description) -> str:
@@ -39,20 +40,14 @@ def difference(first: Description, second: Description) -> str:
         for f in fields(Recipe)
         if (other := getattr(second.recipe, f.name)) != getattr(first.recipe, f.name)
     ]
-    engines, others = ({run.engine for run in made.runs} for made in (first, second))
-    if not changed and engines and others and engines.isdisjoint(others):
-        changed = sorted(others)
+    engines, others = first.engines, second.engines
+    if not changed and engines and others and set(engines).isdisjoint(others):
+        changed = others
     return ", ".join(changed)
 
 
 def keep_agreement(folder: Path, found: Agreement) -> None:
-    """Write down how far other labels agree with a dataset's; one of the same difference is replaced.
-
-    Raises:
-        UsageError: nothing is compared.
-    """
-    if not found.examples:
-        raise UsageError("the two datasets share no example", hint="Label the same tasks in both.")
+    """Write down how far other labels agree with a dataset's; one of the same difference is replaced."""
     others = [one for one in read_agreements(folder) if one.second != found.second]
     content = [asdict(replace(one, first="")) for one in (*others, found)]
     write_atomically(folder / AGREEMENTS_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")

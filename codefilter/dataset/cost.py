@@ -1,6 +1,6 @@
 """What labels of a whole corpus would cost, by what those of a dataset took.
 
-In: a dataset's figures and the machines that made it. Out: hours of such a machine, tokens of prompt.
+In: a dataset's figures and the machines that made it. Out: hours of such a machine, tokens to read.
 Notable: only what was measured is told as measured. For a GPU, which none was, there are the tokens that it
 has to read, and an example of a rate.
 """
@@ -25,19 +25,19 @@ class CorpusCost:
     seconds_per_task: float  # of one machine: the median of the dataset's tasks
     machine: str  # "" where no run is written down yet
     machine_hours: float
-    prompt_tokens_per_task: float  # of all prompts together, as if each was read from its beginning
-    prompt_tokens: float
+    tokens_per_task: float  # prompts, target and draft behind each, as if each was read from its beginning
+    tokens: float
 
     @property
     def sentence(self) -> str:
         """For people."""
-        gpu_hours = self.prompt_tokens / _GPU_TOKENS_PER_SECOND / 3600
+        gpu_hours = self.tokens / _GPU_TOKENS_PER_SECOND / 3600
         machine = f" ({self.machine})" if self.machine else ""
         return (
             f"At this rate {CORPUS_REPOSITORIES:,} Python repositories, {sum(ROUND.values())} tasks of each, "
             f"take {self.machine_hours:,.0f} hours of one such machine{machine}, without a GPU: "
-            f"{self.seconds_per_task:.1f} s and {self.prompt_tokens_per_task:,.0f} tokens of prompt per "
-            f"task, {self.prompt_tokens / 1e9:.1f} billion tokens in all. No GPU was measured; one that "
+            f"{self.seconds_per_task:.1f} s and {self.tokens_per_task:,.0f} tokens to read per task, "
+            f"{self.tokens / 1e9:.1f} billion tokens in all. No GPU was measured; one that "
             f"reads {_GPU_TOKENS_PER_SECOND:,} tokens per second, for an example, would take "
             f"{gpu_hours:,.0f} hours."
         )
@@ -52,9 +52,10 @@ def corpus_cost(whole: LabelFigures, machines: Iterable[str], single_prompts: in
         single_prompts: of a task, with one chunk or control each.
     """
     seconds = whole.seconds_per_task
-    tokens = (
+    prompts = (
         whole.prompt_tokens_none + whole.prompt_tokens_all + single_prompts * whole.prompt_tokens_one_chunk
     )
+    tokens = prompts + (2 + single_prompts) * (whole.target_tokens + whole.draft_tokens)
     tasks = CORPUS_REPOSITORIES * sum(ROUND.values())
     machine = "; ".join(sorted(set(machines)))
     return CorpusCost(tasks, seconds, machine, tasks * seconds / 3600, tokens, tasks * tokens)

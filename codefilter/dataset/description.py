@@ -66,6 +66,11 @@ class Description:
     runs: tuple[RunRecord, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()  # (example, reason): asked for, but not to be labelled
 
+    @property
+    def engines(self) -> list[str]:
+        """All that ran the model, each once."""
+        return sorted({run.engine for run in self.runs if run.engine})
+
 
 def write_description(folder: Path, description: Description) -> None:
     """Replace ``dataset.json``."""

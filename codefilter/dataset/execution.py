@@ -17,7 +17,7 @@ from codefilter.dataset.description import FEW_CONTROLS
 from codefilter.dataset.records import ExampleRecord, to_record
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.states import ExampleStates, states_of
-from codefilter.errors import ModelError, ServerError
+from codefilter.errors import DownloadError, IntegrityError, ModelError, ServerError, SourceError
 from codefilter.index import RepositoryIndex
 from codefilter.labeling import Labeler, LabelOptions
 from codefilter.lm.base import Continuation, HiddenStateModel, LanguageModel, ModelIdentity, no_hidden_states
@@ -39,6 +39,7 @@ class Outcome:
     item: WorkItem
     record: ExampleRecord | None
     problem: str = ""  # why there is no record
+    of_repository: bool = False  # the problem: nothing of it can be labelled now
     states: ExampleStates | None = None  # where they are kept
 
 
@@ -51,7 +52,7 @@ class Executor(Protocol):
 
     @property
     def description(self) -> str:
-        """Engine, device, number type, for people."""
+        """Engine, device, dtype, for people."""
 
     @property
     def settings(self) -> Settings:
@@ -85,12 +86,15 @@ class LabelWorker:
         self._labeler: tuple[str, Labeler] | None = None
 
     def label(self, item: WorkItem) -> Outcome:
-        """One item's outcome; a task that the model cannot read does not stop the others.
+        """One item's outcome; a task that the model cannot read, or a lost repository, stops no other.
 
         Whatever else goes wrong does, as a server that is gone: nothing is wrong with the task, and the next
         run goes on with it.
         """
-        labeler = self._labeler_of(item.source)
+        try:
+            labeler = self._labeler_of(item.source)
+        except (SourceError, DownloadError, IntegrityError, OSError) as error:
+            return Outcome(item, None, str(error), of_repository=True)
         try:
             example = labeler.label(item.task)
         except ServerError:

@@ -41,7 +41,7 @@ class LabelFigures:
     raw_control_positive: float
     raw_control_negative: float
     nats_none: float  # of the whole target, mean over tasks
-    nats_all: float
+    nats_all: float  # with all chunks that fit into the prompt together
     nats_best_chunk: float
     nats_best_or_none: float
     nats_best_if_positive: float  # the best chunk where its corrected impact is positive, else none
@@ -51,6 +51,11 @@ class LabelFigures:
     prompt_tokens_one_chunk: float
     prompt_tokens_all: float
     seconds_per_task: float  # median: a machine that does something else now and then does not count
+    all_fitted: int = 0  # tasks whose chunks all fitted into one prompt; of the others the last are missing
+    all_worse_where_fitted: float = 0.0  # `all_worse_than_none`, share of those tasks
+    all_worse_where_dropped: float = 0.0  # and of the others
+    target_tokens: float = 0.0
+    draft_tokens: float = 0.0
 
 
 def label_figures(name: str, records: Sequence[ExampleRecord], options: LabelOptions) -> LabelFigures:
@@ -59,10 +64,11 @@ def label_figures(name: str, records: Sequence[ExampleRecord], options: LabelOpt
     controls = [array(chunk.impact for chunk in r.controls) for r in records]
     raw, raw_controls = joined(retrieved), joined(controls)
     corrected = joined([r - c.mean() for r, c in zip(retrieved, controls, strict=True)])
-    noise = joined([c - _means_of_others(c) for c in controls])
+    noise = control_noise(records)
     tokens = array(len(r.baseline.target_nats) for r in records)
     none = array(r.baseline_nats for r in records)
     everything = array(sum(r.everything.target_nats) for r in records)
+    fitted = np.array([r.is_everything_whole for r in records], dtype=bool)
     best = none + array(r.max() for r in retrieved) * tokens
     margins = array(r.max() - c.mean() for r, c in zip(retrieved, controls, strict=True))
     signal, floor = pooled_spread(retrieved), pooled_spread(controls)
@@ -95,6 +101,11 @@ def label_figures(name: str, records: Sequence[ExampleRecord], options: LabelOpt
         prompt_tokens_one_chunk=mean(array(c.reading.prompt_tokens for r in records for c in r.chunks)),
         prompt_tokens_all=mean(array(r.everything.prompt_tokens for r in records)),
         seconds_per_task=median(array(r.seconds.total for r in records)),
+        all_fitted=int(fitted.sum()),
+        all_worse_where_fitted=mean((everything < none)[fitted]),
+        all_worse_where_dropped=mean((everything < none)[~fitted]),
+        target_tokens=mean(tokens),
+        draft_tokens=mean(array(len(r.draft_token_ids) for r in records)),
     )
 
 
@@ -113,6 +124,8 @@ class Agreement:
     positives_in_both: float  # of the first's positives, how many the second calls positive
     opposite: float  # share of chunks that one calls positive and the other negative
     mean_signal_to_noise: float  # of the mean of both sets' impacts
+    everything_correlation: float | None = None  # of the raw impacts of all that fit together; None: not kept
+    everything_same_sign: float | None = None  # share of tasks
 
 
 def agreement(
@@ -133,6 +146,7 @@ def agreement(
     positive = [b == Polarity.POSITIVE for a, b in polarities if a == Polarity.POSITIVE]
     same = mean(array(a == b for a, b in polarities))
     opposite = {(Polarity.POSITIVE, Polarity.NEGATIVE), (Polarity.NEGATIVE, Polarity.POSITIVE)}
+    together = array((a.everything_impact, b.everything_impact) for a, b in pairs).reshape(-1, 2).T
     chance = sum(
         mean(array(a == p for a, _ in polarities)) * mean(array(b == p for _, b in polarities))
         for p in Polarity
@@ -152,6 +166,8 @@ def agreement(
             pooled_spread(r.mean(axis=0) for r in raw),
             pooled_spread(_impacts(task, "impact").mean(axis=0) for task in noise),
         ),
+        everything_correlation=correlation(together[0], together[1]),
+        everything_same_sign=mean(np.sign(together[0]) == np.sign(together[1])),
     )
 
 
@@ -206,5 +222,7 @@ def joined(groups: Sequence[Impacts]) -> Impacts:
     return np.concatenate(groups) if groups else np.zeros(0)
 
 
-def _means_of_others(values: Impacts) -> Impacts:
-    return (values.sum() - values) / (len(values) - 1) if len(values) > 1 else values
+def control_noise(records: Iterable[ExampleRecord]) -> Impacts:
+    """Impacts of all controls above the mean of the others of their task; a single one is left out."""
+    controls = [array(chunk.impact for chunk in r.controls) for r in records]
+    return joined([c - (c.sum() - c) / (len(c) - 1) for c in controls if len(c) > 1])

@@ -8,6 +8,7 @@ was labelled is an error, never a guess.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +24,15 @@ from codefilter.dataset.parquet import SCHEMA
 from codefilter.dataset.records import ChunkRecord, ExampleRecord, repositories_of, to_json
 from codefilter.dataset.sources import find_roots
 from codefilter.dataset.split import PARTS
-from codefilter.errors import DatasetError
-from codefilter.paths import atomic_file
+from codefilter.errors import DatasetError, UsageError
+from codefilter.paths import atomic_file, atomic_folder, write_atomically
 from codefilter.source import Skipped, read_source
 from codefilter.tasks import LineSpan, make_task
 from codefilter.types import Chunk, CompletionTask, SourceFile, TaskLevel, content_hash
 
 TEXT_SHARD_EXAMPLES = 500
+IGNORE_FILE, _IGNORE_ALL = ".gitignore", "*\n"  # the text must not be committed
+_SHARD_NAME = re.compile(rf"({'|'.join(PARTS)})-\d{{5}}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def open_materializer(
 def write_text(examples: Iterable[TextExample], folder: Path, parts: Mapping[str, str]) -> dict[str, int]:
     """Write examples as Parquet, ``PART-NNNNN.parquet``, which `datasets.load_dataset` takes for its splits.
 
-    Files of an earlier division go: an example stands in one part only.
+    The folder is replaced whole, so that an example stands in one part only, or stays as it is.
 
     Args:
         examples: in any order.
@@ -132,30 +135,46 @@ def write_text(examples: Iterable[TextExample], folder: Path, parts: Mapping[str
 
     Returns:
         How many examples each part has.
+
+    Raises:
+        UsageError: the folder holds something else.
+        DatasetError: a text is not what was labelled.
     """
+    folder = folder.resolve()
+    _refuse_other_files(folder)
     waiting: dict[str, list[TextExample]] = defaultdict(list)
     written: dict[str, int] = defaultdict(int)
-    files: set[Path] = set()
+    with atomic_folder(folder) as temporary:
+        write_atomically(temporary / IGNORE_FILE, _IGNORE_ALL)
 
-    def empty(part: str) -> None:
-        number = written[part] // TEXT_SHARD_EXAMPLES
-        files.add(path := folder / f"{part}-{number:05}.parquet")
-        _write(path, waiting[part])
-        written[part] += len(waiting[part])
-        waiting[part].clear()
+        def empty(part: str) -> None:
+            number = written[part] // TEXT_SHARD_EXAMPLES
+            _write(temporary / f"{part}-{number:05}.parquet", waiting[part])
+            written[part] += len(waiting[part])
+            waiting[part].clear()
 
-    for example in examples:
-        part = parts.get(example.record.repository, "train")
-        waiting[part].append(example)
-        if len(waiting[part]) == TEXT_SHARD_EXAMPLES:
+        for example in examples:
+            part = parts.get(example.record.repository, "train")
+            waiting[part].append(example)
+            if len(waiting[part]) == TEXT_SHARD_EXAMPLES:
+                empty(part)
+        for part in [part for part, rest in waiting.items() if rest]:
             empty(part)
-    for part in [part for part, rest in waiting.items() if rest]:
-        empty(part)
-    for part in PARTS:
-        for path in folder.glob(f"{part}-*.parquet"):
-            if path not in files:
-                path.unlink()
     return dict(written)
+
+
+def _refuse_other_files(folder: Path) -> None:
+    """`UsageError` for a folder that `write_text` would not have left like this."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", hint="Name a folder after --out.")
+    for path in sorted(folder.iterdir()) if folder.exists() else ():
+        is_ours = _SHARD_NAME.fullmatch(path.name) or (
+            path.name == IGNORE_FILE and path.read_bytes() == _IGNORE_ALL.encode()
+        )
+        if not is_ours:
+            raise UsageError(
+                f"{folder} holds {path.name}, and would be replaced", hint="Name another folder after --out."
+            )
 
 
 _TEXT_FIELDS = [

@@ -20,9 +20,9 @@ COLUMNS: tuple[tuple[str, Callable[[LabelFigures], str]], ...] = (
     ("unrelated positive", lambda row: percent(row.control_positive)),
     ("signal/noise", lambda row: f"{row.signal_to_noise:.2f}"),
     ("none", lambda row: f"{row.nats_none:.1f}"),
-    ("all", lambda row: f"{row.nats_all:.1f}"),
+    ("all that fit", lambda row: f"{row.nats_all:.1f}"),
     ("best or none", lambda row: f"{row.nats_best_or_none:.1f}"),
-    ("all worse", lambda row: percent(row.all_worse_than_none)),
+    ("worse than none", lambda row: percent(row.all_worse_than_none)),
     ("s/task", lambda row: f"{row.seconds_per_task:.1f}"),
 )
 

@@ -110,6 +110,12 @@ class ExampleRecord:
         tokens = max(1, len(self.baseline.target_nats))
         return (sum(self.everything.target_nats) - self.baseline_nats) / tokens
 
+    @property
+    def is_everything_whole(self) -> bool:
+        """Whether all chunks together fitted into the prompt, none dropped for the budget."""
+        alone = [chunk.reading.cross_file_tokens for chunk in self.chunks]
+        return all(alone) and sum(alone) <= self.everything.cross_file_tokens
+
 
 def repositories_of(records: Iterable[ExampleRecord]) -> set[str]:
     """All that examples name: of their places, chunks and controls."""

@@ -5,6 +5,8 @@ In: what the command line names. Out: `RepositorySource`s, read only when their 
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from pathlib import Path
 from codefilter.dataset.description import Description, SourceRecord
 from codefilter.errors import UsageError
 from codefilter.packages import PackagePin, fetch_package, load_corpora
+from codefilter.source import scan
 from codefilter.tasks import TaskRepository, read_repository
 
 
@@ -109,13 +112,42 @@ def _of_package(pin: PackagePin) -> RepositorySource:
 
 
 def _commit(folder: Path) -> str:
-    """The commit of a git checkout; empty elsewhere."""
+    """The commit of a git checkout, with ``+changes`` where its source files are others; empty elsewhere."""
     if not (folder / ".git").exists():
         return ""
+    commit = _git(folder, "rev-parse", "--verify", "HEAD").decode().strip()
+    return f"{commit}+changes" if commit and _is_changed(folder) else commit
+
+
+def _is_changed(folder: Path) -> bool:
+    """Whether source files are not those of the commit.
+
+    Not by ``git status``, which may run commands that the checkout's own configuration names.
+    """
+    committed = {}  # path → hash of the file as git keeps it
+    for line in _git(folder, "ls-tree", "-r", "-z", "HEAD").split(b"\0")[:-1]:
+        about, _, path = line.partition(b"\t")
+        committed[os.fsdecode(path)] = about.split()[2].decode()
+    if not all(os.path.lexists(folder / path) for path in committed):
+        return True
+    return not all(_has_hash(folder / path, committed.get(path, "")) for path in scan(folder).files)
+
+
+def _has_hash(path: Path, committed: str) -> bool:
+    """Whether a file is the one that git calls by a hash."""
     try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False
-        )
+        content = path.read_bytes()
     except OSError:
-        return ""
-    return found.stdout.strip()
+        return False
+    algorithm = "sha256" if len(committed) == 64 else "sha1"
+    found = hashlib.new(algorithm, b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    return found.hexdigest() == committed
+
+
+def _git(folder: Path, *arguments: str) -> bytes:
+    """What git prints about a checkout; nothing where there is no git, or it fails. It fetches nothing."""
+    command = ["git", "-c", "protocol.allow=never", *arguments]
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, check=False).stdout
+    except OSError:
+        return b""

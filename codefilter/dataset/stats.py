@@ -125,12 +125,14 @@ def sentences(stats: DatasetStats) -> list[str]:
         f"Spread of impacts within a task {whole.retrieved_spread:.3f} nats per token, of unrelated chunks "
         f"{whole.control_spread:.3f}: signal to noise {whole.signal_to_noise:.2f}; what any text does: "
         f"{whole.control_mean:+.3f} on average.",
-        f"The whole target, nats: none {whole.nats_none:.2f}, all {whole.nats_all:.2f}, best chunk "
+        f"The whole target, nats: none {whole.nats_none:.2f}, all that fit {whole.nats_all:.2f}, best chunk "
         f"{whole.nats_best_chunk:.2f}, best or none {whole.nats_best_or_none:.2f}, best if positive "
-        f"{whole.nats_best_if_positive:.2f}; the best chunk alone over all together "
+        f"{whole.nats_best_if_positive:.2f}; the best chunk alone over all that fit "
         f"{whole.best_over_all:+.2f}.",
-        f"All chunks together make the truth less likely in {percent(whole.all_worse_than_none)} of the "
-        f"tasks; {percent(stats.tasks_without_positive)} have no positive chunk.",
+        f"All chunks together that fit (in {whole.all_fitted} tasks all of them do) make the truth less "
+        f"likely in {percent(whole.all_worse_than_none)} of the tasks "
+        f"({percent(whole.all_worse_where_fitted)} where all fit, {percent(whole.all_worse_where_dropped)} "
+        f"elsewhere); {percent(stats.tasks_without_positive)} have no positive chunk.",
         of_sets(stats.coalitions),
         *(map(of_agreement, stats.agreements) if stats.agreements else [_NOT_COMPARED]),
         f"{whole.seconds_per_task:.1f} s per task, the median ("
@@ -141,9 +143,7 @@ def sentences(stats: DatasetStats) -> list[str]:
     ]
 
 
-_NOT_COMPARED = (
-    "Not compared yet with labels of another model, order, number type or layout (compare --keep)."
-)
+_NOT_COMPARED = "Not compared yet with labels of another model, order, dtype or layout (compare --keep)."
 
 
 def of_sets(figures: CoalitionFigures | None) -> str:
@@ -152,11 +152,12 @@ def of_sets(figures: CoalitionFigures | None) -> str:
         return "Sets of chunks were not tried yet (dataset coalitions)."
     return (
         f"Sets of chunks, {figures.examples} tasks that a single one helps, nats: none "
-        f"{figures.nats_none:.2f}, all {figures.nats_all:.2f}, best chunk or none "
+        f"{figures.nats_none:.2f}, all that fit {figures.nats_all:.2f}, best chunk or none "
         f"{figures.nats_best_single:.2f}, best set {figures.nats_best_set:.2f} "
-        f"({figures.chunks_in_best_set:.1f} chunks; over all together "
+        f"({figures.chunks_in_best_set:.1f} chunks; over all that fit "
         f"{figures.nats_best_set - figures.nats_all:+.2f}), which beats the single chunk in "
-        f"{percent(figures.set_beats_single)} of them. Edit similarity of what is then written: "
+        f"{percent(figures.set_beats_single)} of them. Edit similarity of what is then written, "
+        f"{figures.written_examples} tasks: "
         f"{figures.edit_similarity_none:.1f}, {figures.edit_similarity_all:.1f}, "
         f"{figures.edit_similarity_best_single:.1f}, {figures.edit_similarity_best_set:.1f}."
     )
@@ -169,7 +170,17 @@ def of_agreement(found: Agreement) -> str:
         f"correlate {found.correlation:.2f} (above the controls), {found.correlation_within_task:.2f} within "
         f"tasks (raw); the polarity is the same for {percent(found.same_polarity)} (kappa "
         f"{found.kappa:.2f}), opposite for {percent(found.opposite)}; {percent(found.positives_in_both)} of "
-        "the positives are positive again."
+        f"the positives are positive again{of_everything(found)}."
+    )
+
+
+def of_everything(found: Agreement) -> str:
+    """How far they agree on all chunks together, as the end of a sentence; empty where it was not kept."""
+    if found.everything_correlation is None or found.everything_same_sign is None:
+        return ""
+    return (
+        f"; impacts of all that fit together correlate {found.everything_correlation:.2f}, their sign is the "
+        f"same for {percent(found.everything_same_sign)} of the tasks"
     )
 
 

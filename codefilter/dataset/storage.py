@@ -88,16 +88,8 @@ class DatasetFolder:
                 )
             description = Description(recipe)
             self.describe(description)
-        elif description.recipe != recipe:
-            changed = [
-                f"{f.name} {getattr(description.recipe, f.name)!r}, now {getattr(recipe, f.name)!r}"
-                for f in fields(Recipe)
-                if getattr(description.recipe, f.name) != getattr(recipe, f.name)
-            ]
-            raise UsageError(
-                f"{self.folder} was labelled with {'; '.join(changed)}",
-                hint="Give the same settings, or another --out folder.",
-            )
+        else:
+            refuse_other_recipe(self.folder, description.recipe, recipe)
         cut_torn_line(self._journal)
         self._labelled = {example_id for shard in shards(self.folder) for example_id in example_ids(shard)}
         journal = _parse_lines(whole_lines(self._journal), self._journal)
@@ -228,6 +220,20 @@ def refuse_existing(folder: Path) -> None:
     """`UsageError` where a folder already holds a dataset."""
     if read_description(folder) is not None or has_labels(folder):
         raise UsageError(f"{folder} already holds a dataset", hint="Leave out --no-resume to go on with it.")
+
+
+def refuse_other_recipe(folder: Path, made: Recipe, now: Recipe) -> None:
+    """`UsageError` where a folder's labels were made with another recipe than the present one."""
+    changed = [
+        f"{f.name} {getattr(made, f.name)!r}, now {getattr(now, f.name)!r}"
+        for f in fields(Recipe)
+        if getattr(made, f.name) != getattr(now, f.name)
+    ]
+    if changed:
+        raise UsageError(
+            f"{folder} was labelled with {'; '.join(changed)}",
+            hint="Give the same settings, or another --out folder.",
+        )
 
 
 def lock_name(folder: Path) -> str:

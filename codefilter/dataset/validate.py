@@ -1,4 +1,4 @@
-"""Does a dataset hold what it says? Every number that follows from others is computed again.
+"""Does a dataset hold what it says? Impacts, means and spreads, which follow from others, are computed again.
 
 In: a dataset's folder; on request its repositories. Out: what is wrong, one sentence each; nothing if all is
 well.
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from codefilter.dataset.description import Description, read_description
+from codefilter.dataset.figures import array, pooled_spread
 from codefilter.dataset.materialize import Materializer
 from codefilter.dataset.parquet import example_ids
 from codefilter.dataset.records import DIGITS, PER_TOKEN_DIGITS, ChunkRecord, ExampleRecord
@@ -78,18 +79,25 @@ def _problems(record: ExampleRecord, description: Description, known: set[str]) 
     floor = sum(control.impact for control in record.controls) / max(1, len(record.controls))
     if abs(floor - record.control_mean) > _EXACT:
         yield f"the mean of the controls is {floor:.5f}, not {record.control_mean:.5f}"
+    spread = pooled_spread([array(control.impact for control in record.controls)])
+    if abs(spread - record.control_spread) > _EXACT:
+        yield f"the spread of the controls is {spread:.5f}, not {record.control_spread:.5f}"
     for chunk in (*record.chunks, *record.controls):
         yield from _chunk_problems(chunk, record, options)
 
 
 def _chunk_problems(chunk: ChunkRecord, record: ExampleRecord, options: LabelOptions) -> Iterator[str]:
-    what = f"{CONTROL_RETRIEVER if chunk in record.controls else 'chunk'} {chunk.rank}"
+    what = f"{CONTROL_RETRIEVER if chunk in record.controls else 'chunk'} {chunk.rank + 1}"
     tokens = len(record.baseline.target_nats)
     mean = (sum(chunk.reading.target_nats) - record.baseline_nats) / tokens
     if abs(mean - chunk.impact) > _TOLERANCE:
         yield f"{what}: its impact is {mean:.4f}, not {chunk.impact:.4f}"
     if abs(chunk.impact_total / tokens - chunk.impact) > _EXACT:
         yield f"{what}: impact of the whole target and per token disagree"
+    size = abs(record.baseline_nats)
+    slack = _EXACT * (1 + size) + _TOLERANCE * tokens * abs(chunk.impact_relative)
+    if size and abs(chunk.impact_relative * size - chunk.impact_total) > slack:
+        yield f"{what}: relative impact and that of the whole target disagree"
     if abs(chunk.impact - record.control_mean - chunk.impact_corrected) > _EXACT:
         yield f"{what}: raw and corrected impact disagree"
     near = min(
