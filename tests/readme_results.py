@@ -109,9 +109,10 @@ def labels() -> str:
             f"unrelated chunks, {100 * whole['negative']:.1f} % harm; of the unrelated ones themselves "
             f"{100 * whole['control_positive']:.1f} % seem to help. Impacts spread {whole['signal_to_noise']:.1f} "
             "times as wide as those of unrelated chunks.",
-            f"- The ground truth has {whole['nats_none']:.1f} nats without chunks, {whole['nats_all']:.1f} with all ten, "
-            f"{whole['nats_best_chunk']:.1f} with the best one alone; all ten make it less likely in "
-            f"{100 * whole['all_worse_than_none']:.0f} % of the tasks.",
+            f"- The ground truth has {whole['nats_none']:.1f} nats without chunks, {whole['nats_all']:.1f} with all that fit "
+            f"into the prompt (all ten in {whole['all_fitted']} tasks), "
+            f"{whole['nats_best_chunk']:.1f} with the best one alone; these make it less likely in "
+            f"{100 * whole['all_worse_than_none']:.0f} % of the tasks ({100 * whole['all_worse_where_fitted']:.0f} % where all ten fit).",
             _label_layouts(),
             *(f"- {of_agreement(Agreement(**found))}" for found in record["agreements"]),
             f"- {of_sets(CoalitionFigures(**record['coalitions']))}",

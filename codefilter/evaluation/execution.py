@@ -50,7 +50,7 @@ class Executor(Protocol):
 
     @property
     def description(self) -> str:
-        """Engine, device, number type, for people."""
+        """Engine, device, dtype, for people."""
 
     @property
     def arms(self) -> Sequence[Arm]:
