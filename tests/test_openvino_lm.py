@@ -112,6 +112,9 @@ def test_going_back_to_a_prompt_reads_only_what_is_new(folder: Path, monkeypatch
     assert model.generate(first, options)[0].num_reused_tokens == len(first) - 1
     longer = model.generate([*first[:60], *other[:9]], options)[0]  # and from there on as usual
     assert longer.num_reused_tokens == 60
+    model.generate(other, options)
+    model.forget()
+    assert model.generate(first, options)[0].num_reused_tokens == 0
 
 
 def test_what_a_superseded_request_has_read_is_not_read_again(folder: Path) -> None:

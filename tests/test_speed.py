@@ -253,6 +253,26 @@ def test_prompts_that_were_read_before_are_not_cold() -> None:
     assert [row.filter for row in rows] == ["all"]  # without an index both keep nothing
 
 
+def test_no_cold_request_has_another_ones_output_for_a_draft() -> None:
+    class Watched(FakeLanguageModel):
+        """Says what it remembers."""
+
+        def generate(
+            self,
+            prompt_ids: Sequence[int],
+            options: GenerationOptions,
+            cancellation: Cancellation | None = None,
+        ) -> list[Generation]:
+            remembered.append(len(self._session.outputs))
+            return super().generate(prompt_ids, options)
+
+    remembered: list[int] = []
+    model = Watched()
+    places = [(task("total = left + right\ntotal = le", "ft + right", "\n"), completers(model))] * 2
+    measure_cold(model, places, ["all", "none"])
+    assert remembered == [0] * 5  # the warm-up, and two filters at two places
+
+
 def test_who_types_pauses_behind_words_within_long_ones_and_on_new_lines() -> None:
     text = "if number:\n    go(x)"
     assert [text[:offset] for offset in pauses(text)] == [

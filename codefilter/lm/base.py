@@ -134,6 +134,12 @@ class LanguageModel(Protocol):
         The context must not be empty (the first target needs something before it).
         """
 
+    def forget(self) -> None:
+        """Drop all that is kept of earlier requests, outputs too: the next one starts from nothing.
+
+        A server decides for itself what it keeps.
+        """
+
     def generate(
         self,
         prompt_ids: Sequence[int],

@@ -55,6 +55,9 @@ class Session(Protocol):
     def recall(self, token_ids: Sequence[int]) -> None:
         """Go back to an earlier state where it spares much of reading these tokens; see `keeping`."""
 
+    def forget(self) -> None:
+        """Drop everything, the last outputs too."""
+
 
 def generate(
     session: Session,

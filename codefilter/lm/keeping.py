@@ -63,6 +63,10 @@ class KeptStates(Generic[T]):
         if len(held) - common_prefix_length(held, wanted) >= MIN_TOKENS:
             self._keep(tuple(held), take)
 
+    def clear(self) -> None:
+        """Keep nothing any more."""
+        self._kept.clear()
+
     def _keep(self, token_ids: tuple[int, ...], take: Callable[[], T]) -> None:
         if len(token_ids) > self._max_tokens:
             return

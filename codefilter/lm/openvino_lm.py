@@ -95,6 +95,10 @@ class OpenVinoLanguageModel:
             results += pack.log_likelihoods(*self._session.score(pack))
         return results
 
+    def forget(self) -> None:
+        """See `LanguageModel.forget`."""
+        self._session.forget()
+
     def hidden_states(
         self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
@@ -154,6 +158,11 @@ class _OpenVinoSession:
         if found is not None:
             self._token_ids = list(found.token_ids)
             self._set_state(found.state)
+
+    def forget(self) -> None:
+        self.crop(0)
+        self.outputs.clear()
+        self._kept.clear()
 
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1

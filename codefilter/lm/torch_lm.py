@@ -216,6 +216,10 @@ class TorchLanguageModel:
         logits = decoding.read_prompt(self._session, token_ids, cancellation)[1]
         return np.asarray(logits[0], dtype=np.float32)
 
+    def forget(self) -> None:
+        """See `LanguageModel.forget`."""
+        self._session.forget()
+
     def hidden_states(
         self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
@@ -259,6 +263,10 @@ class _TorchSession:
 
     def recall(self, token_ids: Sequence[int]) -> None:
         """Nothing is kept: memory of a GPU is for other things."""
+
+    def forget(self) -> None:
+        self.crop(0)
+        self.outputs.clear()
 
     @torch.inference_mode()
     def forward(

@@ -101,7 +101,7 @@ def _random_task(length: int, vocabulary: int) -> tuple[list[int], list[Continua
 def _score_shared(
     model: LanguageModel, context: list[int], continuations: list[Continuation]
 ) -> list[list[float]]:
-    model.log_likelihoods([1, 2], [Continuation((3,), 1)])  # nothing is left from the last repeat
+    model.forget()
     return [list(r.per_token) for r in model.log_likelihoods(context, continuations)]
 
 
