@@ -10,7 +10,7 @@ the session holds, and only what differs is computed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -105,15 +105,19 @@ def read_prompt(
     return reused, logits
 
 
-def slices(token_ids: Sequence[int], rows: int, size: int) -> Iterator[tuple[Sequence[int], int]]:
+def slices(
+    token_ids: Sequence[int], rows: int, size: Callable[[], int]
+) -> Iterator[tuple[Sequence[int], int]]:
     """Parts of what is read, after each of which it may end, with how many rows are wanted of each.
 
     The wanted rows, those of the last tokens, all belong to the last part, which may be a little longer.
+    `size` is asked before every part.
     """
     start = 0
-    for stop in (*range(size, len(token_ids) - rows + 1, size), len(token_ids)):
-        yield token_ids[start:stop], rows if stop == len(token_ids) else 0
+    while (stop := start + size()) <= len(token_ids) - rows:
+        yield token_ids[start:stop], 0
         start = stop
+    yield token_ids[start:], rows
 
 
 def split_context(

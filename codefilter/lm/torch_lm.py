@@ -273,8 +273,9 @@ class _TorchSession:
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
     ) -> NDArray[np.float32]:
         is_slow = cancellation is not None and self._model._device.type == "cpu"
+        size = _SLOW_SLICE if is_slow else len(token_ids)
         logits = torch.empty(0)
-        for part, wanted in decoding.slices(token_ids, rows, _SLOW_SLICE if is_slow else len(token_ids)):
+        for part, wanted in decoding.slices(token_ids, rows, lambda: size):
             logits = self._append(part, wanted, cancellation)
         return np.asarray(logits.cpu().numpy(), dtype=np.float32)
 
