@@ -1,7 +1,7 @@
 """The decode loop that every local engine shares: reuse, healing, drafts, cancellation.
 
 In: prompt ids and `GenerationOptions`. Out: `Generation`s. An engine only supplies a `Session`: a sequence
-whose keys and values it keeps, that grows by `forward` and shrinks by `crop`.
+with its KV cache, that grows by `forward` and shrinks by `crop`.
 Notable: written here and not left to transformers' ``generate``, because the same rules must hold for every
 engine, and because what is kept between keystrokes is decided here: the new prompt is compared with what
 the session holds, and only what differs is computed.
@@ -33,7 +33,7 @@ PROMPT_SLICE_TOKENS = 512
 
 
 class Session(Protocol):
-    """A token sequence and its keys and values."""
+    """A token sequence and its KV cache."""
 
     outputs: list[Sequence[int]]  # the last ones, with a few tokens before each
 
@@ -53,7 +53,7 @@ class Session(Protocol):
         """Forget everything from position `length` on."""
 
     def recall(self, token_ids: Sequence[int]) -> None:
-        """Go back to an earlier state where it spares much of reading these tokens; see `keeping`."""
+        """Go back to an earlier KV cache where it spares much of reading these tokens; see `keeping`."""
 
     def forget(self) -> None:
         """Drop everything, the last outputs too."""
@@ -94,7 +94,7 @@ def read_prompt(
     """Bring a session to a prompt.
 
     Returns:
-        How many tokens' keys and values were still there, and the logits after the last, (1, vocabulary).
+        How many tokens were still in the KV cache, and the logits after the last, (1, vocabulary).
     """
     reused = min(common_prefix_length(session.token_ids, prompt_ids), len(prompt_ids) - 1)
     session.crop(reused)

@@ -1,7 +1,7 @@
 """The OpenVINO engine: the fastest way on a CPU, with 8-bit weights.
 
 In: the model folder of a Llama or Qwen2 model. Out: a `LanguageModel`.
-Notable: keys and values live in the runtime's state, which only grows. What a draft or an edit made worthless
+Notable: the KV cache lives in the runtime's state, which only grows. What a draft or an edit made worthless
 is not cut out at once: its slots are hidden by the attention mask, and cut when there are many of them.
 Notable: the runtime can cancel a pass, but then takes shapes of the cancelled pass for those of a later one
 (2026.4). So a pass is never cancelled: what can be cancelled is read in slices, shorter on a slow processor.
@@ -42,7 +42,7 @@ _ACTIVATIONS = {
     "AVX-512": "float32",
     "AVX2": "float32",
 }
-_MAX_HIDDEN_SLOTS = 256  # attention reads them in vain; cutting them out copies all keys and values
+_MAX_HIDDEN_SLOTS = 256  # attention reads them in vain; cutting them out copies the whole KV cache
 
 
 class OpenVinoLanguageModel:
@@ -136,7 +136,7 @@ class OpenVinoLanguageModel:
 
 
 class _OpenVinoSession:
-    """The keys and values of the last request, kept for the next: one slot of the state per token."""
+    """The KV cache of the last request, kept for the next: one slot of the runtime's state per token."""
 
     def __init__(self, layers: ov.InferRequest, head: ov.InferRequest, max_kept_tokens: int = 0) -> None:
         self.outputs: list[Sequence[int]] = []
@@ -278,7 +278,7 @@ def _next_slice_tokens(tokens: int, seconds: float) -> int:
 
 @dataclass(frozen=True)
 class Numbers:
-    """In which number types the layers compute."""
+    """In which dtypes the layers compute."""
 
     precision: str  # the runtime's name
     activation_group: (
@@ -288,7 +288,7 @@ class Numbers:
 
 
 def choose_numbers(dtype: str) -> Numbers:
-    """The named number type; for "auto" 8-bit activations in matrix products, float32 elsewhere.
+    """The named dtype; for "auto" 8-bit activations in matrix products, float32 elsewhere.
 
     On a processor with VNNI that is faster than bfloat16 and as near to the reference (`codefilter speed
     engines`); on other x86 ones the runtime computes in float32 all the same, to the last digit, and the
