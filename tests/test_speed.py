@@ -1,5 +1,6 @@
 """Timings count what they claim to count. How fast something is, no test says."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,8 +24,8 @@ from codefilter.speed.agreement import measure_agreement
 from codefilter.speed.cancellation import measure_cancellation
 from codefilter.speed.deciding import DecisionPlace, measure_decisions
 from codefilter.speed.drafts import measure_drafts
-from codefilter.speed.drawing import draw_indexing, draw_requests
 from codefilter.speed.indexing import measure_indexing
+from codefilter.speed.plots import draw_indexing, draw_requests
 from codefilter.speed.requests import measure_cold
 from codefilter.speed.servers import LlamaServerBaseline
 from codefilter.speed.typing import measure_typing, pauses
@@ -79,6 +80,42 @@ def test_engines_agree_with_plain_transformers(tmp_path: Path, monkeypatch: pyte
     assert rows[0].prompt_ratio == rows[0].new_ratio == 1.0
     assert rows[1].mean_difference_nats < 0.05
     assert rows[2].mean_difference_nats < 0.2
+
+
+def test_without_long_files_no_engine_is_measured(tmp_path: Path) -> None:
+    from codefilter.lm.fake import byte_tokenizer_spec
+    from codefilter.speed.engines import measure_engines
+
+    (tmp_path / "tokenizer.json").write_text(json.dumps(byte_tokenizer_spec()))  # and no model
+    with pytest.raises(UsageError, match="none of 1 files has 1088 tokens"):
+        measure_engines(tmp_path, lambda engine: FakeLanguageModel(), ["fake"], ["too short"])
+
+
+class Server(FakeLanguageModel):
+    """Had read all of a prompt but ten tokens, takes two seconds for those, and writes what it is told to."""
+
+    def __init__(self, written: int) -> None:
+        super().__init__()
+        self._written = written
+
+    def generate(
+        self, prompt_ids: Sequence[int], options: GenerationOptions, cancellation: Cancellation | None = None
+    ) -> list[Generation]:
+        (made,) = super().generate(prompt_ids, options)
+        tokens, reused = made.token_ids[: self._written], len(prompt_ids) - 10
+        return [replace(made, token_ids=tokens, num_reused_tokens=reused, prompt_seconds=2.0)]
+
+
+def test_what_was_read_already_or_hardly_written_makes_no_rate(tmp_path: Path) -> None:
+    from codefilter.speed.engines import measure_engines
+    from tests.tiny_models import save_tiny_model
+
+    folder = save_tiny_model(tmp_path / "tiny")
+    texts = ["value = other(value)\n" * 20]
+    rows = measure_engines(folder, lambda engine: Server(32), ["server"], texts, prompt_tokens=128)
+    assert rows[1].prompt_tokens_per_second == 5
+    with pytest.raises(UsageError, match="wrote at most 4 tokens after each of 1 files"):
+        measure_engines(folder, lambda engine: Server(4), ["server"], texts, prompt_tokens=128)
 
 
 def test_shared_likelihoods_are_those_of_plain_passes(
@@ -144,6 +181,24 @@ def test_cancelled_requests_are_held_against_prompts_of_a_warm_model() -> None:
     assert 0 < row.requests <= row.repeats == 4
     assert 0.2 < row.whole_prompt_seconds < 2
     assert 0 < row.median_seconds <= row.worst_seconds
+
+
+def test_prompts_to_cancel_are_of_the_models_vocabulary() -> None:
+    class Watched(FakeLanguageModel):
+        """Notes what it reads."""
+
+        def generate(
+            self,
+            prompt_ids: Sequence[int],
+            options: GenerationOptions,
+            cancellation: Cancellation | None = None,
+        ) -> list[Generation]:
+            largest.append(max(prompt_ids))
+            return super().generate(prompt_ids, options, cancellation)
+
+    largest: list[int] = []
+    measure_cancellation(Watched("fake:prompt_ms=0.1"), repeats=2)
+    assert max(largest) < FakeLanguageModel().tokenizer.vocabulary_size
 
 
 def test_a_model_that_is_never_cancelled_is_named() -> None:

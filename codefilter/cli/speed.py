@@ -265,7 +265,7 @@ def _measure_requests(
     from codefilter.config import load_settings
     from codefilter.evaluation.execution import open_index
     from codefilter.lm.loading import load_model
-    from codefilter.speed.drawing import draw_requests
+    from codefilter.speed.plots import draw_requests
     from codefilter.speed.servers import LlamaServerBaseline
     from codefilter.types import TaskLevel
 
@@ -319,8 +319,8 @@ def index_command(
 ) -> None:
     """Build, open, change and query an index; BM25 against rank-bm25."""
     from codefilter.packages import fetch_package, load_corpora
-    from codefilter.speed.drawing import draw_indexing
     from codefilter.speed.indexing import measure_indexing
+    from codefilter.speed.plots import draw_indexing
 
     numbers = [whole_number(size) for size in lines.split(",")]
     sizes = [number for number in numbers if number is not None and number >= 0]

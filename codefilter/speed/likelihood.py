@@ -2,8 +2,8 @@
 
 In: a model folder, engines by name. Out: a `LikelihoodTiming` per context length and engine. Baseline: plain
 transformers with its own SDPA attention, every context and continuation as one sequence, all of them in one
-batch (they are equally long, so nothing is padded), logits at the target positions only, in the number type
-that `choose_dtype` picks.
+batch (they are equally long, so nothing is padded), logits at the target positions only, in the dtype that
+`choose_dtype` picks.
 """
 
 from __future__ import annotations
