@@ -1,6 +1,7 @@
 """Timings count what they claim to count. How fast something is, no test says."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,10 +16,12 @@ from codefilter.cli import main
 from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.errors import UsageError
+from codefilter.evaluation import TaskGroup
+from codefilter.evaluation.records import commit
 from codefilter.filters.base import FilterContext
 from codefilter.filters.simple import KeepAll
 from codefilter.lm.base import Cancellation, Generation, GenerationOptions
-from codefilter.lm.fake import FakeLanguageModel
+from codefilter.lm.fake import FakeLanguageModel, byte_tokenizer_spec
 from codefilter.prompts.in_file import InFileContext
 from codefilter.speed.agreement import measure_agreement
 from codefilter.speed.cancellation import measure_cancellation
@@ -83,7 +86,6 @@ def test_engines_agree_with_plain_transformers(tmp_path: Path, monkeypatch: pyte
 
 
 def test_without_long_files_no_engine_is_measured(tmp_path: Path) -> None:
-    from codefilter.lm.fake import byte_tokenizer_spec
     from codefilter.speed.engines import measure_engines
 
     (tmp_path / "tokenizer.json").write_text(json.dumps(byte_tokenizer_spec()))  # and no model
@@ -223,6 +225,71 @@ def test_without_the_packages_of_fresh_it_is_said_before_a_model_is_loaded(
     said = capsys.readouterr().err
     assert f"{what} has no tasks" in said
     assert "codefilter benchmark prepare fresh" in said
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("tensorrt", "unknown engine 'tensorrt'"),
+        ("torch:int3", "dtype in --engines torch:int3 cannot be 'int3'"),
+        ("openvino:float16", "does not compute in 'float16'"),
+        ("remote", "the engine remote is not for a model on this machine"),
+    ],
+)
+@pytest.mark.parametrize("what", ["likelihood", "engines", "agreement"])
+def test_an_engine_that_does_not_exist_is_named_before_anything_is_measured(
+    what: str, engine: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = "num_attention_heads num_hidden_layers hidden_size max_position_embeddings vocab_size"
+    config = {"model_type": "llama", "rms_norm_eps": 1e-5, **dict.fromkeys(numbers.split(), 1)}
+    (tmp_path / "config.json").write_text(json.dumps(config))  # and no weights
+    (tmp_path / "tokenizer.json").write_text(json.dumps(byte_tokenizer_spec()))
+    (tmp_path / "model.safetensors").write_text("")
+    assert main(["speed", what, "--model", str(tmp_path), "--engines", f"torch:float32,{engine}"]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "said"), [("--out", "file/record.json", "file"), ("--plot", ".", "is a folder")]
+)
+def test_what_cannot_be_written_is_found_before_anything_is_measured(
+    option: str, file: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["speed", "requests", "--model", "not-there", option, str(tmp_path / file)]) != 0
+    message = capsys.readouterr().err
+    assert said in message
+    assert "no tasks" not in message
+
+
+def test_without_matplotlib_nothing_is_measured_for_a_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["speed", "typing", "--model", "not-there", "--plot", str(tmp_path / "plot.svg")]) == 2
+    assert "needs matplotlib" in capsys.readouterr().err
+
+
+def test_a_record_says_how_prompts_came_about_and_is_there_before_the_plot(
+    sample_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(timings: object) -> str:
+        raise UsageError("cannot draw")
+
+    tasks = (task("total = left + right\ntotal = le", "ft + right", "\n"),)
+    groups = [TaskGroup("shop", sample_repository, tasks)]
+    monkeypatch.setattr("codefilter.cli.speed._draw_fresh", lambda *_: groups)
+    monkeypatch.setattr("codefilter.speed.plots.draw_requests", fail)
+    out = tmp_path / "new" / "record.json"
+    plot = ["--plot", str(tmp_path / "plot.svg")]
+    assert main(["speed", "requests", "--model", "fake", "--out", str(out), *plot]) == 2
+    record = json.loads(out.read_text())
+    assert {row["filter"] for row in record["rows"]} >= {"all", "none", "classifier"}
+    assert record["layout"] == "files-in-prefix"
+    assert list(record["weights_sha256"]) == ["classifier"]
+    assert record["settings"]["retriever"] == "hybrid"
+    assert record["settings"]["cross_file_tokens"] == 2048
+    assert record["commit"] == commit()
 
 
 def test_a_folder_without_sources_cannot_be_repeated(
