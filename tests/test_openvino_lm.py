@@ -1,10 +1,12 @@
 """The OpenVINO engine against plain transformers, and its weights on disk."""
 
 import json
+import math
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from codefilter.errors import CancelledError, ModelError, UsageError
 from codefilter.lm import loading
 from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, ModelIdentity
 from codefilter.lm.openvino_graph import Architecture
-from codefilter.lm.openvino_lm import OpenVinoLanguageModel, choose_numbers
+from codefilter.lm.openvino_lm import OpenVinoLanguageModel, _next_slice_tokens, choose_numbers
 from codefilter.paths import cache_path
 from codefilter.quantization import quantize, quantized_folder, quantized_weights
 from codefilter.tokenizer import Tokenizer
@@ -112,10 +114,16 @@ def test_going_back_to_a_prompt_reads_only_what_is_new(folder: Path, monkeypatch
     assert model.generate(first, options)[0].num_reused_tokens == len(first) - 1
     longer = model.generate([*first[:60], *other[:9]], options)[0]  # and from there on as usual
     assert longer.num_reused_tokens == 60
+    model.generate(other, options)
+    model.forget()
+    assert model.generate(first, options)[0].num_reused_tokens == 0
 
 
-def test_what_a_superseded_request_has_read_is_not_read_again(folder: Path) -> None:
+def test_what_a_superseded_request_has_read_is_not_read_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")
+    monkeypatch.setattr("codefilter.lm.openvino_lm._LONG_PASS_SECONDS", math.inf)
     prompt = [(7 * i) % 256 for i in range(200)]
 
     class AfterTwo(Cancellation):
@@ -137,12 +145,82 @@ def test_what_a_superseded_request_has_read_is_not_read_again(folder: Path) -> N
     assert after.log_likelihood.per_token == pytest.approx(fresh.log_likelihood.per_token, abs=1e-3)
 
 
-def test_slices_of_a_cancellable_prompt_change_nothing(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("long_seconds", "read"), [(math.inf, [64, 64, 22]), (0.0, [64, 32, 16, 16, 22])], ids=["fast", "slow"]
+)
+def test_slices_of_a_cancellable_prompt_change_nothing(
+    folder: Path, long_seconds: float, read: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codefilter.lm.openvino_lm._LONG_PASS_SECONDS", long_seconds)
     session = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")._session
     ids = [(3 * i) % 256 for i in range(150)]
-    whole = session.forward(ids, None, rows=70)
+    whole = session.forward(ids, None, rows=7)
     session.crop(0)
-    assert session.forward(ids, Cancellation(), rows=70) == pytest.approx(whole, abs=1e-4)
+    lengths = []
+    append = session._append
+
+    def watched(token_ids: Sequence[int], rows: int) -> None:
+        lengths.append(len(token_ids))
+        append(token_ids, rows)
+
+    monkeypatch.setattr(session, "_append", watched)
+    assert session.forward(ids, Cancellation(), rows=7) == pytest.approx(whole, abs=1e-4)
+    assert lengths == read
+
+
+def test_slices_are_as_long_as_the_processor_is_fast() -> None:
+    sizes = [64]
+    for seconds in (0.5, 0.25, 0.13, 0.11, 0.07, 0.05, 0.11, 0.05, 0.05):
+        sizes.append(_next_slice_tokens(sizes[-1], seconds))
+    assert sizes == [64, 32, 16, 16, 16, 16, 32, 32, 64, 64]
+
+
+def test_a_pass_that_failed_leaves_nothing_in_the_state(folder: Path) -> None:
+    class FailingOnce:
+        """Does half of the work and fails, at the second call."""
+
+        def __init__(self, request: Any) -> None:
+            self._request, self._calls = request, 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._request, name)
+
+        def infer(self, inputs: Any) -> Any:
+            self._calls += 1
+            result = self._request.infer(inputs)
+            if self._calls == 2:
+                raise RuntimeError("out of memory")
+            return result
+
+    session = OpenVinoLanguageModel(folder, IDENTITY, dtype="float32")._session
+    first, second = [(7 * i) % 256 for i in range(40)], [(5 * i) % 256 for i in range(30)]
+    whole = session.forward(first + second, None)
+    session.forget()
+    session._layers = FailingOnce(session._layers)
+    session.forward(first, None)
+    with pytest.raises(RuntimeError):
+        session.forward(second, None)
+    assert not session.token_ids
+    session.forward(first, None)
+    assert session.forward(second, None) == pytest.approx(whole, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("known", "activations"),
+    [
+        ("AMX", "int8"),
+        ("AVX-512 VNNI", "int8"),
+        ("AVX-VNNI", "int8"),
+        ("AVX-512", "float32"),
+        ("AVX2", "float32"),
+        ("", "int8 or float32"),
+    ],
+)
+def test_int8_activations_are_claimed_only_where_they_are_known(
+    known: str, activations: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codefilter.lm.openvino_lm.instructions", lambda: known)
+    assert choose_numbers("auto").description == f"{activations} activations"
 
 
 def test_rows_are_rounded_to_a_127th_of_their_largest_value(folder: Path, tmp_path: Path) -> None:

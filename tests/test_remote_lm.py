@@ -280,6 +280,12 @@ def test_reuse_is_told_by_llama_server(models: dict[str, RemoteLanguageModel]) -
     assert models["llama-server"].generate(PROMPT, GenerationOptions())[0].num_reused_tokens == 3
 
 
+def test_a_server_that_is_to_forget_reads_something_else(start: Callable[..., Any], connect: Connect) -> None:
+    server = start()
+    connect(server).forget()
+    assert server.requests[-1][1]["prompt"] == list(b"#")
+
+
 # --- who it is --------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,7 @@
 """Timings count what they claim to count. How fast something is, no test says."""
 
+import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,17 +16,19 @@ from codefilter.cli import main
 from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.errors import UsageError
+from codefilter.evaluation import TaskGroup
+from codefilter.evaluation.records import commit
 from codefilter.filters.base import FilterContext
 from codefilter.filters.simple import KeepAll
 from codefilter.lm.base import Cancellation, Generation, GenerationOptions
-from codefilter.lm.fake import FakeLanguageModel
+from codefilter.lm.fake import FakeLanguageModel, byte_tokenizer_spec
 from codefilter.prompts.in_file import InFileContext
 from codefilter.speed.agreement import measure_agreement
 from codefilter.speed.cancellation import measure_cancellation
 from codefilter.speed.deciding import DecisionPlace, measure_decisions
 from codefilter.speed.drafts import measure_drafts
-from codefilter.speed.drawing import draw_indexing, draw_requests
 from codefilter.speed.indexing import measure_indexing
+from codefilter.speed.plots import draw_indexing, draw_requests
 from codefilter.speed.requests import measure_cold
 from codefilter.speed.servers import LlamaServerBaseline
 from codefilter.speed.typing import measure_typing, pauses
@@ -79,6 +83,41 @@ def test_engines_agree_with_plain_transformers(tmp_path: Path, monkeypatch: pyte
     assert rows[0].prompt_ratio == rows[0].new_ratio == 1.0
     assert rows[1].mean_difference_nats < 0.05
     assert rows[2].mean_difference_nats < 0.2
+
+
+def test_without_long_files_no_engine_is_measured(tmp_path: Path) -> None:
+    from codefilter.speed.engines import measure_engines
+
+    (tmp_path / "tokenizer.json").write_text(json.dumps(byte_tokenizer_spec()))  # and no model
+    with pytest.raises(UsageError, match="none of 1 files has 1088 tokens"):
+        measure_engines(tmp_path, lambda engine: FakeLanguageModel(), ["fake"], ["too short"])
+
+
+class Server(FakeLanguageModel):
+    """Had read all of a prompt but ten tokens, takes two seconds for those, and writes what it is told to."""
+
+    def __init__(self, written: int) -> None:
+        super().__init__()
+        self._written = written
+
+    def generate(
+        self, prompt_ids: Sequence[int], options: GenerationOptions, cancellation: Cancellation | None = None
+    ) -> list[Generation]:
+        (made,) = super().generate(prompt_ids, options)
+        tokens, reused = made.token_ids[: self._written], len(prompt_ids) - 10
+        return [replace(made, token_ids=tokens, num_reused_tokens=reused, prompt_seconds=2.0)]
+
+
+def test_what_was_read_already_or_hardly_written_makes_no_rate(tmp_path: Path) -> None:
+    from codefilter.speed.engines import measure_engines
+    from tests.tiny_models import save_tiny_model
+
+    folder = save_tiny_model(tmp_path / "tiny")
+    texts = ["value = other(value)\n" * 20]
+    rows = measure_engines(folder, lambda engine: Server(32), ["server"], texts, prompt_tokens=128)
+    assert rows[1].prompt_tokens_per_second == 5
+    with pytest.raises(UsageError, match="wrote at most 4 tokens after each of 1 files"):
+        measure_engines(folder, lambda engine: Server(4), ["server"], texts, prompt_tokens=128)
 
 
 def test_shared_likelihoods_are_those_of_plain_passes(
@@ -146,6 +185,24 @@ def test_cancelled_requests_are_held_against_prompts_of_a_warm_model() -> None:
     assert 0 < row.median_seconds <= row.worst_seconds
 
 
+def test_prompts_to_cancel_are_of_the_models_vocabulary() -> None:
+    class Watched(FakeLanguageModel):
+        """Notes what it reads."""
+
+        def generate(
+            self,
+            prompt_ids: Sequence[int],
+            options: GenerationOptions,
+            cancellation: Cancellation | None = None,
+        ) -> list[Generation]:
+            largest.append(max(prompt_ids))
+            return super().generate(prompt_ids, options, cancellation)
+
+    largest: list[int] = []
+    measure_cancellation(Watched("fake:prompt_ms=0.1"), repeats=2)
+    assert max(largest) < FakeLanguageModel().tokenizer.vocabulary_size
+
+
 def test_a_model_that_is_never_cancelled_is_named() -> None:
     with pytest.raises(UsageError, match="none of 2 requests was cancelled"):
         measure_cancellation(Deaf(), repeats=2)
@@ -168,6 +225,71 @@ def test_without_the_packages_of_fresh_it_is_said_before_a_model_is_loaded(
     said = capsys.readouterr().err
     assert f"{what} has no tasks" in said
     assert "codefilter benchmark prepare fresh" in said
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("tensorrt", "unknown engine 'tensorrt'"),
+        ("torch:int3", "dtype in --engines torch:int3 cannot be 'int3'"),
+        ("openvino:float16", "does not compute in 'float16'"),
+        ("remote", "the engine remote is not for a model on this machine"),
+    ],
+)
+@pytest.mark.parametrize("what", ["likelihood", "engines", "agreement"])
+def test_an_engine_that_does_not_exist_is_named_before_anything_is_measured(
+    what: str, engine: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = "num_attention_heads num_hidden_layers hidden_size max_position_embeddings vocab_size"
+    config = {"model_type": "llama", "rms_norm_eps": 1e-5, **dict.fromkeys(numbers.split(), 1)}
+    (tmp_path / "config.json").write_text(json.dumps(config))  # and no weights
+    (tmp_path / "tokenizer.json").write_text(json.dumps(byte_tokenizer_spec()))
+    (tmp_path / "model.safetensors").write_text("")
+    assert main(["speed", what, "--model", str(tmp_path), "--engines", f"torch:float32,{engine}"]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "said"), [("--out", "file/record.json", "file"), ("--plot", ".", "is a folder")]
+)
+def test_what_cannot_be_written_is_found_before_anything_is_measured(
+    option: str, file: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["speed", "requests", "--model", "not-there", option, str(tmp_path / file)]) != 0
+    message = capsys.readouterr().err
+    assert said in message
+    assert "no tasks" not in message
+
+
+def test_without_matplotlib_nothing_is_measured_for_a_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["speed", "typing", "--model", "not-there", "--plot", str(tmp_path / "plot.svg")]) == 2
+    assert "needs matplotlib" in capsys.readouterr().err
+
+
+def test_a_record_says_how_prompts_came_about_and_is_there_before_the_plot(
+    sample_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(timings: object) -> str:
+        raise UsageError("cannot draw")
+
+    tasks = (task("total = left + right\ntotal = le", "ft + right", "\n"),)
+    groups = [TaskGroup("shop", sample_repository, tasks)]
+    monkeypatch.setattr("codefilter.cli.speed._draw_fresh", lambda *_: groups)
+    monkeypatch.setattr("codefilter.speed.plots.draw_requests", fail)
+    out = tmp_path / "new" / "record.json"
+    plot = ["--plot", str(tmp_path / "plot.svg")]
+    assert main(["speed", "requests", "--model", "fake", "--out", str(out), *plot]) == 2
+    record = json.loads(out.read_text())
+    assert {row["filter"] for row in record["rows"]} >= {"all", "none", "classifier"}
+    assert record["layout"] == "files-in-prefix"
+    assert list(record["weights_sha256"]) == ["classifier"]
+    assert record["settings"]["retriever"] == "hybrid"
+    assert record["settings"]["cross_file_tokens"] == 2048
+    assert record["commit"] == commit()
 
 
 def test_a_folder_without_sources_cannot_be_repeated(
@@ -251,6 +373,26 @@ def test_prompts_that_were_read_before_are_not_cold() -> None:
     places = [(task("total = left + right\ntotal = le", "ft + right", "\n"), completers(model))]
     rows = measure_cold(model, places, ["all", "none"])
     assert [row.filter for row in rows] == ["all"]  # without an index both keep nothing
+
+
+def test_no_cold_request_has_another_ones_output_for_a_draft() -> None:
+    class Watched(FakeLanguageModel):
+        """Says what it remembers."""
+
+        def generate(
+            self,
+            prompt_ids: Sequence[int],
+            options: GenerationOptions,
+            cancellation: Cancellation | None = None,
+        ) -> list[Generation]:
+            remembered.append(len(self._session.outputs))
+            return super().generate(prompt_ids, options)
+
+    remembered: list[int] = []
+    model = Watched()
+    places = [(task("total = left + right\ntotal = le", "ft + right", "\n"), completers(model))] * 2
+    measure_cold(model, places, ["all", "none"])
+    assert remembered == [0] * 5  # the warm-up, and two filters at two places
 
 
 def test_who_types_pauses_behind_words_within_long_ones_and_on_new_lines() -> None:

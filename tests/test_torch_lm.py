@@ -208,6 +208,24 @@ def test_a_device_that_is_too_small_is_a_clear_error(folder: Path, monkeypatch: 
     assert "smaller model" in caught.value.hint
 
 
+def test_a_prompt_that_is_too_long_for_the_device_is_a_clear_error(folder: Path) -> None:
+    model = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32")
+    prompt, options = [(7 * i) % 256 for i in range(40)], GenerationOptions(max_new_tokens=5)
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nSee the documentation.")
+
+    hook = model._model.model.layers[1].register_forward_hook(full)
+    with pytest.raises(ModelError, match=r"no memory left for this prompt: CUDA out of memory\.$") as caught:
+        model.generate(prompt, options)
+    assert "cross_file_tokens" in caught.value.hint
+    with pytest.raises(ModelError, match="no memory left"):
+        model.log_likelihoods(prompt[:1], [Continuation((1, 2), 1)])
+    hook.remove()
+    fresh = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32").generate(prompt, options)
+    assert model.generate(prompt, options)[0].token_ids == fresh[0].token_ids
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_gpu_gives_the_same_scores(folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,13 +16,15 @@ from rich.console import Console
 from rich.table import Table
 
 from codefilter import __version__
-from codefilter.config import whole_number
+from codefilter.config import check_setting, whole_number
 from codefilter.errors import UsageError
 from codefilter.models import DEFAULT_MODEL, resolve
-from codefilter.paths import write_atomically
+from codefilter.paths import disk_errors, write_atomically
 
 if TYPE_CHECKING:
+    from codefilter.config import Settings
     from codefilter.evaluation import TaskGroup
+    from codefilter.evaluation.task_sources import DrawnTasks
     from codefilter.filters.base import FilterContext
     from codefilter.lm.base import LanguageModel
     from codefilter.speed.requests import RequestTiming
@@ -30,10 +32,44 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True, rich_markup_mode=None)
 
-Out = Annotated[Path | None, typer.Option("--out", help="Write the record to this file, too.")]
+
+def _writable(path: Path | None) -> Path | None:
+    """Let what cannot be written be found before minutes of measurement, not after."""
+    if path is not None:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", hint="Name a file.")
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=path.parent):
+                pass
+    return path
+
+
+def _drawable(path: Path | None) -> Path | None:
+    if path is not None:
+        from codefilter.plots import new_figure
+
+        new_figure()  # what draws is installed
+    return _writable(path)
+
+
+Model = Annotated[str, typer.Option("--model", help="Name or folder of the model.")]
+Engine = Annotated[str, typer.Option("--engine", help="What runs the model.")]
+Engines = Annotated[
+    str,
+    typer.Option(
+        "--engines",
+        help="Engines to measure, comma-separated: ENGINE, ENGINE:DTYPE, or a server's remote:URL.",
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", callback=_writable, help="Write the record to this file, too.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]
-Plot = Annotated[Path | None, typer.Option("--plot", help="Draw it into this SVG file.")]
-Filters = Annotated[str, typer.Option("--filters", help="By commas; the first is what others compare with.")]
+Plot = Annotated[Path | None, typer.Option("--plot", callback=_drawable, help="Draw it into this SVG file.")]
+Filters = Annotated[
+    str, typer.Option("--filters", help="Filters to measure, comma-separated; the first is the baseline.")
+]
 Server = Annotated[
     str | None, typer.Option("--server", help="A llama-server with the same weights: remote:URL.")
 ]
@@ -41,30 +77,26 @@ Server = Annotated[
 
 @app.command("likelihood")
 def likelihood_command(
-    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
-    engines: Annotated[str, typer.Option("--engines", help="Which, by commas.")] = "torch,openvino",
+    model: Model = DEFAULT_MODEL,
+    engines: Engines = "torch,openvino",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="The median of so many.")] = 3,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Score ten chunks behind one context: shared, against one plain pass for each."""
-    from codefilter.lm.loading import load_model
     from codefilter.speed.likelihood import measure_likelihoods
 
     found = resolve(model)
     timings = measure_likelihoods(
-        found.folder, lambda engine: load_model(model, engine=engine), engines.split(","), repeats=repeats
+        found.folder, lambda engine: _load(model, engine), _checked(engines, model), repeats=repeats
     )
     _report("likelihood", [asdict(t) for t in timings], out, as_json, model=found.name, sha256=found.sha256)
 
 
 @app.command("engines")
 def engines_command(
-    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
-    engines: Annotated[
-        str,
-        typer.Option("--engines", help="ENGINE or ENGINE:DTYPE, by commas; remote:URL is a server."),
-    ] = "torch,openvino",
+    model: Model = DEFAULT_MODEL,
+    engines: Engines = "torch,openvino",
     package: Annotated[
         str, typer.Option("--package", help="Of the manifest: its files are read.")
     ] = "a2a-sdk",
@@ -76,6 +108,7 @@ def engines_command(
     from codefilter.packages import fetch_package, load_corpora
     from codefilter.speed.engines import measure_engines
 
+    names = _checked(engines, model)
     pin = next((pin for pin in load_corpora() if pin.name == package), None)
     if pin is None:
         raise UsageError(f"{package!r} is not in the manifest", hint="See data/manifests/corpora.toml.")
@@ -84,7 +117,7 @@ def engines_command(
     timings = measure_engines(
         found.folder,
         lambda engine: _load(model, engine),
-        engines.split(","),
+        names,
         [path.read_text(encoding="utf-8") for path in files],
     )
     _report("engines", [asdict(t) for t in timings], out, as_json, model=found.name, sha256=found.sha256)
@@ -92,9 +125,9 @@ def engines_command(
 
 @app.command("agreement")
 def agreement_command(
-    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     engines: Annotated[
-        str, typer.Option("--engines", help="As of `speed engines`; the first is what others compare with.")
+        str, typer.Option("--engines", help="As of `speed engines`; the first is the baseline.")
     ] = "torch:float32,torch,openvino",
     filter_name: Annotated[str, typer.Option("--filter", help="Which chunks are read.")] = "none",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Line tasks of the train packages.")] = 60,
@@ -104,29 +137,33 @@ def agreement_command(
     """Write completions of the train packages with every engine: are they as good as the first one's?"""
     from codefilter.completion import Completer
     from codefilter.config import load_settings
-    from codefilter.evaluation import limit_tasks
     from codefilter.evaluation.execution import open_index
     from codefilter.evaluation.task_sources import draw_packages
     from codefilter.speed.agreement import measure_agreement
     from codefilter.types import TaskLevel
 
-    names = engines.split(",")
+    names = _checked(engines, model)
     settings = load_settings(None, overrides={"model": model, "filter": filter_name})
+    drawn = draw_packages("train", (TaskLevel.LINE,), limit, 0)
+    groups = _limited("agreement", drawn, limit, hint="See data/manifests/corpora.toml.")
     reader = _load(model, names[-1])  # filters may read
     places = []
-    for group in limit_tasks(draw_packages("train", (TaskLevel.LINE,), limit, 0).groups, limit, 0):
+    for group in groups:
         completer = Completer(open_index(group, settings.chunker), reader, settings)
         places += [(task, completer.prepare(task.request).prompt) for task in group.tasks]
-    details = {"model": reader.identity.name, "sha256": reader.identity.sha256, "filter": filter_name}
+    details = {"filter": filter_name, **_conditions(settings, reader, [filter_name])}
+    found = reader.identity
     del completer, reader
-    rows = measure_agreement(lambda engine: _load(model, engine), names, places, Console(stderr=True).print)
-    _report("agreement", [asdict(row) for row in rows], out, as_json, **details)
+    progress = Console(stderr=True).print
+    agreements = measure_agreement(lambda engine: _load(model, engine), names, places, progress)
+    rows = [asdict(row) for row in agreements]
+    _report("agreement", rows, out, as_json, model=found.name, sha256=found.sha256, **details)
 
 
 @app.command("drafts")
 def drafts_command(
-    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
-    engine: Annotated[str, typer.Option("--engine", help="What runs the model.")] = "auto",
+    model: Model = DEFAULT_MODEL,
+    engine: Engine = "auto",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Line and API tasks of Fresh.")] = 40,
     out: Out = None,
     as_json: AsJson = False,
@@ -149,8 +186,8 @@ def drafts_command(
             prompt = completer.prepare(task.request).prompt
             prompts.append((prompt, generation_options(task.request, prompt)))
     rows = [asdict(row) for row in measure_drafts(loaded, prompts)]
-    details = {"model": loaded.identity.name, "sha256": loaded.identity.sha256, "filter": settings.filter}
-    _report("drafts", rows, out, as_json, **details, engine=loaded.description)
+    details = _details(loaded) | {"filter": settings.filter}
+    _report("drafts", rows, out, as_json, **details, **_conditions(settings, loaded, [settings.filter]))
 
 
 @app.command("filter")
@@ -158,7 +195,9 @@ def filter_command(
     filter_name: Annotated[str, typer.Option("--filter", help="One that asks no model.")] = "classifier",
     model: Annotated[str, typer.Option("--model", help="Of the baseline.")] = DEFAULT_MODEL,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Line and API tasks of Fresh.")] = 100,
-    compared: Annotated[int, typer.Option("--compared", min=1, help="Places of the baseline.")] = 5,
+    compared: Annotated[
+        int, typer.Option("--compared", min=1, help="At how many places the baseline is run too.")
+    ] = 5,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -186,17 +225,17 @@ def filter_command(
                 found = completer.retrieve(task.request, completer.cut_in_file(task.request))
                 yield DecisionPlace(task.request, tuple(found), task.target, context)
 
-    rows = measure_decisions(
+    timings = measure_decisions(
         lambda: get_filter(filter_name, settings), get_filter("perplexity"), places(), compared
     )
-    details = {"model": loaded.identity.name, "sha256": loaded.identity.sha256, "engine": loaded.description}
-    _report("filter", [asdict(row) for row in rows], out, as_json, **details)
+    details = _details(loaded) | _conditions(settings, loaded, [filter_name])
+    _report("filter", [asdict(timing) for timing in timings], out, as_json, **details)
 
 
 @app.command("cancellation")
 def cancellation_command(
-    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
-    engine: Annotated[str, typer.Option("--engine", help="What runs the model.")] = "auto",
+    model: Model = DEFAULT_MODEL,
+    engine: Engine = "auto",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Cancelled requests.")] = 20,
     out: Out = None,
     as_json: AsJson = False,
@@ -207,15 +246,14 @@ def cancellation_command(
 
     loaded = load_model(model, engine=engine)
     row = measure_cancellation(loaded, repeats)
-    details = {"model": loaded.identity.name, "sha256": loaded.identity.sha256}
-    _report("cancellation", [asdict(row)], out, as_json, **details, engine=loaded.description)
+    _report("cancellation", [asdict(row)], out, as_json, **_details(loaded))
 
 
 @app.command("requests")
 def requests_command(
-    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
-    engine: Annotated[str, typer.Option("--engine", help="What runs the model.")] = "auto",
-    filters: Filters = "all,none,top-k:3",
+    model: Model = DEFAULT_MODEL,
+    engine: Engine = "auto",
+    filters: Filters = "all,none,classifier",
     server: Server = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Line and API tasks of Fresh.")] = 12,
     out: Out = None,
@@ -231,9 +269,9 @@ def requests_command(
 
 @app.command("typing")
 def typing_command(
-    model: Annotated[str, typer.Option("--model", help="Name or folder of the model.")] = DEFAULT_MODEL,
-    engine: Annotated[str, typer.Option("--engine", help="What runs the model.")] = "auto",
-    filters: Filters = "all,top-k:3",
+    model: Model = DEFAULT_MODEL,
+    engine: Engine = "auto",
+    filters: Filters = "all,classifier",
     server: Server = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Functions of Fresh to type.")] = 5,
     out: Out = None,
@@ -265,7 +303,7 @@ def _measure_requests(
     from codefilter.config import load_settings
     from codefilter.evaluation.execution import open_index
     from codefilter.lm.loading import load_model
-    from codefilter.speed.drawing import draw_requests
+    from codefilter.speed.plots import draw_requests
     from codefilter.speed.servers import LlamaServerBaseline
     from codefilter.types import TaskLevel
 
@@ -284,24 +322,29 @@ def _measure_requests(
         places += [(task, completers.__getitem__) for task in group.tasks]
     progress = Console(stderr=True).print
     timings = measure(loaded, places, names, baseline, progress)
+    details = _details(loaded) | _conditions(settings[names[0]], loaded, names)
+    if baseline is not None:
+        details["server"] = baseline.description
+    _report(what, [asdict(timing) for timing in timings], out, as_json, **details)
     if plot is not None:
         write_atomically(plot, draw_requests(timings))
-    details = {"model": loaded.identity.name, "sha256": loaded.identity.sha256}
-    server_details = {"server": baseline.description} if baseline is not None else {}
-    rows = [asdict(timing) for timing in timings]
-    _report(what, rows, out, as_json, **details, engine=loaded.description, **server_details)
 
 
 def _draw_fresh(what: str, levels: Sequence[TaskLevel], limit: int) -> list[TaskGroup]:
     """Tasks of Fresh, by repository; `UsageError` where its packages are not here."""
-    from codefilter.evaluation import limit_tasks
     from codefilter.evaluation.task_sources import draw_benchmark
 
     drawn = draw_benchmark("fresh", None, levels)
+    return _limited(what, drawn, limit, hint="Run `codefilter benchmark prepare fresh`.")
+
+
+def _limited(what: str, drawn: DrawnTasks, limit: int, hint: str) -> list[TaskGroup]:
+    """So many of the tasks; `UsageError` where there are none."""
+    from codefilter.evaluation import limit_tasks
+
     groups = limit_tasks(drawn.groups, limit, 0)
     if not groups:
-        raise UsageError(f"{what} has no tasks: {' '.join(drawn.missing)}",
-                         hint="Run `codefilter benchmark prepare fresh`.")  # fmt: skip
+        raise UsageError(" ".join([f"{what} has no tasks.", *drawn.missing]), hint=hint)
     return groups
 
 
@@ -319,8 +362,8 @@ def index_command(
 ) -> None:
     """Build, open, change and query an index; BM25 against rank-bm25."""
     from codefilter.packages import fetch_package, load_corpora
-    from codefilter.speed.drawing import draw_indexing
     from codefilter.speed.indexing import measure_indexing
+    from codefilter.speed.plots import draw_indexing
 
     numbers = [whole_number(size) for size in lines.split(",")]
     sizes = [number for number in numbers if number is not None and number >= 0]
@@ -333,13 +376,13 @@ def index_command(
                 if pin.role == "train":
                     shutil.copytree(fetch_package(pin), folder / pin.name)
         timings = measure_indexing(folder, sizes)
+    _report("index", [asdict(timing) for timing in timings], out, as_json)
     if plot is not None:
         write_atomically(plot, draw_indexing(timings))
-    _report("index", [asdict(timing) for timing in timings], out, as_json)
 
 
 def _load(model: str, engine: str) -> LanguageModel:
-    """The model by an engine that may be followed by a number type, as in ``torch:float32``; or a server."""
+    """The model by an engine that may be followed by a dtype, as in ``torch:float32``; or a server."""
     from codefilter.lm.loading import load_model
 
     if engine.startswith("remote:"):
@@ -348,15 +391,53 @@ def _load(model: str, engine: str) -> LanguageModel:
     return load_model(model, engine=name, dtype=dtype or "auto")
 
 
+def _checked(engines: str, model: str) -> list[str]:
+    """What `_load` is to load, by commas; `UsageError` before anything is measured where it could not."""
+    from codefilter.lm.loading import check_engine, choose_engine
+
+    names = engines.split(",")
+    for name in names:
+        if not name.startswith("remote:"):
+            engine, _, dtype = name.partition(":")
+            check_engine(model, engine)
+            check_setting("dtype", dtype or "auto", f"--engines {name}")
+            if engine == "openvino":  # is it installed?
+                choose_engine(resolve(model).folder, "auto", dtype or "auto", engine)
+    return names
+
+
+def _details(model: LanguageModel) -> dict[str, object]:
+    """What a record says of a model."""
+    identity = model.identity
+    return {"model": identity.name, "sha256": identity.sha256, "engine": model.description}
+
+
+def _conditions(settings: Settings, model: LanguageModel, filters: Sequence[str]) -> dict[str, object]:
+    """What a record says of prompts: their layout, the filters' weights, retriever, budgets and so on."""
+    from codefilter.filters.base import TrainedChunkFilter
+    from codefilter.filters.table import get_filter
+    from codefilter.prompts.formats import get_format
+    from codefilter.prompts.layouts import writing_layout
+
+    chosen = [get_filter(name, settings) for name in filters]
+    return {
+        "layout": writing_layout(settings.layout, get_format(model.identity.family, model.tokenizer)),
+        "weights_sha256": {f.name: f.weights_sha256 for f in chosen if isinstance(f, TrainedChunkFilter)},
+        "settings": {name: value for name, value in asdict(settings).items() if name != "filter"},
+    }
+
+
 def _report(
-    what: str, rows: Sequence[dict[str, Any]], out: Path | None, as_json: bool, **details: str
+    what: str, rows: Sequence[dict[str, Any]], out: Path | None, as_json: bool, **details: object
 ) -> None:
     """Write and print one record: what was measured, where, when, and the rows."""
+    from codefilter.evaluation.records import commit
     from codefilter.machine import machine
 
     record = {
         "measured": what,
         "codefilter": __version__,
+        "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         **details,
@@ -364,7 +445,6 @@ def _report(
     }
     text = json.dumps(record, indent=1) + "\n"
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, text)
     if as_json:
         print(text, end="")

@@ -96,7 +96,7 @@ class Generation:
     token_ids: tuple[int, ...]
     log_likelihood: LogLikelihood
     finish_reason: FinishReason
-    num_reused_tokens: int  # of the prompt, whose keys and values were still there from the last request
+    num_reused_tokens: int  # of the prompt, still in the KV cache from the last request
     prompt_seconds: float  # until the first token
     decode_seconds: float
     num_passes: int = 0  # of the model after the prompt: fewer than tokens where drafts were right
@@ -119,7 +119,7 @@ class LanguageModel(Protocol):
 
     @property
     def description(self) -> str:
-        """Engine, device and number type, for people."""
+        """Engine, device and dtype, for people."""
 
     def log_likelihoods(
         self,
@@ -132,6 +132,12 @@ class LanguageModel(Protocol):
         With the entropy of every scored prediction, where the engine sees whole distributions. The shared
         context is computed once. Equal to scoring ``context + continuation`` one by one.
         The context must not be empty (the first target needs something before it).
+        """
+
+    def forget(self) -> None:
+        """Drop all that is kept of earlier requests, outputs too: the next one starts from nothing.
+
+        A server decides for itself what it keeps.
         """
 
     def generate(

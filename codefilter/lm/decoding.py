@@ -1,7 +1,7 @@
 """The decode loop that every local engine shares: reuse, healing, drafts, cancellation.
 
 In: prompt ids and `GenerationOptions`. Out: `Generation`s. An engine only supplies a `Session`: a sequence
-whose keys and values it keeps, that grows by `forward` and shrinks by `crop`.
+with its KV cache, that grows by `forward` and shrinks by `crop`.
 Notable: written here and not left to transformers' ``generate``, because the same rules must hold for every
 engine, and because what is kept between keystrokes is decided here: the new prompt is compared with what
 the session holds, and only what differs is computed.
@@ -10,7 +10,7 @@ the session holds, and only what differs is computed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -33,7 +33,7 @@ PROMPT_SLICE_TOKENS = 512
 
 
 class Session(Protocol):
-    """A token sequence and its keys and values."""
+    """A token sequence and its KV cache."""
 
     outputs: list[Sequence[int]]  # the last ones, with a few tokens before each
 
@@ -53,7 +53,10 @@ class Session(Protocol):
         """Forget everything from position `length` on."""
 
     def recall(self, token_ids: Sequence[int]) -> None:
-        """Go back to an earlier state where it spares much of reading these tokens; see `keeping`."""
+        """Go back to an earlier KV cache where it spares much of reading these tokens; see `keeping`."""
+
+    def forget(self) -> None:
+        """Drop everything, the last outputs too."""
 
 
 def generate(
@@ -91,7 +94,7 @@ def read_prompt(
     """Bring a session to a prompt.
 
     Returns:
-        How many tokens' keys and values were still there, and the logits after the last, (1, vocabulary).
+        How many tokens were still in the KV cache, and the logits after the last, (1, vocabulary).
     """
     reused = min(common_prefix_length(session.token_ids, prompt_ids), len(prompt_ids) - 1)
     session.crop(reused)
@@ -102,15 +105,19 @@ def read_prompt(
     return reused, logits
 
 
-def slices(token_ids: Sequence[int], rows: int, size: int) -> Iterator[tuple[Sequence[int], int]]:
+def slices(
+    token_ids: Sequence[int], rows: int, size: Callable[[], int]
+) -> Iterator[tuple[Sequence[int], int]]:
     """Parts of what is read, after each of which it may end, with how many rows are wanted of each.
 
     The wanted rows, those of the last tokens, all belong to the last part, which may be a little longer.
+    `size` is asked before every part.
     """
     start = 0
-    for stop in (*range(size, len(token_ids) - rows + 1, size), len(token_ids)):
-        yield token_ids[start:stop], rows if stop == len(token_ids) else 0
+    while (stop := start + size()) <= len(token_ids) - rows:
+        yield token_ids[start:stop], 0
         start = stop
+    yield token_ids[start:], rows
 
 
 def split_context(

@@ -90,6 +90,10 @@ class FakeLanguageModel:
             results.append(LogLikelihood(sum(values), values, entropies))
         return results
 
+    def forget(self) -> None:
+        """See `LanguageModel.forget`."""
+        self._session.forget()
+
     def hidden_states(
         self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
@@ -156,6 +160,10 @@ class _FakeSession:
 
     def recall(self, token_ids: Sequence[int]) -> None:
         """Nothing is kept."""
+
+    def forget(self) -> None:
+        self.crop(0)
+        self.outputs.clear()
 
 
 def _parse_delays(name: str) -> dict[str, float]:

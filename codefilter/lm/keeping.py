@@ -1,7 +1,7 @@
-"""Keys and values of earlier prompts, for going back to one: another file, other chunks, what a filter read.
+"""KV caches of earlier prompts, for going back to one: another file, other chunks, what a filter read.
 
-In: what a session holds, and the prompt that comes. Out: an earlier state that serves the prompt better.
-Notable: taking a state away and bringing it back costs milliseconds, reading a prompt again costs seconds.
+In: what a session holds, and the prompt that comes. Out: an earlier KV cache that serves the prompt better.
+Notable: taking a cache away and bringing it back costs milliseconds, reading a prompt again costs seconds.
 What is kept is bounded by memory; the least recently used goes first.
 """
 
@@ -20,30 +20,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Kept(Generic[T]):
-    """An engine's state, and the tokens that it stands for."""
+    """An engine's KV cache, and the tokens that it stands for."""
 
     token_ids: tuple[int, ...]
     state: T
 
 
 class KeptStates(Generic[T]):
-    """States of one session, most recently used last."""
+    """KV caches of one session, most recently used last."""
 
     def __init__(self, max_tokens: int) -> None:
-        """Keep at most so many tokens' keys and values altogether."""
+        """Keep at most so many tokens altogether."""
         self._max_tokens = max_tokens
         self._kept: list[Kept[T]] = []
 
     def exchange(self, held: Sequence[int], wanted: Sequence[int], take: Callable[[], T]) -> Kept[T] | None:
-        """Find the state to go on from, and keep the held one where going on would lose much of it.
+        """Find the cache to go on from, and keep the held one where going on would lose much of it.
 
         Args:
-            held: tokens of the session's present state.
+            held: tokens of the session's present KV cache.
             wanted: tokens that are to be read.
-            take: gives a copy of the present state.
+            take: gives a copy of the present cache.
 
         Returns:
-            An earlier state, no longer kept here, that spares at least `MIN_TOKENS` tokens more than the
+            An earlier cache, no longer kept here, that spares at least `MIN_TOKENS` tokens more than the
             present one; None where there is none.
         """
         shared = common_prefix_length(held, wanted)
@@ -59,14 +59,18 @@ class KeptStates(Generic[T]):
         return found
 
     def set_aside(self, held: Sequence[int], wanted: Sequence[int], take: Callable[[], T]) -> None:
-        """Keep the held state where reading the wanted tokens would lose much of it."""
+        """Keep the held cache where reading the wanted tokens would lose much of it."""
         if len(held) - common_prefix_length(held, wanted) >= MIN_TOKENS:
             self._keep(tuple(held), take)
+
+    def clear(self) -> None:
+        """Keep nothing any more."""
+        self._kept.clear()
 
     def _keep(self, token_ids: tuple[int, ...], take: Callable[[], T]) -> None:
         if len(token_ids) > self._max_tokens:
             return
-        # an older state of the same text is of no more use
+        # an older cache of the same text is of no more use
         self._kept = [
             k for k in self._kept if common_prefix_length(k.token_ids, token_ids) < len(k.token_ids)
         ]

@@ -86,7 +86,7 @@ class Architecture:
 
     @property
     def state_bytes(self) -> int:
-        """Of one token's keys and values."""
+        """Of one token in the KV cache."""
         return 2 * self.num_layers * self.kv_heads * self.head_dim * 4
 
 

@@ -1,15 +1,16 @@
 """The OpenVINO engine: the fastest way on a CPU, with 8-bit weights.
 
 In: the model folder of a Llama or Qwen2 model. Out: a `LanguageModel`.
-Notable: keys and values live in the runtime's state, which only grows. What a draft or an edit made worthless
+Notable: the KV cache lives in the runtime's state, which only grows. What a draft or an edit made worthless
 is not cut out at once: its slots are hidden by the attention mask, and cut when there are many of them.
 Notable: the runtime can cancel a pass, but then takes shapes of the cancelled pass for those of a later one
-(2026.4). So a pass is never cancelled: what can be cancelled is read in short slices.
+(2026.4). So a pass is never cancelled: what can be cancelled is read in slices, shorter on a slow processor.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,19 @@ from codefilter.quantization import quantized_weights
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
 
-_CANCELLABLE_TOKENS = 64  # per pass: about 0.15 s for half a billion parameters on two cores
+_MIN_SLICE_TOKENS, _MAX_SLICE_TOKENS = 16, 64  # per pass of what can be cancelled
+_LONG_PASS_SECONDS = 0.12  # a cancellation is to take effect within 0.15
 _KERNELS = 128
 _KEPT_BYTES = 200 << 20  # of earlier prompts: 8,500 tokens of half a billion parameters
-_MAX_HIDDEN_SLOTS = 256  # attention reads them in vain; cutting them out copies all keys and values
+# what the runtime computes in when it may quantise them: int8 takes a dot product of bytes (VNNI)
+_ACTIVATIONS = {
+    "AMX": "int8",
+    "AVX-512 VNNI": "int8",
+    "AVX-VNNI": "int8",
+    "AVX-512": "float32",
+    "AVX2": "float32",
+}
+_MAX_HIDDEN_SLOTS = 256  # attention reads them in vain; cutting them out copies the whole KV cache
 
 
 class OpenVinoLanguageModel:
@@ -88,12 +98,16 @@ class OpenVinoLanguageModel:
             decoding.read_prompt(self._session, shared, cancellation)
         self._session.crop(len(shared))
         results: list[LogLikelihood] = []
-        max_tokens = MAX_PACKED_TOKENS if cancellation is None else _CANCELLABLE_TOKENS
+        max_tokens = MAX_PACKED_TOKENS if cancellation is None else self._session.slice_tokens
         for pack in packs(last, len(shared), continuations, max_tokens):
             if cancellation is not None:
                 cancellation.raise_if_cancelled()
             results += pack.log_likelihoods(*self._session.score(pack))
         return results
+
+    def forget(self) -> None:
+        """See `LanguageModel.forget`."""
+        self._session.forget()
 
     def hidden_states(
         self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
@@ -122,10 +136,11 @@ class OpenVinoLanguageModel:
 
 
 class _OpenVinoSession:
-    """The keys and values of the last request, kept for the next: one slot of the state per token."""
+    """The KV cache of the last request, kept for the next: one slot of the runtime's state per token."""
 
     def __init__(self, layers: ov.InferRequest, head: ov.InferRequest, max_kept_tokens: int = 0) -> None:
         self.outputs: list[Sequence[int]] = []
+        self.slice_tokens = _MAX_SLICE_TOKENS
         self._layers = layers
         self._head = head
         self._kept: KeptStates[list[NDArray[np.float32]]] = KeptStates(max_kept_tokens)
@@ -155,14 +170,23 @@ class _OpenVinoSession:
             self._token_ids = list(found.token_ids)
             self._set_state(found.state)
 
+    def forget(self) -> None:
+        self.crop(0)
+        self.outputs.clear()
+        self._kept.clear()
+
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
     ) -> NDArray[np.float32]:
-        size = len(token_ids) if cancellation is None else _CANCELLABLE_TOKENS
-        for part, wanted in decoding.slices(token_ids, rows, size):
-            if cancellation is not None:
+        if cancellation is None:
+            self._append(token_ids, rows)
+        else:
+            for part, wanted in decoding.slices(token_ids, rows, lambda: self.slice_tokens):
                 cancellation.raise_if_cancelled()
-            self._append(part, wanted)
+                started = time.perf_counter()
+                self._append(part, wanted)
+                if len(part) >= self.slice_tokens:
+                    self.slice_tokens = _next_slice_tokens(self.slice_tokens, time.perf_counter() - started)
         log_probabilities, _ = self._predictions()
         return log_probabilities.copy()  # the next pass overwrites them
 
@@ -211,7 +235,12 @@ class _OpenVinoSession:
             "rows": rows,
             "batch": np.zeros(1, np.int32),
         }
-        self._layers.infer(inputs)
+        try:
+            self._layers.infer(inputs)
+        except BaseException:  # how much of it is in the state, nobody knows
+            self.crop(0)
+            self._cut()
+            raise
         self._num_slots += token_ids.size
         if rows.size:
             self._head.infer({"hidden": self._layers.get_tensor("hidden")})
@@ -240,9 +269,16 @@ class _OpenVinoSession:
         self._slots = list(range(self._num_slots))
 
 
+def _next_slice_tokens(tokens: int, seconds: float) -> int:
+    """Half as many where a pass over so many took long, twice as many where that would still be quick."""
+    if seconds > _LONG_PASS_SECONDS:
+        return max(tokens // 2, _MIN_SLICE_TOKENS)
+    return min(2 * tokens, _MAX_SLICE_TOKENS) if 2 * seconds < _LONG_PASS_SECONDS else tokens
+
+
 @dataclass(frozen=True)
 class Numbers:
-    """In which number types the layers compute."""
+    """In which dtypes the layers compute."""
 
     precision: str  # the runtime's name
     activation_group: (
@@ -252,15 +288,16 @@ class Numbers:
 
 
 def choose_numbers(dtype: str) -> Numbers:
-    """The named number type; for "auto" 8-bit activations in matrix products, float32 elsewhere.
+    """The named dtype; for "auto" 8-bit activations in matrix products, float32 elsewhere.
 
     On a processor with VNNI that is faster than bfloat16 and as near to the reference (`codefilter speed
-    engines`); on others the runtime computes in float32 all the same, to the last digit, and the description
-    says so: it tells results of the two apart.
+    engines`); on other x86 ones the runtime computes in float32 all the same, to the last digit, and the
+    description says so: it tells results of the two apart. Which it is where a system does not tell the
+    processor's instructions is not known.
     """
-    without_vnni = instructions() in ("AVX-512", "AVX2")
+    activations = _ACTIVATIONS.get(instructions(), "int8 or float32")
     named = {
-        "auto": Numbers("f32", 128, "float32 activations" if without_vnni else "int8 activations"),
+        "auto": Numbers("f32", 128, f"{activations} activations"),
         "float32": Numbers("f32", 0, "float32"),
         "bfloat16": Numbers("bf16", 0, "bfloat16"),
     }

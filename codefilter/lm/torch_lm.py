@@ -23,7 +23,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging as transformers_logging
 
-from codefilter.errors import CancelledError, ModelError, UsageError
+from codefilter.errors import ModelError, UsageError
 from codefilter.lm import decoding
 from codefilter.lm.adapter import Adapter, merge_adapter
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
@@ -158,7 +158,7 @@ class TorchLanguageModel:
             decoding.read_prompt(self._session, shared, cancellation)
         self._session.crop(len(shared))
         results: list[LogLikelihood] = []
-        with self._cancelled_by(cancellation):
+        with self._cancelled_by(cancellation), _memory_errors(self._device):
             for pack in packs(last, len(shared), continuations):
                 results += pack.log_likelihoods(*self._score(pack, len(shared)))
         return results
@@ -216,6 +216,10 @@ class TorchLanguageModel:
         logits = decoding.read_prompt(self._session, token_ids, cancellation)[1]
         return np.asarray(logits[0], dtype=np.float32)
 
+    def forget(self) -> None:
+        """See `LanguageModel.forget`."""
+        self._session.forget()
+
     def hidden_states(
         self, token_ids: Sequence[int], num_states: int, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
@@ -245,7 +249,7 @@ class TorchLanguageModel:
 
 
 class _TorchSession:
-    """The keys and values of the last request, kept for the next."""
+    """The KV cache of the last request, kept for the next."""
 
     def __init__(self, model: TorchLanguageModel) -> None:
         self._model = model
@@ -260,24 +264,29 @@ class _TorchSession:
     def recall(self, token_ids: Sequence[int]) -> None:
         """Nothing is kept: memory of a GPU is for other things."""
 
+    def forget(self) -> None:
+        self.crop(0)
+        self.outputs.clear()
+
     @torch.inference_mode()
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
     ) -> NDArray[np.float32]:
         is_slow = cancellation is not None and self._model._device.type == "cpu"
+        size = _SLOW_SLICE if is_slow else len(token_ids)
         logits = torch.empty(0)
-        for part, wanted in decoding.slices(token_ids, rows, _SLOW_SLICE if is_slow else len(token_ids)):
+        for part, wanted in decoding.slices(token_ids, rows, lambda: size):
             logits = self._append(part, wanted, cancellation)
         return np.asarray(logits.cpu().numpy(), dtype=np.float32)
 
     def _append(self, token_ids: Sequence[int], rows: int, cancellation: Cancellation | None) -> Tensor:
         start, length = len(self._token_ids), len(token_ids)
         try:
-            with self._model._cancelled_by(cancellation):
+            with self._model._cancelled_by(cancellation), _memory_errors(self._model._device):
                 positions = torch.arange(start, start + length)
                 last_rows = torch.arange(length - rows, length)
                 logits = self._model.forward(token_ids, self.cache, positions, keep_logits=last_rows)
-        except CancelledError:
+        except BaseException:
             self.crop(start)  # some layers have already appended
             raise
         self._token_ids += token_ids
@@ -288,6 +297,20 @@ class _TorchSession:
         for layer in self.cache.layers:  # of unequal length after a cancelled pass
             layer.crop(-max(0, layer.get_seq_length() - length))
         del self._token_ids[length:]
+
+
+@contextmanager
+def _memory_errors(device: torch.device) -> Iterator[None]:
+    """Turn what torch raises where a pass does not go into a device's memory into a `ModelError`."""
+    try:
+        yield
+    except RuntimeError as error:  # `torch.OutOfMemoryError`, or Apple's GPU says so
+        if "out of memory" not in str(error):
+            raise
+        raise ModelError(
+            f"{device} has no memory left for this prompt: {first_line(error)}",
+            hint="Free its memory, lower cross_file_tokens or prefix_tokens, or --device cpu.",
+        ) from error
 
 
 def load_module(folder: Path, dtype: torch.dtype, attention: str) -> Any:
@@ -347,7 +370,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The named number type, or for "auto" the fastest one that the device computes in directly."""
+    """The named dtype, or for "auto" the fastest one that the device computes in directly."""
     named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if name in named:
         return named[name]

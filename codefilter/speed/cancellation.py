@@ -37,9 +37,10 @@ def measure_cancellation(model: LanguageModel, repeats: int = 20) -> Cancellatio
         UsageError: every request had ended before its moment.
     """
     generator = random.Random(0)
+    vocabulary = min(50_000, model.tokenizer.vocabulary_size)
 
     def prompt() -> list[int]:
-        return [generator.randrange(256, 50_000) for _ in range(PROMPT_TOKENS)]
+        return [generator.randrange(256, vocabulary) for _ in range(PROMPT_TOKENS)]
 
     def read_whole() -> float:
         started = time.perf_counter()

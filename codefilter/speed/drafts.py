@@ -36,6 +36,7 @@ def measure_drafts(
     plain: list[Generation] = []
     drafted: list[Generation] = []
     for prompt, options in prompts:
+        model.forget()
         model.generate(prompt.token_ids, replace(options, max_new_tokens=1))
         # drafts first: an output that is remembered is a perfect draft of itself
         for speculate, generations in ((True, drafted), (False, plain)):

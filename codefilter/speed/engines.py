@@ -1,7 +1,7 @@
 """How fast an engine reads and writes, and how far it is from plain transformers.
 
 In: a model folder, engines by name, source text. Out: an `EngineTiming` per engine. Baseline: transformers
-with eager attention in the number type that `choose_dtype` picks, one token at a time, on the same token ids.
+with eager attention in the dtype that `choose_dtype` picks, one token at a time, on the same token ids.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
+from codefilter.errors import UsageError
 from codefilter.lm.base import Continuation, GenerationOptions, LanguageModel
 from codefilter.lm.torch_lm import choose_device, choose_dtype
 from codefilter.tokenizer import Tokenizer
 
 TARGET_TOKENS = 64
 NEW_TOKENS = 32
+_FEW_TOKENS = 4  # seconds of so short an output tell no rate
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,17 @@ def measure_engines(
         engines: names.
         texts: source files; those too short for prompt and target are left out.
         prompt_tokens: per text.
+
+    Raises:
+        UsageError: no text is long enough, or an engine hardly writes anything.
     """
+    encode = Tokenizer.from_folder(folder).encode
+    enough = prompt_tokens + TARGET_TOKENS
+    places = [ids for text in texts if len(ids := encode(text)) >= enough]
+    if not places:
+        raise UsageError(
+            f"none of {len(texts)} files has {enough} tokens", hint="Choose a --package with longer files."
+        )
     device = choose_device("auto")
     started = time.perf_counter()
     model: Any = AutoModelForCausalLM.from_pretrained(
@@ -62,8 +74,6 @@ def measure_engines(
     )
     model.to(device).eval()
     load_seconds = time.perf_counter() - started
-    encode = Tokenizer.from_folder(folder).encode
-    places = [ids for text in texts if len(ids := encode(text)) >= prompt_tokens + TARGET_TOKENS]
     expected: list[list[float]] = []
     reading, writing = [], []
     for ids in places:
@@ -94,24 +104,31 @@ def _measure(
     baseline: tuple[float, float],
 ) -> EngineTiming:
     load_seconds = time.perf_counter() - load_started
-    model.generate([1], GenerationOptions(max_new_tokens=1))
+    model.generate([1], GenerationOptions(max_new_tokens=1))  # the first one of a process prepares kernels
     reading: list[float] = []
     writing: list[float] = []
     drafted: list[float] = []
     differences: list[float] = []
     for ids, scores in zip(places, expected, strict=True):
         prompt = ids[:prompt_tokens]
+        model.forget()
         # drafts first: an output that is remembered is a perfect draft of itself
         for speculate, rates in ((True, drafted), (False, writing)):
             options = GenerationOptions(max_new_tokens=NEW_TOKENS, speculate=speculate)
             generation = model.generate(prompt, options)[0]
             if speculate:
-                reading.append(prompt_tokens / generation.prompt_seconds)
-            if len(generation.token_ids) > 4:
+                read_tokens = prompt_tokens - generation.num_reused_tokens  # a server may have read some
+                reading.append(read_tokens / generation.prompt_seconds)
+            if len(generation.token_ids) > _FEW_TOKENS:
                 rates.append(len(generation.token_ids) / generation.decode_seconds)
         target = Continuation(tuple(ids[prompt_tokens : prompt_tokens + TARGET_TOKENS]), TARGET_TOKENS)
         result = model.log_likelihoods(prompt, [target])[0]
         differences += [abs(a - b) for a, b in zip(result.per_token, scores, strict=True)]
+    if not (writing and drafted):
+        raise UsageError(
+            f"{model.description} wrote at most {_FEW_TOKENS} tokens after each of {len(places)} files",
+            hint="Choose another --package, or more files with --limit.",
+        )
     read, write = statistics.median(reading), statistics.median(writing)
     return EngineTiming(
         model.description,

@@ -2,8 +2,8 @@
 
 In: a model folder, engines by name. Out: a `LikelihoodTiming` per context length and engine. Baseline: plain
 transformers with its own SDPA attention, every context and continuation as one sequence, all of them in one
-batch (they are equally long, so nothing is padded), logits at the target positions only, in the number type
-that `choose_dtype` picks.
+batch (they are equally long, so nothing is padded), logits at the target positions only, in the dtype that
+`choose_dtype` picks.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _random_task(length: int, vocabulary: int) -> tuple[list[int], list[Continua
 def _score_shared(
     model: LanguageModel, context: list[int], continuations: list[Continuation]
 ) -> list[list[float]]:
-    model.log_likelihoods([1, 2], [Continuation((3,), 1)])  # nothing is left from the last repeat
+    model.forget()
     return [list(r.per_token) for r in model.log_likelihoods(context, continuations)]
 
 

@@ -106,7 +106,7 @@ def measure_cold(
 ) -> list[RequestTiming]:
     """Complete every place with every filter, one right after the other.
 
-    Where two filters keep the same, the second finds its prompt read already: that is not counted.
+    A prompt of which something is read already, by the filter or in a server's cache, is not counted.
 
     Args:
         model: completes.
@@ -203,6 +203,5 @@ def warm_up(model: LanguageModel, server: LlamaServerBaseline | None) -> None:
 
 
 def forget(model: LanguageModel) -> None:
-    """Nothing of a last prompt is left."""
-    token_id = model.tokenizer.encode("#")[-1]
-    model.generate([token_id], GenerationOptions(max_new_tokens=1))
+    """Nothing of a last request is left: neither its prompt, nor its output as a draft."""
+    model.forget()

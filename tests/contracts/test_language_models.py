@@ -100,6 +100,19 @@ def test_reuse_changes_nothing_but_the_work(model: LanguageModel) -> None:
     assert again.token_ids == fresh.token_ids
 
 
+def test_who_forgets_starts_from_nothing(model: LanguageModel) -> None:
+    prompt, options = list(b"total = left + right\ntotal = le"), GenerationOptions(max_new_tokens=12)
+    model.forget()
+    fresh = model.generate(prompt, options)[0]
+    remembering = model.generate(prompt, options)[0]
+    assert remembering.num_reused_tokens > 0
+    assert remembering.num_passes <= fresh.num_passes  # its own output is a draft
+    model.forget()
+    again = model.generate(prompt, options)[0]
+    assert (again.num_reused_tokens, again.num_passes) == (0, fresh.num_passes)
+    assert again.token_ids == fresh.token_ids
+
+
 @settings(max_examples=20)
 @given(required=st.text(min_size=1, max_size=8))
 def test_required_text_begins_the_output_and_is_not_returned(model: LanguageModel, required: str) -> None:

@@ -1,8 +1,9 @@
 """HTTP to one server: what is tried again, how long is waited, what an error says, how work is cancelled.
 
 In: paths and JSON. Out: JSON, or a stream of it; every failure is a `ModelError` with a hint.
-Notable: only what certainly did nothing is tried again: no connection, 429, 5xx. A connection serves one
-call: most outputs end by a rule on this side, and ending them early closes the connection anyway.
+Notable: no connection, 429 and 5xx are tried again, which does no harm: a completion changes nothing on the
+server. What breaks off later is not. A connection serves one call: most outputs end by a rule on this side,
+and ending them early closes the connection anyway.
 The key goes into a header and nowhere else; what a server says about it is blotted out.
 """
 

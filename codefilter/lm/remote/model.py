@@ -68,6 +68,10 @@ class RemoteLanguageModel:
             cancellation.raise_if_cancelled()
         return run(self._scores(context, continuations), cancellation)
 
+    def forget(self) -> None:
+        """See `LanguageModel.forget`; a server that keeps one prompt keeps another one now."""
+        self.generate(self.tokenizer.encode("#")[-1:], GenerationOptions(max_new_tokens=1))
+
     def generate(
         self,
         prompt_ids: Sequence[int],
