@@ -120,6 +120,10 @@ class OpenVinoLanguageModel:
             self._session, self.tokenizer, self.context_length, prompt_ids, options, cancellation
         )
 
+    def reusable_tokens(self, prompt_ids: Sequence[int]) -> int:
+        """See `LanguageModel.reusable_tokens`."""
+        return self._session.reusable_tokens(prompt_ids)
+
 
 class _OpenVinoSession:
     """The keys and values of the last request, kept for the next: one slot of the state per token."""
@@ -154,6 +158,9 @@ class _OpenVinoSession:
         if found is not None:
             self._token_ids = list(found.token_ids)
             self._set_state(found.state)
+
+    def reusable_tokens(self, token_ids: Sequence[int]) -> int:
+        return self._kept.reusable_tokens(self._token_ids, token_ids)
 
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
