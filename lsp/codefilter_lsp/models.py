@@ -10,7 +10,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from codefilter.budget import ReadingCost
 from codefilter.config import Settings
@@ -34,7 +34,7 @@ class LoadedModel:
     """A model, and how fast it reads."""
 
     model: LanguageModel
-    cost: ReadingCost = field(default_factory=ReadingCost)
+    cost: ReadingCost
 
 
 class Models:
@@ -68,7 +68,7 @@ class Models:
             except CodeFilterError as error:
                 self._failed[key] = (time.monotonic(), error)
                 raise
-            self._loaded[key] = LoadedModel(model)
+            self._loaded[key] = LoadedModel(model, ReadingCost(model))
         return self._loaded[key]
 
     def keep(self, wanted: Iterable[Settings]) -> None:
