@@ -16,6 +16,7 @@ from functools import partial
 from codefilter.config import Settings
 from codefilter.errors import CancelledError
 from codefilter.lm.base import Cancellation
+from codefilter.lm.remote.endpoint import is_remote
 from codefilter_lsp.answers import Answer, Answers, Origin, Source
 from codefilter_lsp.background import Background, Editor
 from codefilter_lsp.documents import Document, path_of
@@ -108,6 +109,20 @@ class Answering:
         """The user types."""
         self._pace.key(time.monotonic())
         self.warm_up(document)
+
+    def rested(self, document: Document, offset: int) -> None:
+        """The cursor stays at a place: read what the next request there needs, while nobody waits.
+
+        Not by a server, which may be shared or paid for.
+        """
+        folder = self._files.folder_of(document.path)
+        if self._num_measuring or is_remote(folder.settings.model):
+            return
+        if self._why_off(document) or folder.why_not(document):
+            return
+        request = folder.make_request(document, offset)
+        wanted = Wanted(request, folder.context_version(request.path))
+        self._background.start("reading ahead", self._read_ahead, (folder, wanted))
 
     async def impacts(self, answer: Answer) -> dict[str, float]:
         """What each chunk did for an answer, by chunk id; empty where a newer request stopped it."""
@@ -208,11 +223,19 @@ class Answering:
 
     async def _read_ahead(self, folder_and_wanted: tuple[Folder, Wanted]) -> None:
         folder, wanted = folder_and_wanted
+        if not folder.options.read_ahead:
+            return
+        seconds: list[float] = []
 
         def read_ahead(cancellation: Cancellation) -> None:
-            folder.suggester(self._models).read_ahead(wanted, cancellation)
+            started = time.perf_counter()
+            is_ready = self._models.has(folder.settings) and not folder.is_opening
+            if is_ready and folder.suggester(self._models).read_ahead(wanted, cancellation):
+                seconds.append(time.perf_counter() - started)
 
         await self._requests.run_when_idle(read_ahead)
+        for value in seconds:
+            self._editor.log(f"{wanted.request.path}: read ahead, {value:.2f} s")
 
     def _stop_idle_timer(self) -> None:
         if self._idle_timer is not None:

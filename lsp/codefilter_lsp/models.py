@@ -71,6 +71,10 @@ class Models:
             self._loaded[key] = LoadedModel(model, ReadingCost(model))
         return self._loaded[key]
 
+    def has(self, settings: Settings) -> bool:
+        """Whether the model is loaded."""
+        return _key(settings) in self._loaded
+
     def keep(self, wanted: Iterable[Settings]) -> None:
         """Let go of all models that none of these settings asks for, and of their memory."""
         keys = {_key(settings) for settings in wanted}

@@ -29,6 +29,12 @@ class Wanted:
     block_lines: int = 1
     budget_seconds: float = 0.0  # to read the prompt; 0: as long as it takes
 
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What tells whether a prompt is to be made anew."""
+        request = self.request
+        return request.path, request.prefix, request.suffix, self.context_version
+
 
 @dataclass(frozen=True)
 class Suggestions:
@@ -62,6 +68,7 @@ class Suggester:
         self._model = model
         self._cost = cost
         self._planner = Planner(completer, cost)
+        self._read_place: tuple[object, ...] | None = None  # the last one, with all its chunks
 
     def suggest(self, wanted: Wanted, cancellation: Cancellation) -> Suggestions:
         """Complete one place; `CancelledError` soon after a cancellation."""
@@ -69,6 +76,7 @@ class Suggester:
         request = _sized(wanted, extent_of(place))
         plan = self._plan(request, wanted, cancellation)
         completions = self._generate(request, plan.prepared, wanted.num_candidates, cancellation)
+        self._read_place = None if plan.is_shortened else wanted.place
         cleaned = [clean(place, c.text, cut_off=c.finish_reason is FinishReason.LENGTH) for c in completions]
         texts = [one.text for one in cleaned if one.text]
         if len(texts) > 1:
@@ -77,11 +85,19 @@ class Suggester:
         bare = replace(first, prompt=replace(first.prompt, segments=(), token_ids=()))  # many are remembered
         return Suggestions(tuple(texts), bare, cleaned[0], first.prompt.num_tokens, plan.is_shortened)
 
-    def read_ahead(self, wanted: Wanted, cancellation: Cancellation) -> None:
-        """Let the model read the prompt with all its chunks, for the next request at this place."""
+    def read_ahead(self, wanted: Wanted, cancellation: Cancellation) -> bool:
+        """Let the model read the prompt with all its chunks, for the next request at this place.
+
+        Returns:
+            Whether it was not the place that was read last.
+        """
+        if wanted.place == self._read_place:
+            return False
         request = replace(wanted.request, max_new_tokens=1)
         plan = self._plan(request, replace(wanted, budget_seconds=0.0), cancellation)
         self._generate(request, plan.prepared, 1, cancellation)
+        self._read_place = wanted.place
+        return True
 
     def _plan(self, request: CompletionRequest, wanted: Wanted, cancellation: Cancellation) -> Plan:
         return self._planner.plan(

@@ -165,6 +165,17 @@ def test_the_last_completion_is_explained(neovim: Neovim) -> None:
     neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "Nats per token")
 
 
+def test_the_server_is_told_where_the_cursor_rests(neovim: Neovim) -> None:
+    log = "function(_, params) vim.g.said = (vim.g.said or '') .. params.message end"
+    neovim.keys(f":lua vim.lsp.handlers['window/logMessage'] = {log}<CR>:edit shop/orders.py<CR>")
+    neovim.until_attached()
+    wait_for(
+        lambda: str(neovim.lua("vim.g.said")),
+        lambda said: "shop/orders.py: read ahead" in said,
+        partial(neovim.keys, "j"),
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("default_model_pulled")
 @pytest.mark.parametrize("settings", [{"latencyBudgetMs": 0}])

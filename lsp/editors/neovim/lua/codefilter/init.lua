@@ -135,6 +135,7 @@ function M.setup(given)
   else
     require("codefilter.ghost").setup(options, M.client)
   end
+  require("codefilter.resting").setup(M.client)
   M.enable()
 end
 
