@@ -1,4 +1,4 @@
-"""Parts of the language server that need no editor: pace, budget, reuse, options, consent."""
+"""Parts of the language server that need no editor: pace, reuse, options, consent."""
 
 from __future__ import annotations
 
@@ -21,16 +21,14 @@ from codefilter.feedback import FeedbackStore
 from codefilter.index import IndexReport, RepositoryIndex
 from codefilter.lm.base import Cancellation
 from codefilter.source import SkipReason, skip_reason
-from codefilter.types import (
-    CompletionRequest,
-)
+from codefilter.types import CompletionRequest
 from codefilter_lsp.__main__ import make_server
 from codefilter_lsp.answers import Answer, Answers, Origin
 from codefilter_lsp.consent import Wish, grant, without_wishes
 from codefilter_lsp.documents import Documents
+from codefilter_lsp.feedback import FeedbackRecorder
 from codefilter_lsp.folders import MANY_FILES, Changes, Folder
 from codefilter_lsp.models import Models
-from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
 from codefilter_lsp.scheduling import NewestWins
@@ -133,16 +131,16 @@ def test_answers_are_forgotten_by_their_number_and_by_the_size_of_their_document
 
 
 def test_offers_hold_no_documents_and_are_written_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codefilter_lsp.noting.SEEN_SECONDS", 0.0)
-    notes = Notes(Documents())
+    monkeypatch.setattr("codefilter_lsp.feedback.SEEN_SECONDS", 0.0)
+    recorder = FeedbackRecorder(Documents())
     for number in range(100):
         here = request(f"number = {number}\n" * 1_000)
         answer = Answer(f"file:///{number}.py", 12_000, here, "inline", texts=("first",))
-        notes.offered(answer, Folder(None, Settings()))
-    assert len(notes._offers) < 100
-    assert max(map(len, texts_held_by(*notes._offers.values()))) < 1_000
-    notes.end()
-    notes._thread.shutdown(wait=True)
+        recorder.offered(answer, Folder(None, Settings()))
+    assert len(recorder._offers) < 100
+    assert max(map(len, texts_held_by(*recorder._offers.values()))) < 1_000
+    recorder.end()
+    recorder._thread.shutdown(wait=True)
     store = FeedbackStore()
     assert len(list(store.records())) == 100
     store.close()

@@ -20,9 +20,9 @@ from codefilter.lm.remote.endpoint import is_remote
 from codefilter_lsp.answers import Answer, Answers, Origin, Source
 from codefilter_lsp.background import Background, Editor
 from codefilter_lsp.documents import Document, path_of
+from codefilter_lsp.feedback import FeedbackRecorder
 from codefilter_lsp.folders import Folder
 from codefilter_lsp.models import Models
-from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
 from codefilter_lsp.scheduling import NewestWins
@@ -37,7 +37,7 @@ class Answering:
 
     def __init__(self, editor: Editor, files: Workspace, background: Background) -> None:
         self.answers = Answers()
-        self.notes = Notes(files.documents)
+        self.feedback = FeedbackRecorder(files.documents)
         self._pace = Pace()
         self._editor = editor
         self._files = files
@@ -147,7 +147,7 @@ class Answering:
         """Let the thread end soon."""
         self._stop_idle_timer()
         self._model_thread.shutdown(wait=False, cancel_futures=True)
-        self.notes.end()
+        self.feedback.end()
 
     async def _ask(self, folder: Folder, answer: Answer, wanted: Wanted, delay_seconds: float) -> Answer:
         """Let the model answer."""
@@ -182,7 +182,7 @@ class Answering:
         answer = replace(answer, seconds=time.perf_counter() - started)
         self.answers.add(answer)
         if answer.texts:
-            self.notes.offered(answer, folder)
+            self.feedback.offered(answer, folder)
         self._editor.log(f"{answer.place}: {answer.summary}, {answer.seconds:.2f} s")
         failed = answer.source is Source.NOBODY and self._why_off(None) is None
         self._show(Status(answer.summary, Kind.WARNING if failed else Kind.NORMAL))

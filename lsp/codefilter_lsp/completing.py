@@ -39,7 +39,7 @@ def initialize(server: CodeFilterServer, params: types.InitializeParams) -> None
 async def inline_completion(
     server: CodeFilterServer, params: types.InlineCompletionParams
 ) -> types.InlineCompletionList:
-    """Texts to show in grey at the cursor, or an empty list."""
+    """Texts to show as ghost text at the cursor, or an empty list."""
     explicit = params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked
     found = await _answer(server, params, "inline", explicit)
     items = inline_items(found[0], found[1].text, server.encoding) if found else []

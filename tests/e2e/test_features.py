@@ -168,7 +168,7 @@ async def test_the_reason_why_nothing_is_shown(sample_repository: Path) -> None:
         await editor.inline_text(uri, 0, 20)
         message = (await editor.command("codefilter.status"))["message"]
         assert "retrieved, " in message
-        assert " pruned" in message
+        assert " dropped" in message
 
 
 async def test_the_status_says_that_the_index_is_not_there_yet(
@@ -186,7 +186,7 @@ async def test_the_status_says_that_the_index_is_not_there_yet(
         await editor.initialize(sample_repository, options=FAKE)
         editor.open(uri, ONE_LINE)
         assert await editor.inline_text(uri, *AT_END) == "idth(box)"
-        said = "9 characters; 0 retrieved, 0 pruned; the folder is still being indexed"
+        said = "9 characters; 0 retrieved, 0 dropped; the folder is still being indexed"
         assert (await editor.command("codefilter.status"))["message"] == said
         go_on.set()
         await editor.until_indexed()
