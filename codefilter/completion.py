@@ -1,4 +1,4 @@
-"""The main job: retrieve, filter, build the prompt, generate.
+"""The completion pipeline: retrieve, filter, build the prompt, generate.
 
 In: a `CompletionRequest`. Out: a `Completion` that says what was retrieved, kept and dropped, what the model
 read, and how long each stage took.

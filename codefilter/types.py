@@ -1,7 +1,7 @@
 """Every value that crosses a stage, frozen.
 
 Lines and columns are 0-based and half-open here (columns count code points); people see them 1-based, and
-only the editor's door (`codefilter_lsp.positions`) knows UTF-16. Paths are relative to the repository's
+only the protocol boundary (`codefilter_lsp.positions`) knows UTF-16. Paths are relative to the repository's
 root, with forward slashes.
 """
 

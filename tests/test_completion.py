@@ -1,4 +1,4 @@
-"""The main job, end to end, with a model that copies: what is kept reaches the prompt."""
+"""The completion pipeline, end to end, with a model that copies: what is kept reaches the prompt."""
 
 from dataclasses import replace
 from pathlib import Path

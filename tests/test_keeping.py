@@ -49,5 +49,15 @@ def test_the_least_recently_used_go_first_and_older_states_of_the_same_text_at_o
     assert states.exchange([9], [1, 1, 1, 1], never) == Kept((1, 1, 1, 1, 5), "ones")
 
 
+def test_what_can_be_found_again_is_known_before() -> None:
+    states: KeptStates[str] = KeptStates(100)
+    states.exchange([1, 2, 3, 4], [5, 6, 7], lambda: "first")
+    held, wanted = [5, 6, 7], [1, 2, 3, 9]
+    assert states.reusable_tokens(held, wanted) == 3
+    assert states.reusable_tokens(held, [5, 6, 9]) == 2  # held already
+    assert states.reusable_tokens(held, [1, 2, 9]) == 0  # two tokens are not worth the exchange
+    assert states.exchange(held, wanted, lambda: "second") == Kept((1, 2, 3, 4), "first")
+
+
 def test_a_state_larger_than_all_of_it_is_not_copied() -> None:
     assert KeptStates[str](3).exchange([1, 2, 3, 4], [9], never) is None

@@ -106,6 +106,7 @@ def test_going_back_to_a_prompt_reads_only_what_is_new(folder: Path, monkeypatch
     before = model.generate(first, options)[0]
     model.log_likelihoods(other, [Continuation((1, 2, 3), 2)])  # a filter reads
     assert model.generate(other, options)[0].num_reused_tokens == len(other) - 1
+    assert model.reusable_tokens([*first, 1]) == len(first)  # kept, though another was read since
     again = model.generate(first, options)[0]
     assert again.num_reused_tokens == len(first) - 1
     assert again.token_ids == before.token_ids

@@ -286,6 +286,27 @@ def test_a_server_that_is_to_forget_reads_something_else(start: Callable[..., An
     assert server.requests[-1][1]["prompt"] == list(b"#")
 
 
+def test_a_server_is_taken_to_hold_what_it_read_last(start: Callable[..., Any], connect: Connect) -> None:
+    server = start()
+    model = connect(server)
+    assert model.reusable_tokens(PROMPT) == 0
+    model.generate(PROMPT, GenerationOptions(max_lines=1))
+    assert model.reusable_tokens([*PROMPT, 97]) == len(PROMPT)
+    cancellation = Cancellation()
+    answer = write_and_hang()
+
+    def cancel_and_hang(handler: Any) -> bool:
+        cancellation.cancel()
+        return answer(handler)
+
+    server.faults = [cancel_and_hang]
+    with pytest.raises(CancelledError):
+        model.generate([*PROMPT[:4], 7], GenerationOptions(), cancellation)
+    assert model.reusable_tokens(PROMPT) == 4  # the rest may have been given up
+    model.log_likelihoods(PROMPT, [Continuation((97,), 1)])
+    assert model.reusable_tokens(PROMPT) == 0
+
+
 # --- who it is --------------------------------------------------------------------------------------
 
 

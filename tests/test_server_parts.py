@@ -1,4 +1,4 @@
-"""Parts of the language server that need no editor: pace, budget, reuse, options, consent."""
+"""Parts of the language server that need no editor: pace, reuse, options, consent."""
 
 from __future__ import annotations
 
@@ -16,27 +16,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codefilter.budget import ReadingCost, choose, still_good
 from codefilter.config import Settings, user_config_file
 from codefilter.feedback import FeedbackStore
 from codefilter.index import IndexReport, RepositoryIndex
 from codefilter.lm.base import Cancellation
 from codefilter.source import SkipReason, skip_reason
-from codefilter.types import (
-    Chunk,
-    CompletionRequest,
-    FilterDecision,
-    Polarity,
-    Prompt,
-    RetrievedChunk,
-)
+from codefilter.types import CompletionRequest
 from codefilter_lsp.__main__ import make_server
 from codefilter_lsp.answers import Answer, Answers, Origin
 from codefilter_lsp.consent import Wish, grant, without_wishes
 from codefilter_lsp.documents import Documents
+from codefilter_lsp.feedback import FeedbackRecorder
 from codefilter_lsp.folders import MANY_FILES, Changes, Folder
 from codefilter_lsp.models import Models
-from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
 from codefilter_lsp.scheduling import NewestWins
@@ -55,42 +47,6 @@ def test_the_pace_follows_the_typing() -> None:
     for key in range(20):
         pace.key(10 + key * 0.4)
     assert pace.wait_seconds(17.6) == 0.25
-
-
-def prompt(*token_ids: int, chunk_ids: tuple[str, ...] = ()) -> Prompt:
-    return Prompt((), token_ids, "qwen2.5-coder", "repository", "", chunk_ids, (), 0)
-
-
-def decision(name: str, rank: int, keep: bool = True) -> FilterDecision:
-    chunk = Chunk(f"{name}.py", name, 0, 1, "python")
-    return FilterDecision(RetrievedChunk(chunk, 1.0, rank, "bm25"), keep, Polarity.UNKNOWN, 1.0, "")
-
-
-def test_the_first_prompt_that_can_be_read_in_time_is_chosen() -> None:
-    cost = ReadingCost()
-    long, short, other = prompt(*range(1000)), prompt(*range(2000, 2100)), prompt(*range(1000), 7, 8)
-    assert choose([long, short], cost, 0.5) == 0  # nothing is known
-    cost.was_read(prompt(*range(5000, 5100)), 1.0, 0)  # 10 ms for a token
-    assert cost.seconds(long) == pytest.approx(10)
-    assert choose([long, short], cost, 5.0) == 1
-    assert choose([long, short], cost, 0.0) == 0  # no budget
-    assert choose([long, short], cost, 0.001) == 1  # none fits: the cheapest
-    cost.was_read(long, 10.0, 0)
-    assert cost.new_tokens(other) == 2  # what was read costs nothing
-    assert choose([other, short], cost, 0.5) == 0
-    cost.was_stopped(prompt(*range(10), 99))
-    assert cost.new_tokens(long) == 990
-    cost.was_used_otherwise()
-    assert cost.new_tokens(long) == 1000
-
-
-def test_chunks_stay_while_the_best_candidates_are_among_them() -> None:
-    decisions = [decision(name, rank) for rank, name in enumerate("abcde")]
-    ids = [d.candidate.chunk.chunk_id for d in decisions]
-    assert still_good(ids[:3], decisions)
-    assert not still_good(ids[:2], decisions)
-    assert still_good(ids[1:4], [replace(decisions[0], keep=False), *decisions[1:]])
-    assert not still_good([], [replace(d, keep=False) for d in decisions])
 
 
 def request(prefix: str, suffix: str = "") -> CompletionRequest:
@@ -175,16 +131,16 @@ def test_answers_are_forgotten_by_their_number_and_by_the_size_of_their_document
 
 
 def test_offers_hold_no_documents_and_are_written_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codefilter_lsp.noting.SEEN_SECONDS", 0.0)
-    notes = Notes(Documents())
+    monkeypatch.setattr("codefilter_lsp.feedback.SEEN_SECONDS", 0.0)
+    recorder = FeedbackRecorder(Documents())
     for number in range(100):
         here = request(f"number = {number}\n" * 1_000)
         answer = Answer(f"file:///{number}.py", 12_000, here, "inline", texts=("first",))
-        notes.offered(answer, Folder(None, Settings()))
-    assert len(notes._offers) < 100
-    assert max(map(len, texts_held_by(*notes._offers.values()))) < 1_000
-    notes.end()
-    notes._thread.shutdown(wait=True)
+        recorder.offered(answer, Folder(None, Settings()))
+    assert len(recorder._offers) < 100
+    assert max(map(len, texts_held_by(*recorder._offers.values()))) < 1_000
+    recorder.end()
+    recorder._thread.shutdown(wait=True)
     store = FeedbackStore()
     assert len(list(store.records())) == 100
     store.close()

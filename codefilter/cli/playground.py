@@ -23,7 +23,7 @@ def playground_command(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 0,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
 ) -> None:
-    """Type in a browser, see grey text, and beside it which chunks were found, kept and dropped, and why."""
+    """Type in a browser, see ghost text, and beside it which chunks were found, kept and dropped, and why."""
     from codefilter.playground.monaco import monaco_folder
     from codefilter.playground.pages import Playground
     from codefilter.playground.session import Session

@@ -148,6 +148,9 @@ class LanguageModel(Protocol):
     ) -> list[Generation]:
         """Continue a prompt; `CancelledError` within 150 ms of a cancellation, during the prompt too."""
 
+    def reusable_tokens(self, prompt_ids: Sequence[int]) -> int:
+        """How many of a prompt's first tokens `generate` would not have to read again."""
+
 
 @runtime_checkable
 class HiddenStateModel(LanguageModel, Protocol):

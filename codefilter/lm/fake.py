@@ -117,6 +117,10 @@ class FakeLanguageModel:
             self._session, self.tokenizer, self.context_length, prompt_ids, options, cancellation
         )
 
+    def reusable_tokens(self, prompt_ids: Sequence[int]) -> int:
+        """See `LanguageModel.reusable_tokens`."""
+        return decoding.common_prefix_length(self._session.token_ids, prompt_ids)
+
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits of the next token, (vocabulary,): the longer the match, the surer."""
         scores = np.zeros(self.tokenizer.vocabulary_size, np.float32)

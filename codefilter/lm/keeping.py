@@ -46,10 +46,7 @@ class KeptStates(Generic[T]):
             An earlier cache, no longer kept here, that spares at least `MIN_TOKENS` tokens more than the
             present one; None where there is none.
         """
-        shared = common_prefix_length(held, wanted)
-        found = max(self._kept, key=lambda kept: common_prefix_length(kept.token_ids, wanted), default=None)
-        if found is not None and common_prefix_length(found.token_ids, wanted) < shared + MIN_TOKENS:
-            found = None
+        found, _ = self._find(held, wanted)
         if found is not None:
             self._kept.remove(found)
         if found is not None and len(held) >= MIN_TOKENS:
@@ -57,6 +54,19 @@ class KeptStates(Generic[T]):
         else:
             self.set_aside(held, wanted, take)
         return found
+
+    def reusable_tokens(self, held: Sequence[int], wanted: Sequence[int]) -> int:
+        """How many of the wanted tokens are held, or in the state that `exchange` would find."""
+        return self._find(held, wanted)[1]
+
+    def _find(self, held: Sequence[int], wanted: Sequence[int]) -> tuple[Kept[T] | None, int]:
+        """The kept state to go back to, if any, and how many tokens need not be read then."""
+        shared = common_prefix_length(held, wanted)
+        lengths = [common_prefix_length(kept.token_ids, wanted) for kept in self._kept]
+        longest = max(lengths, default=0)
+        if longest < shared + MIN_TOKENS:
+            return None, shared
+        return self._kept[lengths.index(longest)], longest
 
     def set_aside(self, held: Sequence[int], wanted: Sequence[int], take: Callable[[], T]) -> None:
         """Keep the held cache where reading the wanted tokens would lose much of it."""

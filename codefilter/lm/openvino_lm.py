@@ -134,6 +134,10 @@ class OpenVinoLanguageModel:
             self._session, self.tokenizer, self.context_length, prompt_ids, options, cancellation
         )
 
+    def reusable_tokens(self, prompt_ids: Sequence[int]) -> int:
+        """See `LanguageModel.reusable_tokens`."""
+        return self._session.reusable_tokens(prompt_ids)
+
 
 class _OpenVinoSession:
     """The KV cache of the last request, kept for the next: one slot of the runtime's state per token."""
@@ -174,6 +178,9 @@ class _OpenVinoSession:
         self.crop(0)
         self.outputs.clear()
         self._kept.clear()
+
+    def reusable_tokens(self, token_ids: Sequence[int]) -> int:
+        return self._kept.reusable_tokens(self._token_ids, token_ids)
 
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1

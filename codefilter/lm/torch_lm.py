@@ -247,6 +247,10 @@ class TorchLanguageModel:
             self._session, self.tokenizer, self.context_length, prompt_ids, options, cancellation
         )
 
+    def reusable_tokens(self, prompt_ids: Sequence[int]) -> int:
+        """See `LanguageModel.reusable_tokens`."""
+        return decoding.common_prefix_length(self._session.token_ids, prompt_ids)
+
 
 class _TorchSession:
     """The KV cache of the last request, kept for the next."""

@@ -9,7 +9,7 @@ the best chunk next to the code (RepoCoder).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from codefilter.errors import UsageError
 from codefilter.types import Chunk, FilterDecision, Polarity
@@ -23,10 +23,9 @@ def select_chunks(
     """(chunks in prompt order, chunks that were kept but did not fit)."""
     if order not in CHUNK_ORDERS:
         raise UsageError(f"unknown chunk order {order!r}", hint=f"One of: {', '.join(CHUNK_ORDERS)}.")
-    kept = sorted((d for d in decisions if d.keep), key=_usefulness)
     fitting: list[Chunk] = []
     dropped: list[Chunk] = []
-    for decision in kept:
+    for decision in most_useful_first(decisions):
         cost = cost_tokens(decision.candidate.chunk)
         if cost <= budget_tokens:
             budget_tokens -= cost
@@ -40,7 +39,11 @@ def select_chunks(
     return fitting, dropped
 
 
+def most_useful_first(decisions: Iterable[FilterDecision]) -> list[FilterDecision]:
+    """The kept ones: surest positives first, then by the retriever's rank."""
+    return sorted((decision for decision in decisions if decision.keep), key=_usefulness)
+
+
 def _usefulness(decision: FilterDecision) -> tuple[float, int]:
-    """Sort key, most useful first: surest positives, then the retriever's rank."""
     sure = decision.confidence if decision.polarity is Polarity.POSITIVE else 0.0
     return -sure, decision.candidate.rank

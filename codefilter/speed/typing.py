@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from codefilter.budget import ReadingCost, choose, still_good
-from codefilter.completion import Completer, PreparedPrompt
+from codefilter.budget import Planner, ReadingCost
+from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.lm.base import LanguageModel
 from codefilter.speed.requests import RequestTiming, TimedRequest, answer, forget, warm_up
 from codefilter.speed.servers import LlamaServerBaseline
-from codefilter.types import CompletionRequest, CompletionTask, FilterDecision
+from codefilter.types import CompletionRequest, CompletionTask
 
 TYPED_LINES = 3
 _LONG_WORD = 6  # characters; within such a word there is a pause after the third
@@ -77,43 +77,22 @@ class _Typist:
     completer: Completer
     server: LlamaServerBaseline | None
     hits: int = 0
-    _last: PreparedPrompt | None = None
-    _cost: ReadingCost = field(default_factory=ReadingCost)
 
     def type(self, request: CompletionRequest, text: str) -> Iterator[TimedRequest]:
         """Type a text at a place; a request at every pause that no earlier suggestion answers."""
+        cost = ReadingCost(self.model)
+        planner = Planner(self.completer, cost)
         suggestions: list[tuple[int, str]] = []
         for offset in pauses(text):
             if any(_is_typed_along(text[start:offset], shown) for start, shown in suggestions):
                 self.hits += 1
                 continue
             here = replace(request, prefix=request.prefix + text[:offset])
-            prepared = self._prepare(here)
+            prepared = planner.plan(here, READING_BUDGET_SECONDS).prepared
             timed = answer(self.model, here, prepared, self.server, reuse=True)
-            self._cost.was_read(prepared.prompt, timed.read_seconds, timed.reused_tokens)
+            cost.was_read(timed.prompt_tokens - timed.reused_tokens, timed.read_seconds)
             suggestions.append((offset, timed.text))
             yield timed
-
-    def _prepare(self, request: CompletionRequest) -> PreparedPrompt:
-        """As `codefilter_lsp.suggesting`: the last chunks, or those of now, or fewer, to read in time."""
-        full, last = self.completer.prepare(request), self._last
-        good = [full]
-        if last is not None and last.in_file.start_line == full.in_file.start_line:
-            again = self._with(request, full, last.decisions)
-            good = [again, full] if still_good(again.prompt.chunk_ids, full.decisions) else [full, again]
-        kept = sorted((d for d in full.decisions if d.keep), key=lambda d: d.candidate.rank)
-        fewer = [self._with(request, full, kept[:number]) for number in (len(kept) // 2, 0)]
-        options = [*good, *fewer]
-        number = choose([option.prompt for option in options], self._cost, READING_BUDGET_SECONDS)
-        if number < len(good):
-            self._last = options[number]
-        return options[number]
-
-    def _with(
-        self, request: CompletionRequest, full: PreparedPrompt, used: Sequence[FilterDecision]
-    ) -> PreparedPrompt:
-        prompt = self.completer.build_prompt(request, full.in_file, used)
-        return replace(full, decisions=tuple(used), prompt=prompt)
 
 
 def _is_typed_along(typed: str, shown: str) -> bool:

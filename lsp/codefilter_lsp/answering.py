@@ -16,12 +16,13 @@ from functools import partial
 from codefilter.config import Settings
 from codefilter.errors import CancelledError
 from codefilter.lm.base import Cancellation
+from codefilter.lm.remote.endpoint import is_remote
 from codefilter_lsp.answers import Answer, Answers, Origin, Source
 from codefilter_lsp.background import Background, Editor
 from codefilter_lsp.documents import Document, path_of
+from codefilter_lsp.feedback import FeedbackRecorder
 from codefilter_lsp.folders import Folder
 from codefilter_lsp.models import Models
-from codefilter_lsp.noting import Notes
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
 from codefilter_lsp.scheduling import NewestWins
@@ -36,7 +37,7 @@ class Answering:
 
     def __init__(self, editor: Editor, files: Workspace, background: Background) -> None:
         self.answers = Answers()
-        self.notes = Notes(files.documents)
+        self.feedback = FeedbackRecorder(files.documents)
         self._pace = Pace()
         self._editor = editor
         self._files = files
@@ -109,6 +110,20 @@ class Answering:
         self._pace.key(time.monotonic())
         self.warm_up(document)
 
+    def rested(self, document: Document, offset: int) -> None:
+        """The cursor stays at a place: read what the next request there needs, while nobody waits.
+
+        Not by a server, which may be shared or paid for.
+        """
+        folder = self._files.folder_of(document.path)
+        if self._num_measuring or is_remote(folder.settings.model):
+            return
+        if self._why_off(document) or folder.why_not(document):
+            return
+        request = folder.make_request(document, offset)
+        wanted = Wanted(request, folder.context_version(request.path))
+        self._background.start("reading ahead", self._read_ahead, (folder, wanted))
+
     async def impacts(self, answer: Answer) -> dict[str, float]:
         """What each chunk did for an answer, by chunk id; empty where a newer request stopped it."""
         measured: dict[str, float] = {}
@@ -132,7 +147,7 @@ class Answering:
         """Let the thread end soon."""
         self._stop_idle_timer()
         self._model_thread.shutdown(wait=False, cancel_futures=True)
-        self.notes.end()
+        self.feedback.end()
 
     async def _ask(self, folder: Folder, answer: Answer, wanted: Wanted, delay_seconds: float) -> Answer:
         """Let the model answer."""
@@ -167,7 +182,7 @@ class Answering:
         answer = replace(answer, seconds=time.perf_counter() - started)
         self.answers.add(answer)
         if answer.texts:
-            self.notes.offered(answer, folder)
+            self.feedback.offered(answer, folder)
         self._editor.log(f"{answer.place}: {answer.summary}, {answer.seconds:.2f} s")
         failed = answer.source is Source.NOBODY and self._why_off(None) is None
         self._show(Status(answer.summary, Kind.WARNING if failed else Kind.NORMAL))
@@ -208,11 +223,19 @@ class Answering:
 
     async def _read_ahead(self, folder_and_wanted: tuple[Folder, Wanted]) -> None:
         folder, wanted = folder_and_wanted
+        if not folder.options.read_ahead:
+            return
+        seconds: list[float] = []
 
         def read_ahead(cancellation: Cancellation) -> None:
-            folder.suggester(self._models).read_ahead(wanted, cancellation)
+            started = time.perf_counter()
+            is_ready = self._models.has(folder.settings) and not folder.is_opening
+            if is_ready and folder.suggester(self._models).read_ahead(wanted, cancellation):
+                seconds.append(time.perf_counter() - started)
 
         await self._requests.run_when_idle(read_ahead)
+        for value in seconds:
+            self._editor.log(f"{wanted.request.path}: read ahead, {value:.2f} s")
 
     def _stop_idle_timer(self) -> None:
         if self._idle_timer is not None:

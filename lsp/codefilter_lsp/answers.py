@@ -85,7 +85,7 @@ class Answer:
             retrieved, used = len(completion.decisions), len(completion.prompt.chunk_ids)
             late = len(self.suggestions.late_chunk_ids)
             said.append(
-                f"{retrieved} retrieved, {retrieved - used} pruned"
+                f"{retrieved} retrieved, {retrieved - used} dropped"
                 + (f" ({late} to answer in time)" if late else "")
             )
             said += ["the folder is still being indexed"] * (not self.is_indexed)

@@ -44,7 +44,7 @@ async def accept(server: CodeFilterServer, *arguments: Any) -> None:
     match arguments:
         case [str(answer_id), int(number)]:
             if (answer := server.answering.answers.get(answer_id)) is not None:
-                server.answering.notes.accepted(answer, number)
+                server.answering.feedback.accepted(answer, number)
 
 
 async def explain_last(server: CodeFilterServer, *arguments: Any) -> dict[str, Any] | None:
@@ -133,7 +133,7 @@ async def resume(server: CodeFilterServer, *arguments: Any) -> dict[str, object]
 async def delete_feedback(server: CodeFilterServer, *arguments: Any) -> None:
     """Delete all feedback for good; a failure is told every time."""
     try:
-        await server.answering.notes.delete()
+        await server.answering.feedback.delete()
     except CodeFilterError as error:
         message = f"CodeFilter: nothing was deleted. {in_one_line(error)}"
         server.window_show_message(types.ShowMessageParams(types.MessageType.Error, message))
@@ -143,7 +143,7 @@ async def did_show(server: CodeFilterServer, params: dict[str, Any]) -> None:
     """The editor shows a text."""
     found = answer_of(params.get("item"))
     if found is not None and (answer := server.answering.answers.get(found[0])) is not None:
-        server.answering.notes.shown(answer)
+        server.answering.feedback.shown(answer)
 
 
 async def did_partially_accept(server: CodeFilterServer, params: dict[str, Any]) -> None:
@@ -151,4 +151,4 @@ async def did_partially_accept(server: CodeFilterServer, params: dict[str, Any])
     found, length = answer_of(params.get("item")), params.get("acceptedLength")
     answer = server.answering.answers.get(found[0]) if found is not None else None
     if found is not None and answer is not None and isinstance(length, int):
-        server.answering.notes.accepted(answer, found[1], length)
+        server.answering.feedback.accepted(answer, found[1], length)

@@ -10,6 +10,7 @@ from codefilter_lsp.answers import Answer
 from codefilter_lsp.documents import Document
 from codefilter_lsp.items import inline_items, menu_items, resolve
 from codefilter_lsp.positions import offset_at
+from codefilter_lsp.protocol import DID_REST
 from codefilter_lsp.server import CodeFilterServer
 
 _TRIGGER_CHARACTERS = (".", "(")
@@ -20,6 +21,7 @@ def register(server: CodeFilterServer) -> None:
     server.feature(types.INITIALIZE)(initialize)
     # without its options pygls does not advertise it
     server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())(inline_completion)
+    server.feature(DID_REST)(did_rest)
 
 
 def initialize(server: CodeFilterServer, params: types.InitializeParams) -> None:
@@ -37,11 +39,18 @@ def initialize(server: CodeFilterServer, params: types.InitializeParams) -> None
 async def inline_completion(
     server: CodeFilterServer, params: types.InlineCompletionParams
 ) -> types.InlineCompletionList:
-    """Texts to show in grey at the cursor, or an empty list."""
+    """Texts to show as ghost text at the cursor, or an empty list."""
     explicit = params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked
     found = await _answer(server, params, "inline", explicit)
     items = inline_items(found[0], found[1].text, server.encoding) if found else []
     return types.InlineCompletionList(items)
+
+
+async def did_rest(server: CodeFilterServer, params: types.TextDocumentPositionParams) -> None:
+    """The cursor has stayed at a place for a moment."""
+    document = server.files.documents.get(params.text_document.uri)
+    if document is not None:
+        server.answering.rested(document, offset_at(document.text, params.position, server.encoding))
 
 
 async def completion_items(server: CodeFilterServer, params: types.CompletionParams) -> types.CompletionList:

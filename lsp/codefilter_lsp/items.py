@@ -26,7 +26,7 @@ def accept_command(answer: Answer, number: int) -> types.Command:
 
 
 def inline_items(answer: Answer, text: str, encoding: str) -> list[types.InlineCompletionItem]:
-    """Grey text at the cursor."""
+    """Ghost text at the cursor."""
     here = position_at(text, answer.offset, encoding)
     return [
         types.InlineCompletionItem(

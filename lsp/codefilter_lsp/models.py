@@ -10,7 +10,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from codefilter.budget import ReadingCost
 from codefilter.config import Settings
@@ -34,7 +34,7 @@ class LoadedModel:
     """A model, and how fast it reads."""
 
     model: LanguageModel
-    cost: ReadingCost = field(default_factory=ReadingCost)
+    cost: ReadingCost
 
 
 class Models:
@@ -68,8 +68,12 @@ class Models:
             except CodeFilterError as error:
                 self._failed[key] = (time.monotonic(), error)
                 raise
-            self._loaded[key] = LoadedModel(model)
+            self._loaded[key] = LoadedModel(model, ReadingCost(model))
         return self._loaded[key]
+
+    def has(self, settings: Settings) -> bool:
+        """Whether the model is loaded."""
+        return _key(settings) in self._loaded
 
     def keep(self, wanted: Iterable[Settings]) -> None:
         """Let go of all models that none of these settings asks for, and of their memory."""

@@ -1,4 +1,4 @@
-r"""The editor's door: positions of the protocol ↔ offsets into a Python string.
+r"""The protocol boundary: positions of the protocol ↔ offsets into a Python string.
 
 In: a document's text, `Position`s in the units that were negotiated (UTF-8, UTF-16 or UTF-32 code units).
 Out: offsets in code points, edited texts, positions. Nothing else in the project knows about code units.
@@ -86,5 +86,5 @@ def from_utf16_length(text: str, units: int) -> int:
 
 
 def with_plain_line_ends(text: str) -> str:
-    r"""The text with ``\n`` only, as everything behind this door wants it."""
+    r"""The text with ``\n`` only, as everything inside the boundary wants it."""
     return text.replace("\r\n", "\n").replace("\r", "\n")

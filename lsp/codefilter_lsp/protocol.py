@@ -16,6 +16,7 @@ from pygls.protocol import LanguageServerProtocol
 _TEXTS = (types.TEXT_DOCUMENT_DID_OPEN, types.TEXT_DOCUMENT_DID_CHANGE, types.TEXT_DOCUMENT_DID_CLOSE)
 DID_SHOW = "textDocument/didShowCompletion"
 DID_PARTIALLY_ACCEPT = "textDocument/didPartiallyAcceptCompletion"
+DID_REST = "codefilter/didRest"
 
 
 @attrs.define
@@ -24,6 +25,15 @@ class ItemNotification:
 
     method: str
     params: dict[str, Any]
+    jsonrpc: str = "2.0"
+
+
+@attrs.define
+class RestNotification:
+    """Our own: the cursor has stayed at a place for a moment."""
+
+    method: str
+    params: types.TextDocumentPositionParams
     jsonrpc: str = "2.0"
 
 
@@ -61,6 +71,8 @@ class AnsweringProtocol(LanguageServerProtocol):
         """How a message is read."""
         if method in (DID_SHOW, DID_PARTIALLY_ACCEPT):
             return ItemNotification
+        if method == DID_REST:
+            return RestNotification
         return super().get_message_type(method)
 
     def structure_message(self, data: dict[str, Any]) -> Any:

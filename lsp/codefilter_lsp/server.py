@@ -153,19 +153,19 @@ async def did_change(server: CodeFilterServer, params: types.DidChangeTextDocume
     if changed is not None:
         document, edits = changed
         server.files.document_changed(document.path, document.text)
-        server.answering.notes.edited(uri, edits)
+        server.answering.feedback.edited(uri, edits)
         server.answering.key_pressed(document)
 
 
 async def did_save(server: CodeFilterServer, params: types.DidSaveTextDocumentParams) -> None:
     """Index what is on disk now."""
     server.files.document_changed(path_of(params.text_document.uri), None)
-    server.answering.notes.saved(params.text_document.uri)
+    server.answering.feedback.saved(params.text_document.uri)
 
 
 async def did_close(server: CodeFilterServer, params: types.DidCloseTextDocumentParams) -> None:
     """Forget unsaved text."""
-    server.answering.notes.closed(params.text_document.uri)
+    server.answering.feedback.closed(params.text_document.uri)
     document = server.files.documents.close(params.text_document.uri)
     if document is not None:
         server.files.document_changed(document.path, None)

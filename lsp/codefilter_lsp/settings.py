@@ -41,6 +41,7 @@ class EditorOptions:
     latency_budget_ms: int = (
         1500  # to read the prompt; what takes longer loses chunks. 0: as long as it takes
     )
+    read_ahead: bool = True  # where the cursor rests, and what was left out to answer in time
     idle_unload_minutes: float = 15  # without a request the model leaves memory; 0: never
     feedback: bool = True  # keep what was shown and accepted, on this machine
     status_notifications: bool = False  # send didChangeStatus, which is not in the protocol

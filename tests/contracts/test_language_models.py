@@ -95,8 +95,11 @@ def test_reuse_changes_nothing_but_the_work(model: LanguageModel) -> None:
     reusing = model.generate(second, options)[0]
     assert reusing.num_reused_tokens == len(second) - 2
     assert reusing.token_ids == fresh.token_ids
+    assert model.reusable_tokens(first) == len(first) - 2
+    assert model.reusable_tokens([7, *second]) == 0
+    assert model.reusable_tokens(second) == len(second)
     again = model.generate(second, options)[0]
-    assert again.num_reused_tokens == len(second) - 1
+    assert again.num_reused_tokens == len(second) - 1  # the last is read for what follows it
     assert again.token_ids == fresh.token_ids
 
 

@@ -177,6 +177,12 @@ class Editor(LanguageClient):
 
         await within(poll())
 
+    def rest(self, uri: str, line: int, character: int) -> None:
+        place = types.TextDocumentPositionParams(
+            types.TextDocumentIdentifier(uri), types.Position(line, character)
+        )
+        self.protocol.notify("codefilter/didRest", place)
+
     async def menu(self, uri: str, line: int, character: int) -> list[types.CompletionItem]:
         params = types.CompletionParams(types.TextDocumentIdentifier(uri), types.Position(line, character))
         result = await within(self.text_document_completion_async(params))

@@ -21,6 +21,7 @@ from codefilter.lm.base import Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.source import SkipReason
 from codefilter.types import FinishReason, LogLikelihood
+from codefilter_lsp.server import CodeFilterServer
 from codefilter_lsp.suggesting import Suggester
 from tests.e2e.editor import Editor, connected_editor, within
 
@@ -167,7 +168,7 @@ async def test_the_reason_why_nothing_is_shown(sample_repository: Path) -> None:
         await editor.inline_text(uri, 0, 20)
         message = (await editor.command("codefilter.status"))["message"]
         assert "retrieved, " in message
-        assert " pruned" in message
+        assert " dropped" in message
 
 
 async def test_the_status_says_that_the_index_is_not_there_yet(
@@ -185,7 +186,7 @@ async def test_the_status_says_that_the_index_is_not_there_yet(
         await editor.initialize(sample_repository, options=FAKE)
         editor.open(uri, ONE_LINE)
         assert await editor.inline_text(uri, *AT_END) == "idth(box)"
-        said = "9 characters; 0 retrieved, 0 pruned; the folder is still being indexed"
+        said = "9 characters; 0 retrieved, 0 dropped; the folder is still being indexed"
         assert (await editor.command("codefilter.status"))["message"] == said
         go_on.set()
         await editor.until_indexed()
@@ -566,6 +567,69 @@ async def test_chunks_that_take_too_long_are_left_out_and_read_in_the_next_pause
         assert first is not None
         assert first.request.prefix == "other = price_with_d"  # the text itself is never cut
         await editor.until_inline(uri, 0, 20, lambda text: text.startswith("iscount(net_price"))
+
+
+def times_read_ahead(editor: Editor) -> int:
+    return sum("read ahead" in log for log in editor.logs)
+
+
+async def until_the_model_is_idle(editor: Editor, server: CodeFilterServer) -> None:
+    await editor.command("codefilter.status")  # messages are handled in order, and background work begins
+    await asyncio.get_running_loop().run_in_executor(server.answering._model_thread, bool)
+    await editor.command("codefilter.status")
+
+
+async def loaded_editor(editor: Editor, server: CodeFilterServer, folder: Path, options: object) -> str:
+    """Make the editor open a file, and wait for the model and the index; the file's URI."""
+    uri = (folder / "new.py").as_uri()
+    await editor.initialize(folder, options=options)
+    await editor.until_indexed()
+    editor.open(uri, "x = 1\nother = price_with_d\n")
+    await editor.until(lambda: bool(server.answering._models._loaded))
+    return uri
+
+
+async def test_the_place_where_the_cursor_rests_is_read_once_and_before_a_key_is_pressed(
+    sample_repository: Path,
+) -> None:
+    async with connected_editor() as (editor, server):
+        uri = await loaded_editor(editor, server, sample_repository, {**FAKE, "debounce_ms": 0})
+        editor.rest("file:///never/opened.py", 0, 0)
+        editor.rest(uri, 1, 20)
+        await editor.until(lambda: times_read_ahead(editor) == 1)
+        editor.edit(uri, (1, 20), (1, 20), "i")
+        assert (await editor.inline_text(uri, 1, 21)).startswith("scount(net_price")
+        answer = server.answering.answers.last
+        assert answer is not None
+        assert answer.suggestions is not None
+        assert answer.suggestions.prompt_tokens > 200
+        num_new = answer.suggestions.prompt_tokens - answer.suggestions.completion.num_reused_tokens
+        assert num_new <= 2  # what was typed
+        editor.rest(uri, 1, 21)  # the pause after the answer
+        editor.rest(uri, 0, 5)
+        await editor.until(lambda: times_read_ahead(editor) == 2)
+        editor.rest(uri, 0, 5)
+        await until_the_model_is_idle(editor, server)
+        assert times_read_ahead(editor) == 2
+
+
+@pytest.mark.parametrize("why_not", ["switched off", "no model", "secret", "a request"])
+async def test_nothing_is_read_ahead_where_it_does_not_serve(sample_repository: Path, why_not: str) -> None:
+    options = {**FAKE, "model": "fake:prompt_ms=1", "readAhead": why_not != "switched off", "debounce_ms": 0}
+    async with connected_editor() as (editor, server):
+        uri = await loaded_editor(editor, server, sample_repository, options)
+        if why_not == "no model":
+            await asyncio.get_running_loop().run_in_executor(
+                server.answering._model_thread, server.answering._keep_models, ()
+            )
+        elsewhere = (sample_repository / ".env").as_uri()
+        editor.open(elsewhere, "SECRET = 1\n")
+        editor.rest(elsewhere if why_not == "secret" else uri, 0, 5)
+        if why_not == "a request":  # stops it
+            await editor.inline_text(uri, 1, 20)
+        await until_the_model_is_idle(editor, server)
+        assert times_read_ahead(editor) == 0
+        assert bool(server.answering._models._loaded) == (why_not != "no model")
 
 
 async def test_requests_of_the_wrong_form_are_answered(sample_repository: Path) -> None:

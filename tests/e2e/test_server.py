@@ -432,7 +432,7 @@ async def test_a_notification_that_fails_leaves_its_traceback(
 ) -> None:
     async with connected_editor() as (editor, server):
         await editor.initialize(sample_repository, options=FAKE)
-        monkeypatch.setattr(server.answering.notes, "closed", {}.__getitem__)
+        monkeypatch.setattr(server.answering.feedback, "closed", {}.__getitem__)
         editor.close("file:///gone.py")
         await editor.until(lambda: bool(editor.tracebacks))
         [traceback] = editor.tracebacks

@@ -71,7 +71,7 @@ def test_eglot_completes_and_the_completion_is_explained(emacs: Terminal) -> Non
 
 
 @pytest.mark.parametrize("client", [LSP_MODE])
-def test_lsp_mode_shows_grey_text_and_tab_takes_it(emacs: Terminal, sample_repository: Path) -> None:
+def test_lsp_mode_shows_ghost_text_and_tab_takes_it(emacs: Terminal, sample_repository: Path) -> None:
     emacs.keys(f"width = compute_width(box){ENTER}other = compute_w")
     emacs.until("other = compute_width(box)", pressing=UNDO_AND_REDO)
     emacs.keys(TAB)

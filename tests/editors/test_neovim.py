@@ -25,7 +25,7 @@ class Neovim:
 
     def __init__(self, program: Path, folder: Path, settings: dict[str, Any]) -> None:
         self._program = str(program)
-        self._namespace = "codefilter"  # of its grey text
+        self._namespace = "codefilter"  # of its ghost text
         self._socket = str(folder / "nvim.sock")
         options = {"cmd": [sys.executable, "-m", "codefilter_lsp"], "settings": settings}
         init = folder / "init.lua"
@@ -53,7 +53,7 @@ class Neovim:
         return found
 
     def ghost(self) -> str:
-        """The grey text, all its lines."""
+        """The ghost text, all its lines."""
         space = f"vim.api.nvim_get_namespaces()['{self._namespace}']"
         marks = self.lua(f"vim.api.nvim_buf_get_extmarks(0, {space}, 0, -1, {{details = true}})")
         if not marks:
@@ -63,7 +63,7 @@ class Neovim:
         return "\n".join("".join(part[0] for part in line) for line in lines)
 
     def until_ghost(self, wanted: str, pressing: str = "") -> None:
-        """Wait for a grey text that begins so; keys are pressed again now and then."""
+        """Wait for a ghost text that begins so; keys are pressed again now and then."""
         press = partial(self.keys, pressing) if pressing else None
         wait_for(self.ghost, lambda ghost: ghost.startswith(wanted), press)
 
@@ -109,7 +109,7 @@ def neovim(program: Path, sample_repository: Path, settings: dict[str, Any]) -> 
         editor.close()
 
 
-def test_grey_text_is_shown_and_taken(neovim: Neovim) -> None:
+def test_ghost_text_is_shown_and_taken(neovim: Neovim) -> None:
     neovim.keys(":edit shop/new.py<CR>")
     neovim.until_attached()
     neovim.keys("iwidth = compute_width(box)<CR>other = compute_w")
@@ -163,6 +163,17 @@ def test_the_last_completion_is_explained(neovim: Neovim) -> None:
     assert "Nats per token" not in "".join(neovim.lines())
     neovim.keys(":CodeFilter measure<CR>")
     neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "Nats per token")
+
+
+def test_the_server_is_told_where_the_cursor_rests(neovim: Neovim) -> None:
+    log = "function(_, params) vim.g.said = (vim.g.said or '') .. params.message end"
+    neovim.keys(f":lua vim.lsp.handlers['window/logMessage'] = {log}<CR>:edit shop/orders.py<CR>")
+    neovim.until_attached()
+    wait_for(
+        lambda: str(neovim.lua("vim.g.said")),
+        lambda said: "shop/orders.py: read ahead" in said,
+        partial(neovim.keys, "j"),
+    )
 
 
 @pytest.mark.slow

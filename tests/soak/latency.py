@@ -57,9 +57,13 @@ class Measured:
 
 
 async def measure(
-    places: Sequence[tuple[Path, CompletionTask]], settings: dict[str, object], minutes: float, folder: Path
+    places: Sequence[tuple[Path, CompletionTask]],
+    settings: dict[str, object],
+    minutes: float,
+    folder: Path,
+    rest_seconds: float = 0.0,
 ) -> Measured:
-    """Type at all places, or until the time is over."""
+    """Type at all places, or until the time is over; the cursor may rest at each before the first key."""
     measured, wire = Measured(), Wire(lambda: None)
     environment = {
         **os.environ,
@@ -93,6 +97,9 @@ async def measure(
                 await _answered(_ask(wire, document, len(task.request.prefix)))
                 measured.start_seconds = time.perf_counter() - started
                 await asyncio.sleep(5)  # until the indexes are there
+            if rest_seconds:
+                wire.notify("codefilter/didRest", _place(document, len(task.request.prefix)))
+                await asyncio.sleep(rest_seconds)
             await _type(wire, document, task, measured, random.Random(number))
             wire.notify("textDocument/didClose", {"textDocument": {"uri": document.uri}})
             measured.counts["places"] += 1
@@ -147,8 +154,11 @@ async def _note(wire: Wire, asked: Asked, measured: Measured, is_cold: bool) -> 
 
 
 def _ask(wire: Wire, document: TypedDocument, offset: int) -> Asked:
-    place = {"textDocument": {"uri": document.uri}, "position": document.position(offset)}
-    return wire.request(INLINE, place | {"context": {"triggerKind": 2}})
+    return wire.request(INLINE, _place(document, offset) | {"context": {"triggerKind": 2}})
+
+
+def _place(document: TypedDocument, offset: int) -> dict[str, Any]:
+    return {"textDocument": {"uri": document.uri}, "position": document.position(offset)}
 
 
 async def _answered(asked: Asked) -> None:
@@ -176,6 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.soak.latency", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.5)
     parser.add_argument("--places", type=int, default=30)
+    parser.add_argument("--rest", type=float, default=0.0, help="seconds at a place before the first key")
     parser.add_argument("--options", type=json.loads, default={}, help="of the server, as JSON")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -188,7 +199,8 @@ def main() -> None:
     ]
     random.Random(0).shuffle(drawn)  # so that the time limit cuts off no package
     with tempfile.TemporaryDirectory() as folder:
-        measured = asyncio.run(measure(drawn, arguments.options, arguments.minutes, Path(folder)))
+        work = measure(drawn, arguments.options, arguments.minutes, Path(folder), arguments.rest)
+        measured = asyncio.run(work)
     record = {
         "measured": "latency",
         "codefilter": __version__,
@@ -198,6 +210,7 @@ def main() -> None:
         "options": arguments.options,
         "benchmark": "fresh, line and api",
         "key_seconds": _KEY_SECONDS,
+        "rest_seconds": arguments.rest,
         "start_seconds": round(measured.start_seconds, 2),
         "mean_prompt_tokens": round(fmean(measured.prompt_tokens or [0])),
         "counts": dict(measured.counts),

@@ -51,6 +51,7 @@ class RemoteLanguageModel:
         self.context_length = self._server.context_length or _UNKNOWN_CONTEXT_LENGTH
         unchecked = "" if checked else ", tokenizer not compared"
         self.description = f"remote, {self._endpoint.base_url}, {self._server.description}{unchecked}"
+        self._read: tuple[int, ...] = ()  # what the server is taken to hold: the last prompt
 
     def log_likelihoods(
         self,
@@ -66,6 +67,7 @@ class RemoteLanguageModel:
         decoding.split_context(context, continuations, self.context_length)
         if cancellation is not None:
             cancellation.raise_if_cancelled()
+        self._read = ()
         return run(self._scores(context, continuations), cancellation)
 
     def forget(self) -> None:
@@ -86,7 +88,14 @@ class RemoteLanguageModel:
         decoding.check_prompt(prompt_ids, options, self.context_length)
         if cancellation is not None:
             cancellation.raise_if_cancelled()
-        return run(self._candidates(prompt_ids, options), cancellation)
+        self._read = self._read[: self.reusable_tokens(prompt_ids)]  # left where the request is stopped
+        candidates = run(self._candidates(prompt_ids, options), cancellation)
+        self._read = tuple(prompt_ids)
+        return candidates
+
+    def reusable_tokens(self, prompt_ids: Sequence[int]) -> int:
+        """See `LanguageModel.reusable_tokens`; no server tells, and most keep what they read last."""
+        return decoding.common_prefix_length(self._read, prompt_ids)
 
     def _connect(self) -> Connection:
         return Connection(self._endpoint, self._key, self._patience)

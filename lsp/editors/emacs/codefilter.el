@@ -5,7 +5,7 @@
 
 ;;; Commentary:
 
-;; With lsp-mode, CodeFilter runs beside the language's own server, and shows grey text where lsp-mode has
+;; With lsp-mode, CodeFilter runs beside the language's own server, and shows ghost text where lsp-mode has
 ;; `lsp-inline-completion-mode'.  With Eglot, which runs one server in a buffer, it stands alone.
 
 ;;; Code:
@@ -23,7 +23,7 @@
   :type 'plist)
 
 (defcustom codefilter-accept-key "TAB"
-  "The key that takes grey text while it is shown; nil: only lsp-mode's own."
+  "The key that takes ghost text while it is shown; nil: only lsp-mode's own."
   :type '(choice key (const nil)))
 
 (require 'subr-x)

@@ -11,6 +11,8 @@ import { Surroundings, bundledWheel, findServer, modelStep } from "./locating.js
 import { serverOptions, toggled } from "./settings.js";
 import { ServerStatus, statusLine } from "./status.js";
 
+const SCHEMES = ["file", "untitled"];
+const REST_MS = 500;
 const STARTING: ServerStatus = { busy: true, kind: "Normal", message: "starting" };
 const MISSING: ServerStatus = { busy: false, kind: "Error", message: "the server is not installed" };
 
@@ -23,6 +25,7 @@ class CodeFilter {
   private readonly log = vscode.window.createOutputChannel("CodeFilter", { log: true });
   private readonly bar = vscode.window.createStatusBarItem("codefilter", vscode.StatusBarAlignment.Right, 100);
   private readonly view = new AttributionView();
+  private resting: NodeJS.Timeout | undefined;
 
   constructor(private readonly context: vscode.ExtensionContext) {
     this.bar.name = "CodeFilter";
@@ -44,6 +47,11 @@ class CodeFilter {
     for (const [name, run] of Object.entries(commands)) {
       context.subscriptions.push(vscode.commands.registerCommand(name, run));
     }
+    context.subscriptions.push(
+      vscode.window.onDidChangeTextEditorSelection(() => this.moved()),
+      vscode.window.onDidChangeActiveTextEditor(() => this.moved()),
+      { dispose: () => clearTimeout(this.resting) },
+    );
   }
 
   async start(): Promise<void> {
@@ -60,7 +68,7 @@ class CodeFilter {
       "CodeFilter",
       { command: server, args },
       {
-        documentSelector: [{ scheme: "file" }, { scheme: "untitled" }],
+        documentSelector: SCHEMES.map((scheme) => ({ scheme })),
         outputChannel: this.log,
         initializationOptions: () => ({ ...this.options, statusNotifications: true }),
         middleware: {
@@ -86,6 +94,24 @@ class CodeFilter {
     });
     this.client = client;
     await client.start();
+    this.moved();
+  }
+
+  private moved(): void {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.tellRest(), REST_MS);
+  }
+
+  /** Tell the server where the cursor rests, which then reads the place before a key is pressed. */
+  private tellRest(): void {
+    const { client } = this;
+    const editor = vscode.window.activeTextEditor;
+    if (client?.state !== State.Running || !editor || !SCHEMES.includes(editor.document.uri.scheme)) {
+      return;
+    }
+    const converter = client.code2ProtocolConverter;
+    const place = converter.asTextDocumentPositionParams(editor.document, editor.selection.active);
+    void client.sendNotification("codefilter/didRest", place);
   }
 
   private get configuration(): vscode.WorkspaceConfiguration {

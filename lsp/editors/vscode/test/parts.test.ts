@@ -116,7 +116,7 @@ test("every chunk has a row with its verdict", () => {
     place: "b.py:4",
     uri: "file:///b.py",
     texts: ["x"],
-    summary: "1 characters; 2 retrieved, 1 pruned",
+    summary: "1 characters; 2 retrieved, 1 dropped",
     reason: "",
     seconds: 0.5,
     stage_seconds: { retrieve: 0.1 },

@@ -23,6 +23,7 @@ import {
   InlineCompletionRequest,
   InlineCompletionTriggerKind,
   LSPErrorCodes,
+  LogMessageNotification,
   ProtocolConnection,
   RegistrationRequest,
   ResponseError,
@@ -93,6 +94,19 @@ async function inline(line = AT_END.line, character = AT_END.character): Promise
   assert.ok(found && "items" in found);
   return found;
 }
+
+test("the place where the cursor rests is read before anybody asks", { timeout: 60_000 }, async () => {
+  const said: string[] = [];
+  const listening = connection.onNotification(LogMessageNotification.type, ({ message }) => void said.push(message));
+  try {
+    while (!said.some((message) => message.includes("here.py: read ahead"))) {
+      await connection.sendNotification("codefilter/didRest", { textDocument: { uri }, position: AT_END });
+      await new Promise((resolve) => setTimeout(resolve, 500)); // the model is loaded, the folder indexed
+    }
+  } finally {
+    listening.dispose();
+  }
+});
 
 test("a completion is shown, and accepted by its command", async () => {
   const [item] = (await inline()).items;

@@ -1,4 +1,4 @@
--- Grey text for Neovim 0.11, which does not know inline completion: asks the server on every change in insert mode,
+-- Ghost text for Neovim 0.11, which does not know inline completion: asks the server on every change in insert mode,
 -- draws the answer as virtual text, and puts it into the buffer when it is taken.
 
 local M = {}

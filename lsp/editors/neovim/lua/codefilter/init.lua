@@ -1,4 +1,4 @@
--- CodeFilter in Neovim: starts the server, shows its completions as grey text.
+-- CodeFilter in Neovim: starts the server, shows its completions as ghost text.
 --
 -- Neovim 0.12 shows inline completion itself; 0.11 gets it from `codefilter.ghost`. Both take a text with one key.
 
@@ -135,6 +135,7 @@ function M.setup(given)
   else
     require("codefilter.ghost").setup(options, M.client)
   end
+  require("codefilter.resting").setup(M.client)
   M.enable()
 end
 

@@ -1,4 +1,4 @@
--- Grey text by Neovim itself, from 0.12.
+-- Ghost text by Neovim itself, from 0.12.
 --
 -- Neovim asks 0.2 s after the last key, and until the next answer shows what is left of the last one. Taken then, the
 -- whole text would be put where the last question was, before what has been typed since; so every text is cut first.

@@ -57,7 +57,7 @@ class _Offer:
         return self.outcome is Outcome.SHOWN
 
 
-class Notes:
+class FeedbackRecorder:
     """The feedback of one editor. For the event loop's thread only; another one writes."""
 
     def __init__(self, documents: Documents) -> None:
