@@ -147,7 +147,7 @@ def test_what_a_superseded_request_has_read_is_not_read_again(
 
 
 @pytest.mark.parametrize(
-    ("long_seconds", "read"), [(math.inf, [64, 64, 22]), (0.0, [64, 32, 16, 16, 22])], ids=["fast", "slow"]
+    ("long_seconds", "read"), [(math.inf, [64, 64, 22]), (0.0, [64, 32, 32, 22])], ids=["fast", "slow"]
 )
 def test_slices_of_a_cancellable_prompt_change_nothing(
     folder: Path, long_seconds: float, read: list[int], monkeypatch: pytest.MonkeyPatch
@@ -171,9 +171,9 @@ def test_slices_of_a_cancellable_prompt_change_nothing(
 
 def test_slices_are_as_long_as_the_processor_is_fast() -> None:
     sizes = [64]
-    for seconds in (0.5, 0.25, 0.13, 0.11, 0.07, 0.05, 0.11, 0.05, 0.05):
+    for seconds in (0.5, 0.25, 0.11, 0.07, 0.05, 0.11, 0.05):
         sizes.append(_next_slice_tokens(sizes[-1], seconds))
-    assert sizes == [64, 32, 16, 16, 16, 16, 32, 32, 64, 64]
+    assert sizes == [64, 32, 32, 32, 32, 64, 64, 64]
 
 
 def test_a_pass_that_failed_leaves_nothing_in_the_state(folder: Path) -> None:

@@ -30,7 +30,7 @@ from codefilter.quantization import quantized_weights
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
 
-_MIN_SLICE_TOKENS, _MAX_SLICE_TOKENS = 16, 64  # per pass of what can be cancelled
+_MIN_SLICE_TOKENS, _MAX_SLICE_TOKENS = 32, 64  # per pass of what can be cancelled; 16 read 24 % more slowly
 _LONG_PASS_SECONDS = 0.12  # a cancellation is to take effect within 0.15
 _KERNELS = 128
 _KEPT_BYTES = 200 << 20  # of earlier prompts: 8,500 tokens of half a billion parameters
