@@ -104,7 +104,7 @@ class Interval:
     method: Method
 
     @property
-    def is_sure(self) -> bool:
+    def excludes_zero(self) -> bool:
         """Zero lies outside."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 

@@ -84,3 +84,8 @@ class CancelledError(CodeFilterError):
     """The user or a newer request stopped the work."""
 
     exit_code = 130
+
+
+def first_line(error: Exception) -> str:
+    """An error of a library, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

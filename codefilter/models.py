@@ -22,6 +22,7 @@ from codefilter.errors import (
     IntegrityError,
     ModelMissingError,
     UsageError,
+    first_line,
 )
 from codefilter.model_folder import (
     ModelFolder,
@@ -46,7 +47,7 @@ from codefilter.paths import (
     sha256_of_file,
 )
 from codefilter.quantization import quantized_folder
-from codefilter.weights import KnownModel, first_line, known_models, obtain_gguf
+from codefilter.weights import KnownModel, known_models, obtain_gguf
 
 __all__ = [
     "DEFAULT_MODEL",

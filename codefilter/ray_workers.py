@@ -27,12 +27,9 @@ class ModelWorker:
     @cached_property
     def model(self) -> LanguageModel:
         """The settings' model."""
-        from codefilter.lm.loading import load_model
+        from codefilter.lm.loading import load_configured_model
 
-        settings = self._settings
-        return load_model(
-            settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
-        )
+        return load_configured_model(self._settings)
 
     def about(self) -> tuple[ModelIdentity, str]:
         """The model's identity and description; `ModelError` where it cannot do what is wanted."""

@@ -46,7 +46,7 @@ class Verdict:
     @property
     def answer(self) -> Answer:
         """By the likelihood of the truth, the most sensitive figure."""
-        if not self.nats_per_token.is_sure:
+        if not self.nats_per_token.excludes_zero:
             return Answer.UNCLEAR
         return Answer.YES if self.nats_per_token.value > 0 else Answer.NO
 

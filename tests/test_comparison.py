@@ -53,7 +53,7 @@ def test_two_arms_that_are_the_same_differ_by_exactly_nothing(rows: list[tuple[i
         assert {difference.low, difference.high} <= {0, None}
         assert (comparison.wins, comparison.losses) == (0, 0)
         assert comparison.ties == len(rows)
-        assert not difference.is_sure
+        assert not difference.excludes_zero
 
 
 def test_wins_ties_losses_and_signs_are_counted() -> None:
@@ -99,7 +99,7 @@ def test_few_tasks_per_repository_are_drawn_over_all_and_very_few_have_no_interv
     assert one_each.difference.low < 2 < 4 < (one_each.difference.high or 0)
     four = only(pairs([[1.0, 2.0], [3.0, 4.0]]))
     assert (four.difference.low, four.difference.method) == (None, Method.NONE)
-    assert not four.difference.is_sure
+    assert not four.difference.excludes_zero
     assert four.difference.show_signed(1) == "+2.5"
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from html import escape
 
 from codefilter.attribution.measuring import Attribution, ChunkEffect
-from codefilter.coloring import html_tokens, page
+from codefilter.coloring import html_tokens
+from codefilter.html_page import page
 from codefilter.types import Prompt
 
 _CONTEXT_LINES = 12

@@ -30,8 +30,8 @@ from codefilter.cli.index import index_command
 from codefilter.cli.playground import playground_command
 from codefilter.cli.report import report_command
 from codefilter.cli.score import score_command
-from codefilter.coloring import printable
 from codefilter.errors import CodeFilterError
+from codefilter.terminal import printable
 
 EXIT_INTERRUPTED = 130
 

@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from codefilter.cli import options
-from codefilter.coloring import printable_text
 from codefilter.config import Settings, load_settings
 from codefilter.request import PlacedRequest, find_repository, read_request
+from codefilter.terminal import printable_text
 from codefilter.types import Completion, FilterDecision, Prompt
 
 FILE_WIDTH = 140  # of lines that go to a file or a pipe
@@ -82,10 +82,10 @@ def complete_command(
 def _complete(placed: PlacedRequest, settings: Settings) -> tuple[Completion, dict[str, float], str]:
     from codefilter.completion import Completer  # torch comes in here, not with --help
     from codefilter.index import RepositoryIndex
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
 
     started = time.perf_counter()
-    model = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    model = load_configured_model(settings)
     loaded = time.perf_counter()
     index = RepositoryIndex.open(placed.repository, chunker=settings.chunker)
     opened = time.perf_counter()

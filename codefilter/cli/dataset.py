@@ -180,7 +180,7 @@ def choose_command(
     from codefilter.dataset.storage import lock_name
     from codefilter.evaluation import Arm
     from codefilter.labeling import LABEL_BUDGETS, LabelOptions
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
     from codefilter.machine import machine
 
     overrides = {"model": model, "engine": engine, "device": device}
@@ -188,9 +188,7 @@ def choose_command(
     label_options = LabelOptions(seed=seed)
     parsed = parse_label_arms(arms, settings)
     if measure:
-        loaded = load_model(
-            settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
-        )
+        loaded = load_configured_model(settings)
 
         def bar_of(arm: Arm) -> Callable[[Progress], None]:
             labels.warn_of_other_engines(arm_folder(out, arm), loaded.description)
@@ -266,9 +264,9 @@ def _executor(
 
         return RayExecutor(settings, label_options, workers=workers, keep_states=keep_states)
     from codefilter.dataset.execution import LocalExecutor
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
 
-    model = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    model = load_configured_model(settings)
     return LocalExecutor(model, settings, label_options, keep_states=keep_states)
 
 

@@ -209,9 +209,9 @@ def _executor(
 
         return RayExecutor(settings, arms, workers=workers, write=write)
     from codefilter.evaluation import LocalExecutor
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
 
-    model = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    model = load_configured_model(settings)
     return LocalExecutor(model, arms, write=write)
 
 

@@ -18,11 +18,12 @@ from tqdm import tqdm
 from codefilter.cli import options
 from codefilter.cli.complete import FILE_WIDTH, chunk_to_json
 from codefilter.cli.labels import find_example, load_model_of
-from codefilter.coloring import STRONG_NATS, printable_text, terminal_tokens
+from codefilter.coloring import STRONG_NATS, terminal_tokens
 from codefilter.config import Settings, load_settings
 from codefilter.errors import UsageError
 from codefilter.paths import write_atomically
 from codefilter.request import Hole, find_repository, read_request
+from codefilter.terminal import printable_text
 from codefilter.types import CompletionRequest
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _placed(
     overrides: dict[str, object],
     config: Path | None,
 ) -> _Subject:
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
 
     settings = load_settings(repo, config_file=config, overrides=overrides)
     placed = read_request(
@@ -156,7 +157,7 @@ def _placed(
         placed.repository,
         text,
         placed.truth,
-        load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype),
+        load_configured_model(settings),
         settings,
     )
 

@@ -49,7 +49,7 @@ def from_feedback_command(
     from codefilter.dataset.sources import find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name, num_examples
     from codefilter.labeling import LABEL_BUDGETS, LabelOptions
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
 
     wanted = {str(repo.resolve()) for repo in repos or []}
     store = FeedbackStore()
@@ -75,7 +75,7 @@ def from_feedback_command(
         "suffix_tokens": suffix_tokens,
     }
     settings = load_settings(None, config_file=config, overrides=overrides, defaults=LABEL_BUDGETS)
-    loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    loaded = load_configured_model(settings)
     waiting = f"waiting for another build of {out}"
     with (
         exclusive(lock_name(out), on_wait=lambda: typer.echo(waiting, err=True)),

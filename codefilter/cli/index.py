@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from codefilter.coloring import printable
 from codefilter.config import load_settings
+from codefilter.terminal import printable
 
 if TYPE_CHECKING:
     from codefilter.index import IndexReport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -285,14 +285,9 @@ def load_model_of(folder: Path, recipe: Recipe, settings: Settings, name: str | 
     Raises:
         UsageError: it cannot be found by that name, or it has other weights.
     """
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
 
-    found = load_model(
-        _model_name(folder, recipe, name),
-        engine=settings.engine,
-        device=settings.device,
-        dtype=settings.dtype,
-    )
+    found = load_configured_model(replace(settings, model=_model_name(folder, recipe, name)))
     if found.identity.sha256 != recipe.model.sha256:
         raise UsageError(
             f"{folder} was labelled with other weights of {recipe.model.name}", hint="Pull those again."

@@ -187,7 +187,7 @@ def _adapt(
     from codefilter.dataset.storage import DatasetFolder, lock_name
     from codefilter.filters.trained import filter_folder, load_trained
     from codefilter.labeling import LabelOptions
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
     from codefilter.source.ignoring import IGNORE_FILES
     from codefilter.training.adapting import OwnPlan, adapt_classifier
     from codefilter.training.card import remove_card
@@ -214,7 +214,7 @@ def _adapt(
     plan = OwnPlan(per_repository=tasks, tasks_per_round=ROUND, own=name)
     places = plan.rounds * plan.round_tasks
     typer.echo(f"labelling {places} places of {name}", err=True)
-    loaded = load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
+    loaded = load_configured_model(settings)
     options = LabelOptions(
         positive_threshold=manifest.positive_level, negative_threshold=manifest.negative_level, seed=seed
     )

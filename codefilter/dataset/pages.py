@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
-from codefilter.coloring import html_tokens, page
+from codefilter.coloring import html_tokens
 from codefilter.dataset.figures import LabelFigures
 from codefilter.dataset.show import ShownChunk, ShownExample
 from codefilter.dataset.stats import DatasetStats, percent, sentences
+from codefilter.html_page import page
 
 COLUMNS: tuple[tuple[str, Callable[[LabelFigures], str]], ...] = (
     ("tasks", lambda row: str(row.examples)),

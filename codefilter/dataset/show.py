@@ -13,10 +13,11 @@ from rich.console import Group
 from rich.rule import Rule
 from rich.text import Text
 
-from codefilter.coloring import printable_text, terminal_tokens
+from codefilter.coloring import terminal_tokens
 from codefilter.dataset.materialize import TextExample
 from codefilter.dataset.records import ChunkRecord, ExampleRecord
 from codefilter.errors import DatasetError
+from codefilter.terminal import printable_text
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import Chunk
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from codefilter.config import Settings
 from codefilter.errors import ModelError, UsageError
 from codefilter.lm.base import LanguageModel, ModelIdentity
 from codefilter.lm.remote.endpoint import endpoint_tokenizer, is_remote, parse_endpoint
@@ -53,6 +54,11 @@ def load_model(
     from codefilter.lm.torch_lm import TorchLanguageModel
 
     return TorchLanguageModel(found.folder, identity, device=device, dtype=dtype, tokenizer=tokenizer)
+
+
+def load_configured_model(settings: Settings) -> LanguageModel:
+    """Load the model of the settings; see `load_model`."""
+    return load_model(settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype)
 
 
 def load_tokenizer(name: str) -> Tokenizer:

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from openvino.op import Constant
 from openvino.op.util import VariableInfo
 
-from codefilter.errors import ModelError
+from codefilter.errors import ModelError, first_line
 from codefilter.quantization import QuantizedWeights
-from codefilter.weights import first_line
 
 _SUPPORTED = ("llama", "qwen2")
 

@@ -23,14 +23,13 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging as transformers_logging
 
-from codefilter.errors import ModelError, UsageError
+from codefilter.errors import ModelError, UsageError, first_line
 from codefilter.lm import decoding
 from codefilter.lm.adapter import Adapter, merge_adapter
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
 from codefilter.lm.packing import Pack, packs
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
-from codefilter.weights import first_line
 
 _ATTENTION = "codefilter_packed"
 _SLOW_SLICE = 128  # tokens that a CPU reads at once: a superseded request's reading is kept by slices

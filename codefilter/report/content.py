@@ -249,7 +249,7 @@ def _cell(row: Comparison, rows: Sequence[Comparison]) -> Cell:
         ),
         bounds="" if row.arm == row.baseline else difference.show_bounds(metric.decimals),
         method="" if row.arm == row.baseline else other_method(row, rows),
-        sure=difference.is_sure,
+        sure=difference.excludes_zero,
         better=(difference.value > 0) == metric.higher_is_better,
     )
 

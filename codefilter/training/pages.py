@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codefilter.coloring import page
+from codefilter.html_page import page
 from codefilter.plots import new_figure, to_svg
 from codefilter.training.classifier import Judged, TrainingRecord
 from codefilter.training.examples import TrainingTask, Values

@@ -16,7 +16,7 @@ from codefilter.budget import ReadingCost
 from codefilter.config import Settings
 from codefilter.errors import CodeFilterError
 from codefilter.lm.base import Cancellation, GenerationOptions, LanguageModel
-from codefilter.lm.loading import load_model
+from codefilter.lm.loading import load_configured_model
 
 MODEL_RETRY_SECONDS = 10.0
 
@@ -61,9 +61,7 @@ class Models:
                 raise failure
             self._make_room()
             try:
-                model = load_model(
-                    settings.model, engine=settings.engine, device=settings.device, dtype=settings.dtype
-                )
+                model = load_configured_model(settings)
                 warm_up(model, self._stopping)
             except CodeFilterError as error:
                 self._failed[key] = (time.monotonic(), error)
