@@ -114,9 +114,9 @@ if __name__ == "__main__":
     codefilter_lsp.scheduling.Cancellation = TimedCancellation  # type: ignore[misc]
     codefilter_lsp.server.Answering = NotingAnswering  # type: ignore[misc]
     codefilter_lsp.workspace.Documents = NotingDocuments  # type: ignore[misc]
-    load_model = codefilter_lsp.models.load_model
-    codefilter_lsp.models.load_model = lambda *names, **options: recording(  # type: ignore[attr-defined]
-        load_model(*names, **options), record
+    load = codefilter_lsp.models.load_configured_model
+    codefilter_lsp.models.load_configured_model = lambda settings: recording(  # type: ignore[attr-defined]
+        load(settings), record
     )
     sys.argv[1:] = []
     sys.exit(main())
