@@ -121,11 +121,11 @@ def measure_cold(
     for number, (task, completer_with) in enumerate(places):
         progress(f"{number + 1}/{len(places)} {task.task_id}")
         for name in filters:
-            forget(model)
+            model.forget()
             timed[name].append(complete(model, completer_with(name), task.request, server, reuse=False))
         ids = model.tokenizer.encode(task.request.prefix)[-FIXED_PROMPT_TOKENS:]
         if len(ids) == FIXED_PROMPT_TOKENS:
-            forget(model)
+            model.forget()
             options = GenerationOptions(max_new_tokens=FIXED_NEW_TOKENS)
             fixed.append(ask(model, ids, options, 0.0, server, reuse=False))
     rows = []
@@ -200,8 +200,3 @@ def warm_up(model: LanguageModel, server: LlamaServerBaseline | None) -> None:
     """Read one long prompt that is not measured: the first one of a process prepares kernels."""
     ids = model.tokenizer.encode("value = other(value)\n" * 200)[:FIXED_PROMPT_TOKENS]
     ask(model, ids, GenerationOptions(max_new_tokens=2), 0.0, server, reuse=False)
-
-
-def forget(model: LanguageModel) -> None:
-    """Nothing of a last request is left: neither its prompt, nor its output as a draft."""
-    model.forget()

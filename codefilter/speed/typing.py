@@ -17,7 +17,7 @@ from codefilter.budget import Planner, ReadingCost
 from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.lm.base import LanguageModel
-from codefilter.speed.requests import RequestTiming, TimedRequest, answer, forget, warm_up
+from codefilter.speed.requests import RequestTiming, TimedRequest, answer, warm_up
 from codefilter.speed.servers import LlamaServerBaseline
 from codefilter.types import CompletionRequest, CompletionTask
 
@@ -56,7 +56,7 @@ def measure_typing(
         hits = 0
         for number, (task, completer_with) in enumerate(places):
             progress(f"{name} {number + 1}/{len(places)} {task.task_id}")
-            forget(model)
+            model.forget()
             typist = _Typist(model, completer_with(name), server)
             request = replace(
                 task.request, max_new_tokens=Settings.max_new_tokens, max_lines=Settings.max_lines
