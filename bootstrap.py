@@ -71,7 +71,7 @@ def main() -> int:
 
 def install_for_editors() -> int:
     """Install the server and its model, and say where the server is."""
-    install(extra="openvino")
+    install(extra="cpu")
     run("fetching the default model", [PYTHON, "-m", "codefilter", "models", "pull"], capture=True)
     server = PROGRAMS / ("codefilter-lsp.exe" if os.name == "nt" else "codefilter-lsp")
     link = Path.home() / ".local" / "bin" / server.name
@@ -86,7 +86,7 @@ def install_for_editors() -> int:
 
 def demo() -> int:
     """Complete one line of a real repository."""
-    install(extra="openvino")
+    install(extra="cpu")
     run("fetching the default model", [PYTHON, "-m", "codefilter", "models", "pull"], capture=True)
     fetch = [PYTHON, "-c", FETCH_PACKAGE, DEMO_PACKAGE]
     repository = run(f"fetching {DEMO_PACKAGE}", fetch, capture=True).strip()

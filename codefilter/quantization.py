@@ -1,7 +1,12 @@
-"""A model's matrices in 8 bits: one scale per output row, made once and kept in the cache.
+"""A model's matrices in 8 bits: rotated, one scale per output row, made once and kept in the cache.
 
 In: a model folder's safetensors. Out: int8 matrices with float32 scales, vectors as float32, all by the names
 of the original tensors (the three attention inputs are joined to one matrix).
+Notable: what a matrix is multiplied with has a few numbers that are far larger than the others, which leaves
+no bits for these. So everything between the layers is rotated by a Hadamard matrix, which spreads the large
+ones over their neighbours (QuaRot, Ashkboos et al. 2024): the model says the same, in numbers of like size.
+Rotations are put into the matrices here, layer norms' weights too; an engine rotates before ``down_proj``,
+and back before the last norm.
 Notable: a process of its own quantises, so that whoever completes needs neither torch nor its memory; what is
 in the cache is checked by its sha256 before it is used, and made anew where it does not fit.
 """
@@ -11,13 +16,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codefilter.architecture import Architecture
 from codefilter.errors import ModelError
 from codefilter.model_folder import weights_sha256
 from codefilter.paths import (
@@ -29,8 +35,12 @@ from codefilter.paths import (
     sha256_of_file,
 )
 
-_VERSION = 1  # of what is written here: another one is made anew
+if TYPE_CHECKING:
+    import torch
+
+_VERSION = 2  # of what is written here: another one is made anew
 _FILE = "model-int8.safetensors"
+_MAX_BLOCK = 128
 
 
 class QuantizedWeights:
@@ -54,12 +64,40 @@ class QuantizedWeights:
         """A layer norm's weights, (hidden,)."""
         return self._tensors[name]
 
+    def check(self, architecture: Architecture) -> None:
+        """`ModelError` where these are the weights of another architecture."""
+        a = architecture
+        read = a.heads * a.head_dim
+        expected = {
+            "model.embed_tokens.weight": (a.vocabulary, a.hidden),
+            "lm_head.weight": (a.vocabulary, a.hidden),
+            "model.norm.weight": (a.hidden,),
+        }
+        if "lm_head.weight" not in self._tensors:  # it is the embeddings
+            del expected["lm_head.weight"]
+        for layer in range(a.num_layers):
+            name = f"model.layers.{layer}"
+            expected |= {
+                f"{name}.self_attn.qkv": (read + 2 * a.kv_heads * a.head_dim, a.hidden),
+                f"{name}.self_attn.o_proj.weight": (a.hidden, read),
+                f"{name}.mlp.gate_proj.weight": (a.intermediate, a.hidden),
+                f"{name}.mlp.up_proj.weight": (a.intermediate, a.hidden),
+                f"{name}.mlp.down_proj.weight": (a.hidden, a.intermediate),
+            }
+        for name, shape in expected.items():
+            found = self._tensors[name].shape if name in self._tensors else None
+            if found != shape:
+                raise ModelError(
+                    f"the model's weights do not fit its config.json: {name} is {found}, not {shape}",
+                    hint="Copy the model's folder again, whole.",
+                )
+
 
 def quantized_weights(folder: Path) -> QuantizedWeights:
     """The 8-bit weights of a model folder, quantised first where the cache has none.
 
     Raises:
-        ModelError: the folder's tensors are not those of a Llama or Qwen2 model.
+        ModelError: the folder's tensors are not those of the model that its config.json tells of.
         CodeFilterError: the disk is full.
     """
     from safetensors.numpy import load_file
@@ -70,7 +108,9 @@ def quantized_weights(folder: Path) -> QuantizedWeights:
         with exclusive(f"int8-{sha256[:16]}"):
             if not _is_whole(cached):
                 _write(folder, cached)
-    return QuantizedWeights(load_file(cached / _FILE))
+    weights = QuantizedWeights(load_file(cached / _FILE))
+    weights.check(Architecture.from_folder(folder))
+    return weights
 
 
 def quantized_folder(weights_sha256: str) -> Path:
@@ -78,8 +118,20 @@ def quantized_folder(weights_sha256: str) -> Path:
     return cache_path() / "int8" / weights_sha256[:16]
 
 
+def rotation(size: int) -> NDArray[np.float32]:
+    """The block of the rotation of `size` numbers, (block, block) float32: it is its own inverse.
+
+    A normalised Hadamard matrix, of the largest power of two up to 128 that divides the size. Blocks of
+    neighbouring numbers are multiplied with it, one after the other.
+    """
+    block = np.ones((1, 1))
+    while 2 * len(block) <= _MAX_BLOCK and size % (2 * len(block)) == 0:
+        block = np.block([[block, block], [block, -block]])
+    return np.asarray(block / np.sqrt(len(block)), dtype=np.float32)
+
+
 def quantize(folder: Path, target: Path) -> None:
-    """Write a model folder's weights, quantised, as one safetensors file.
+    """Write a model folder's weights, rotated and quantised, as one safetensors file.
 
     A row w becomes round(w / s) with s = max|w| / 127 (symmetric, per output channel).
     """
@@ -91,15 +143,17 @@ def quantize(folder: Path, target: Path) -> None:
     for path in sorted(folder.glob("*.safetensors")):
         opened = safe_open(path, "pt")
         files |= dict.fromkeys(opened.keys(), opened)  # type: ignore[no-untyped-call]
+    rotated = _Rotated(lambda name: files[name].get_tensor(name).float(), Architecture.from_folder(folder))
     tensors: dict[str, torch.Tensor] = {}
     for name in files:
-        if name.endswith((".bias", ".k_proj.weight", ".v_proj.weight")):
+        if name.endswith((".bias", ".k_proj.weight", ".v_proj.weight", "layernorm.weight")):
             continue  # written with what they belong to
-        parts, joined = [name], name
         if name.endswith(".q_proj.weight"):
             parts = [name.replace(".q_proj.", f".{part}_proj.") for part in "qkv"]
             joined = name.removesuffix("q_proj.weight") + "qkv"
-        rows = torch.cat([files[part].get_tensor(part).float() for part in parts])
+        else:
+            parts, joined = [name], name
+        rows = torch.cat([rotated.weight(part) for part in parts])
         if rows.dim() == 1:
             tensors[joined] = rows
             continue
@@ -108,8 +162,57 @@ def quantize(folder: Path, target: Path) -> None:
         tensors[f"{joined}.scale"] = scales
         biases = [part.replace(".weight", ".bias") for part in parts]
         if all(bias in files for bias in biases):
-            tensors[f"{joined}.bias"] = torch.cat([files[bias].get_tensor(bias).float() for bias in biases])
+            tensors[f"{joined}.bias"] = torch.cat([rotated.bias(bias) for bias in biases])
     save_file(tensors, target)
+
+
+class _Rotated:
+    """A model's tensors as they are when everything between its layers is rotated.
+
+    A matrix W that reads rotated numbers becomes W H, one that writes them H W; H is its own inverse. What a
+    layer norm multiplies with is multiplied into the matrices behind it, as it stands before the rotation.
+    """
+
+    def __init__(self, tensor: Callable[[str], torch.Tensor], architecture: Architecture) -> None:
+        import torch
+
+        self._tensor = tensor
+        a = architecture
+        sizes = {"hidden": a.hidden, "heads": a.head_dim, "inner": a.intermediate}
+        self._blocks = {place: torch.from_numpy(rotation(size)) for place, size in sizes.items()}
+
+    def weight(self, name: str) -> torch.Tensor:
+        """A matrix (out, in), or the last norm's vector, which is not rotated."""
+        weight = self._tensor(name)
+        layer, _, kind = name.removesuffix(".weight").rpartition(".")
+        match kind:
+            case "embed_tokens" | "lm_head":
+                return self._rotate(weight, "hidden")
+            case "q_proj" | "k_proj" | "v_proj":
+                norm = layer.replace("self_attn", "input_layernorm.weight")
+                return self._written(self._rotate(weight * self._tensor(norm), "hidden"), kind)
+            case "gate_proj" | "up_proj":
+                norm = layer.replace("mlp", "post_attention_layernorm.weight")
+                return self._rotate(weight * self._tensor(norm), "hidden")
+            case "o_proj":
+                return self._written(self._rotate(weight, "heads"), kind)
+            case "down_proj":
+                return self._written(self._rotate(weight, "inner"), kind)
+        return weight
+
+    def bias(self, name: str) -> torch.Tensor:
+        """What a matrix adds to its product, (out,)."""
+        kind = name.removesuffix(".bias").rpartition(".")[2]
+        return self._written(self._tensor(name)[:, None], kind)[:, 0]
+
+    def _written(self, matrix: torch.Tensor, kind: str) -> torch.Tensor:
+        """The rows of a matrix of that kind, (out, n)."""
+        place = {"v_proj": "heads", "o_proj": "hidden", "down_proj": "hidden"}.get(kind)
+        return self._rotate(matrix.T, place).T if place else matrix
+
+    def _rotate(self, numbers: torch.Tensor, place: str) -> torch.Tensor:
+        block = self._blocks[place]
+        return (numbers.reshape(*numbers.shape[:-1], -1, len(block)) @ block).reshape(numbers.shape)
 
 
 def _write(folder: Path, cached: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_second_run_installs_nothing(bootstrap: ModuleType, commands: Commands
     assert commands.any(f"--editable {ROOT}[dev]")
     commands.lines.clear()
     bootstrap.install("dev")
-    bootstrap.install("openvino")  # less than what is there
+    bootstrap.install("cpu")  # less than what is there
     assert commands.lines == []
 
 
@@ -105,7 +105,7 @@ def test_an_environment_without_pip_is_made_anew(bootstrap: ModuleType, commands
     bootstrap.install("dev")
     assert not commands.any("-m venv")
     commands.failing = {"pip --version"}
-    bootstrap.install("openvino")  # all of it is there
+    bootstrap.install("cpu")  # all of it is there
     (Path(bootstrap.VENV) / "codefilter-installed.txt").unlink()
     bootstrap.install("dev")
     made = next(number for number, line in enumerate(commands.lines) if "-m venv" in line)
@@ -113,7 +113,7 @@ def test_an_environment_without_pip_is_made_anew(bootstrap: ModuleType, commands
 
 
 def test_test_installs_more_than_demo(bootstrap: ModuleType, commands: Commands) -> None:
-    bootstrap.install("openvino")
+    bootstrap.install("cpu")
     commands.lines.clear()
     bootstrap.install("dev")
     assert commands.any("[dev]")
@@ -127,7 +127,7 @@ def test_a_changed_pyproject_is_installed_again(
     for dependency in ("torch>=2", "torch>=3"):
         (tmp_path / "pyproject.toml").write_text(f'[project]\ndependencies = ["{dependency}"]\n')
         commands.lines.clear()
-        bootstrap.install("openvino")
+        bootstrap.install("cpu")
         assert commands.any(f"install --disable-pip-version-check --quiet {dependency}") or commands.any(
             f"install --disable-pip-version-check {dependency}"
         )
@@ -141,17 +141,17 @@ def test_another_checkout_is_installed_into_the_same_environment(
         (tmp_path / name / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
         monkeypatch.setattr(bootstrap, "ROOT", tmp_path / name)
         commands.lines.clear()
-        bootstrap.install("openvino")
-        assert commands.any(f"--editable {tmp_path / name}[openvino]")
+        bootstrap.install("cpu")
+        assert commands.any(f"--editable {tmp_path / name}[cpu]")
 
 
 def test_a_failed_installation_is_not_taken_for_done(bootstrap: ModuleType, commands: Commands) -> None:
     commands.failing = {"--editable"}
     with pytest.raises(SystemExit, match="installing CodeFilter failed"):
-        bootstrap.install("openvino")
+        bootstrap.install("cpu")
     commands.failing = set()
     commands.lines.clear()
-    bootstrap.install("openvino")
+    bootstrap.install("cpu")
     assert commands.any("--editable")
 
 

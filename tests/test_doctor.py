@@ -119,7 +119,12 @@ def test_the_engine_is_the_one_that_runs_the_model(tmp_path: Path, monkeypatch: 
     assert doctor._engine(tmp_path).detail == "auto; not tried without the model"
     monkeypatch.setenv("CODEFILTER_MODEL", str(save_tiny_model(tmp_path / "tiny")))
     monkeypatch.setenv("CODEFILTER_DEVICE", "cpu")
-    assert doctor._engine(tmp_path) == Finding(State.OK, f"openvino, {choose_numbers('auto').description}")
+    for engine, numbers in (
+        ("onnxruntime", "int8 activations"),
+        ("openvino", choose_numbers("auto").description),
+    ):
+        monkeypatch.setenv("CODEFILTER_ENGINE", engine)
+        assert doctor._engine(tmp_path) == Finding(State.OK, f"{engine}, {numbers}")
     monkeypatch.setenv("CODEFILTER_ENGINE", "torch")
     monkeypatch.setattr("torch.cpu.get_capabilities", dict)
     assert "bfloat16" in doctor._engine(tmp_path).action

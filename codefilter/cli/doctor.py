@@ -111,7 +111,7 @@ def _device(folder: Path) -> Finding:
 
 
 def _engine(folder: Path) -> Finding:
-    from codefilter.lm.loading import check_engine, choose_engine
+    from codefilter.lm.loading import CPU_ENGINES, check_engine, choose_engine, describe_cpu_engine
     from codefilter.lm.remote.endpoint import is_remote
     from codefilter.models import resolve
 
@@ -123,10 +123,9 @@ def _engine(folder: Path) -> Finding:
         model = resolve(settings.model).folder
     except CodeFilterError:  # another check says so
         return Finding(State.OK, f"{settings.engine}; not tried without the model")
-    if choose_engine(model, settings.device, settings.dtype, settings.engine) == "openvino":
-        from codefilter.lm.openvino_lm import choose_numbers
-
-        return Finding(State.OK, f"openvino, {choose_numbers(settings.dtype).description}")
+    engine = choose_engine(model, settings.device, settings.dtype, settings.engine)
+    if engine in CPU_ENGINES:
+        return Finding(State.OK, describe_cpu_engine(engine, model, settings.device, settings.dtype))
     from codefilter.lm.torch_lm import choose_device, choose_dtype
 
     device = choose_device(settings.device)

@@ -393,7 +393,7 @@ def _load(model: str, engine: str) -> LanguageModel:
 
 def _checked(engines: str, model: str) -> list[str]:
     """What `_load` is to load, by commas; `UsageError` before anything is measured where it could not."""
-    from codefilter.lm.loading import check_engine, choose_engine
+    from codefilter.lm.loading import CPU_ENGINES, check_engine, choose_engine
 
     names = engines.split(",")
     for name in names:
@@ -401,7 +401,7 @@ def _checked(engines: str, model: str) -> list[str]:
             engine, _, dtype = name.partition(":")
             check_engine(model, engine)
             check_setting("dtype", dtype or "auto", f"--engines {name}")
-            if engine == "openvino":  # is it installed?
+            if engine in CPU_ENGINES:  # is it installed?
                 choose_engine(resolve(model).folder, "auto", dtype or "auto", engine)
     return names
 

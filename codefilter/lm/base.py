@@ -170,5 +170,5 @@ def no_hidden_states(name: str, description: str) -> ModelError:
     """The error of a model without `HiddenStateModel`."""
     return ModelError(
         f"{name} ({description}) does not give hidden states",
-        hint="A server does not tell them: load the model on this machine, --engine torch or openvino.",
+        hint="A server does not tell them: load the model on this machine, without --engine remote.",
     )

@@ -8,15 +8,19 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from codefilter.architecture import Architecture
 from codefilter.config import Settings
 from codefilter.errors import ModelError, UsageError
 from codefilter.lm.base import LanguageModel, ModelIdentity
 from codefilter.lm.remote.endpoint import endpoint_tokenizer, is_remote, parse_endpoint
+from codefilter.machine import instructions
 from codefilter.tokenizer import Tokenizer
 
-ENGINES = ("auto", "openvino", "torch", "remote")
+ENGINES = ("auto", "onnxruntime", "openvino", "torch", "remote")
+CPU_ENGINES = ("onnxruntime", "openvino")
 
 
 def load_model(
@@ -47,6 +51,10 @@ def load_model(
     chosen = choose_engine(found.folder, device, dtype, engine)
     tokenizer, family = tokenizer_and_family(found)
     identity = ModelIdentity(found.name, found.sha256, family, found.revision)
+    if chosen == "onnxruntime":
+        from codefilter.lm.onnx_lm import OnnxLanguageModel
+
+        return OnnxLanguageModel(found.folder, identity, dtype=dtype, tokenizer=tokenizer)
     if chosen == "openvino":
         from codefilter.lm.openvino_lm import OpenVinoLanguageModel
 
@@ -86,18 +94,19 @@ def check_engine(name: str, engine: str) -> None:
 
 
 def choose_engine(folder: Path, device: str, dtype: str, engine: str = "auto") -> str:
-    """What runs a model of this machine: the engine of that name, ``torch`` or ``openvino``.
+    """What runs a model of this machine: the engine of that name, ``torch`` or one of `CPU_ENGINES`.
 
-    ``auto`` is openvino where the CPU is to compute and the engine is installed and knows the model; else
-    torch. With device ``auto`` the CPU computes unless the machine has an NVIDIA or AMD driver, or Apple's
-    GPU.
+    ``auto`` is one of these where the CPU is to compute and it is installed and knows the model; else torch.
+    With device ``auto`` the CPU computes unless the machine has an NVIDIA or AMD driver, or Apple's GPU.
+    Which comes first the processor decides: onnxruntime where it has no 8-bit dot products (`codefilter speed
+    engines`).
 
     Raises:
-        UsageError: openvino was named, and is not installed or not for this device or dtype.
+        UsageError: a CPU engine was named, and is not installed or not for this device or dtype.
         ModelError: it does not know the model.
     """
-    if engine == "openvino":
-        _require_openvino(folder, device, dtype)
+    if engine in CPU_ENGINES:
+        describe_cpu_engine(engine, folder, device, dtype)
     if engine != "auto":
         return engine
     gpu_drivers = (Path("/proc/driver/nvidia"), Path("/dev/kfd"))
@@ -107,23 +116,26 @@ def choose_engine(folder: Path, device: str, dtype: str, engine: str = "auto") -
         or (sys.platform == "darwin" and platform.machine() == "arm64")
     )
     if device == "cpu" or (device == "auto" and not has_gpu):
-        try:
-            _require_openvino(folder, device, dtype)
-        except (ModelError, UsageError):
-            return "torch"
-        return "openvino"
+        has_byte_products = instructions() not in ("AVX2", "AVX-512")
+        for candidate in reversed(CPU_ENGINES) if has_byte_products else CPU_ENGINES:
+            with suppress(ModelError, UsageError):
+                describe_cpu_engine(candidate, folder, device, dtype)
+                return candidate
     return "torch"
 
 
-def _require_openvino(folder: Path, device: str, dtype: str) -> None:
+def describe_cpu_engine(engine: str, folder: Path, device: str, dtype: str) -> str:
+    """What a CPU engine computes in, for people; it raises where it cannot run the model: `choose_engine`."""
     if device not in ("auto", "cpu"):
-        raise UsageError(f"the openvino engine runs on the CPU, not on {device}", hint="Use --engine torch.")
+        raise UsageError(f"the {engine} engine runs on the CPU, not on {device}", hint="Use --engine torch.")
     try:
-        from codefilter.lm.openvino_graph import Architecture
-        from codefilter.lm.openvino_lm import choose_numbers
+        if engine == "onnxruntime":
+            from codefilter.lm.onnx_lm import describe_numbers
+        else:
+            from codefilter.lm.openvino_lm import describe_numbers
     except ImportError as error:
         raise UsageError(
-            f"the openvino engine is not installed: {error}", hint='Run: pip install "codefilter[openvino]"'
+            f"the {engine} engine is not installed: {error}", hint='Run: pip install "codefilter[cpu]"'
         ) from error
     Architecture.from_folder(folder)
-    choose_numbers(dtype)
+    return f"{engine}, {describe_numbers(dtype)}"

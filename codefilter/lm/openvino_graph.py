@@ -1,15 +1,12 @@
 """A decoder-only transformer as an OpenVINO graph, its matrices quantised to 8 bits.
 
-In: ``config.json`` and 8-bit weights of a Llama or Qwen2 model. Out: two `openvino.Model`s.
+In: the shape and the rotated 8-bit weights of a Llama or Qwen2 model. Out: two `openvino.Model`s.
 Notable: built from operations here and not exported from torch: an exporter pins transformers, knows neither
 wanted rows nor a mask per pair of tokens, and takes minutes; this takes the time of reading the weights.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,74 +16,8 @@ from numpy.typing import NDArray
 from openvino.op import Constant
 from openvino.op.util import VariableInfo
 
-from codefilter.errors import ModelError, first_line
-from codefilter.quantization import QuantizedWeights
-
-_SUPPORTED = ("llama", "qwen2")
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The numbers of ``config.json`` that shape the graph."""
-
-    num_layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    epsilon: float
-    rope_theta: float
-    context_length: int
-    vocabulary: int
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> Architecture:
-        """Read a model folder; `ModelError` for one that is broken, or that this graph does not know."""
-        path = folder / "config.json"
-        try:
-            return cls._from_config(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(
-                f"{path} cannot be read: {type(error).__name__}: {error}",
-                hint="Copy the model's folder again, whole.",
-            ) from error
-
-    @classmethod
-    def _from_config(cls, config: dict[str, Any]) -> Architecture:
-        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        unknown = [
-            f"{key}={value}"
-            for key, value, expected in (
-                ("model_type", config.get("model_type"), _SUPPORTED),
-                ("hidden_act", config.get("hidden_act", "silu"), ("silu",)),
-                ("rope_type", rope.get("rope_type") or rope.get("type") or "default", ("default",)),
-                ("use_sliding_window", bool(config.get("use_sliding_window")), (False,)),
-                ("quantization_config", bool(config.get("quantization_config")), (False,)),
-            )
-            if value not in expected
-        ]
-        if unknown:
-            raise ModelError(
-                f"the openvino engine does not know this architecture ({', '.join(unknown)})",
-                hint="Use --engine torch, which runs every causal model of transformers.",
-            )
-        heads = int(config["num_attention_heads"])
-        return cls(
-            num_layers=int(config["num_hidden_layers"]),
-            hidden=int(config["hidden_size"]),
-            heads=heads,
-            kv_heads=int(config.get("num_key_value_heads") or heads),
-            head_dim=int(config.get("head_dim") or config["hidden_size"] // heads),
-            epsilon=float(config["rms_norm_eps"]),
-            rope_theta=float(rope.get("rope_theta") or config.get("rope_theta", 10000.0)),
-            context_length=int(config["max_position_embeddings"]),
-            vocabulary=int(config["vocab_size"]),
-        )
-
-    @property
-    def state_bytes(self) -> int:
-        """Of one token in the KV cache."""
-        return 2 * self.num_layers * self.kv_heads * self.head_dim * 4
+from codefilter.architecture import Architecture
+from codefilter.quantization import QuantizedWeights, rotation
 
 
 def build_graphs(architecture: Architecture, weights: QuantizedWeights) -> tuple[ov.Model, ov.Model]:
@@ -94,23 +25,14 @@ def build_graphs(architecture: Architecture, weights: QuantizedWeights) -> tuple
 
     Layers: n new tokens, t tokens with those in the state. Inputs ``token_ids`` (1, n) int64, ``positions``
     (1, n) int64, ``mask`` (1, 1, n, t) float32, added to the attention scores, ``rows`` (r,) int64, ``batch``
-    (1,) int32, always 0. Output ``hidden`` (r, hidden) float32, of the wanted rows.
+    (1,) int32, always 0. Output ``hidden`` (r, hidden) float32, of the wanted rows, rotated.
 
     Head: from ``hidden`` to ``log_probabilities`` (r, vocabulary) and their ``entropies`` (r,), float32.
     Apart because it must be computed in float32: in bfloat16 logits come in steps of 1/16 and more, which is
     noise in a log-likelihood and makes ties between tokens.
-
-    Raises:
-        ModelError: the weights are of another architecture.
     """
     builder = _Builder(architecture, weights)
-    try:
-        return builder.layers(), builder.head()
-    except (KeyError, RuntimeError) as error:  # a tensor is not there, or has another shape
-        raise ModelError(
-            f"the model's weights do not fit its config.json: {first_line(error)}",
-            hint="Copy the model's folder again, whole.",
-        ) from error
+    return builder.layers(), builder.head()
 
 
 class _Builder:
@@ -138,9 +60,14 @@ class _Builder:
 
     def head(self) -> ov.Model:
         hidden = _parameter("hidden", [-1, self._a.hidden], ov.Type.f32)
-        normed = self._norm("model.norm.weight", hidden)
+        scaled = ops.multiply(
+            _rotated(self._norm(hidden), -1, self._a.hidden),
+            ops.constant(self._weights.vector("model.norm.weight")),
+        )
         tied = "lm_head.weight" not in self._weights
-        logits = self._linear("model.embed_tokens.weight" if tied else "lm_head.weight", normed)
+        logits = self._linear(
+            "model.embed_tokens.weight" if tied else "lm_head.weight", _rotated(scaled, -1, self._a.hidden)
+        )
         log_probabilities = ops.log_softmax(logits, 1)
         summands = ops.multiply(ops.exp(log_probabilities), log_probabilities)
         entropies = ops.negative(ops.reduce_sum(summands, _ints(1)))
@@ -149,7 +76,7 @@ class _Builder:
 
     def _layer(self, name: str, hidden: Any, rotation: tuple[Any, Any], mask: Any) -> Any:
         a = self._a
-        normed = self._norm(f"{name}.input_layernorm.weight", hidden)
+        normed = self._norm(hidden)
         sizes = [a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.head_dim]
         joined = self._linear(f"{name}.self_attn.qkv", normed)
         query, key, value = ops.variadic_split(joined, _int(2), _ints(*sizes)).outputs()
@@ -161,10 +88,11 @@ class _Builder:
         attended = ops.transpose(attended, _ints(0, 2, 1, 3))
         attended = ops.reshape(attended, _ints(0, 0, a.heads * a.head_dim), True)
         hidden = ops.add(hidden, self._linear(f"{name}.self_attn.o_proj.weight", attended))
-        normed = self._norm(f"{name}.post_attention_layernorm.weight", hidden)
+        normed = self._norm(hidden)
         gate = ops.swish(self._linear(f"{name}.mlp.gate_proj.weight", normed))
         up = self._linear(f"{name}.mlp.up_proj.weight", normed)
-        return ops.add(hidden, self._linear(f"{name}.mlp.down_proj.weight", ops.multiply(gate, up)))
+        inner = _rotated(ops.multiply(gate, up), 1, -1, a.intermediate)
+        return ops.add(hidden, self._linear(f"{name}.mlp.down_proj.weight", inner))
 
     def _heads(self, joined: Any, count: int) -> Any:
         """(1, n, count × head_dim) → (1, count, n, head_dim)."""
@@ -215,12 +143,12 @@ class _Builder:
         cosine, sine = (ops.unsqueeze(ops.gather(table, positions, _int(0)), _ints(1)) for table in tables)
         return cosine, sine
 
-    def _norm(self, name: str, hidden: Any) -> Any:
-        """Root-mean-square layer norm."""
+    def _norm(self, hidden: Any) -> Any:
+        """Root-mean-square layer norm; what it multiplies with is in the matrices."""
         squares = ops.power(hidden, _float(2.0))
         mean = ops.reduce_mean(squares, _ints(-1), True)
         scale = ops.divide(_float(1.0), ops.sqrt(ops.add(mean, _float(self._a.epsilon))))
-        return ops.multiply(ops.multiply(hidden, scale), ops.constant(self._weights.vector(name)))
+        return ops.multiply(hidden, scale)
 
     def _linear(self, name: str, hidden: Any) -> Any:
         product = ops.matmul(hidden, self._matrix(name), False, True)
@@ -240,6 +168,13 @@ def _rotate(heads: Any, rotation: tuple[Any, Any], head_dim: int) -> Any:
     second = ops.slice(heads, _ints(half), _ints(2**31 - 1), _ints(1), _ints(3))
     turned = ops.concat([ops.multiply(second, _float(-1.0)), first], 3)
     return ops.add(ops.multiply(heads, cosine), ops.multiply(turned, sine))
+
+
+def _rotated(numbers: Any, *shape: int) -> Any:
+    """See `rotation`, over the last dimension of that shape."""
+    block = rotation(shape[-1])
+    blocks = ops.reshape(numbers, _ints(-1, len(block)), False)
+    return ops.reshape(ops.matmul(blocks, ops.constant(block), False, False), _ints(*shape), False)
 
 
 def _parameter(name: str, shape: list[int], kind: ov.Type) -> Any:

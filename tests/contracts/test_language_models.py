@@ -18,7 +18,7 @@ from codefilter.lm.base import (
 )
 from codefilter.lm.fake import FakeLanguageModel
 
-ENGINES = ["fake", "torch", "openvino"]
+ENGINES = ["fake", "torch", "openvino", "onnxruntime"]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -33,6 +33,10 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         from codefilter.lm.torch_lm import TorchLanguageModel
 
         return TorchLanguageModel(folder, identity, device="cpu", dtype="float32")
+    if request.param == "onnxruntime":
+        from codefilter.lm.onnx_lm import OnnxLanguageModel
+
+        return OnnxLanguageModel(folder, identity, dtype="float32")
     from codefilter.lm.openvino_lm import OpenVinoLanguageModel
 
     return OpenVinoLanguageModel(folder, identity, dtype="float32")

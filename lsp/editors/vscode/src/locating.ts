@@ -61,8 +61,8 @@ export function bundledWheel(extension: string): string | undefined {
   return wheels.length > 0 ? join(folder, wheels[wheels.length - 1] as string) : undefined;
 }
 
-/** The extra that brings the quick engine for processors. */
-const ENGINE = "[openvino]";
+/** The extra that brings the quick engines for processors. */
+const ENGINE = "[cpu]";
 
 export interface Step {
   title: string;

@@ -63,7 +63,7 @@ test("installation makes an environment of its own and installs the wheel that c
   const around = surroundings();
   const steps = installSteps("/usr/bin/python3.11", wheel, around);
   assert.deepEqual(steps[0]?.program.args, ["-I", "-m", "venv", environmentIn(around.storage)]);
-  assert.equal(steps.at(-1)?.program.args.at(-1), `${wheel}[openvino]`);
+  assert.equal(steps.at(-1)?.program.args.at(-1), `${wheel}[cpu]`);
   assert.equal(modelStep(around, null), undefined);
   program(programIn(environmentIn(around.storage), "codefilter", "linux"));
   assert.deepEqual(modelStep(around, null)?.program.args, ["models", "pull"]);
