@@ -240,7 +240,8 @@ def test_without_the_packages_of_fresh_it_is_said_before_a_model_is_loaded(
 def test_an_engine_that_does_not_exist_is_named_before_anything_is_measured(
     what: str, engine: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    numbers = "num_attention_heads num_hidden_layers hidden_size intermediate_size max_position_embeddings vocab_size"
+    sizes = "hidden_size intermediate_size max_position_embeddings vocab_size"
+    numbers = f"num_attention_heads num_hidden_layers {sizes}"
     config = {"model_type": "llama", "rms_norm_eps": 1e-5, **dict.fromkeys(numbers.split(), 1)}
     (tmp_path / "config.json").write_text(json.dumps(config))  # and no weights
     (tmp_path / "tokenizer.json").write_text(json.dumps(byte_tokenizer_spec()))
