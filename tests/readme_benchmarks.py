@@ -71,6 +71,9 @@ def _layout() -> str:
         ("classifier", "none"),
         ("random-like:classifier", "none"),
         ("classifier", "random-like:classifier"),
+        ("top-k-like:classifier", "none"),
+        ("classifier", "top-k-like:classifier"),
+        ("classifier", "top-k:1"),
         ("classifier", "all"),
     ]
     known = {arm["arm"] for arm in record["arms"]}
@@ -83,7 +86,8 @@ def _layout() -> str:
             "the default). It was chosen on 27 tasks of the train packages, after two others had been looked at on Fresh (`LOG.md`); "
             f"the filter, whose labels were made in the old one, is as it was. {len({r.task_id for r in results})} of the tasks, of "
             f"{len({r.repository for r in results})} packages, on a processor without VNNI (`fresh-layout.json`; "
-            "`random-like:classifier` keeps as many tokens as the filter, of chunks drawn at random):",
+            "`random-like:classifier` keeps as many tokens as the filter, of chunks drawn at random, `top-k-like:classifier` of those "
+            "that the retriever ranks first):",
             "",
             *arms(record),
             "",

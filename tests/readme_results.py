@@ -121,22 +121,31 @@ def labels() -> str:
     )
 
 
-def engines() -> str:
-    rows = [
-        f"| {row['engine']} | {row['prompt_tokens_per_second']:.0f} "
-        f"| {row['new_tokens_per_second']:.1f} | {row['drafted_tokens_per_second']:.1f} "
-        f"| {row['mean_difference_nats']:.3f} |"
-        for row in read("speed-engines.json")["rows"]
+def _engine_rows(name: str) -> list[str]:
+    return [
+        "| engine | prompt | generated | with prompt lookup | nats per token from the first |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['engine']} | {row['prompt_tokens_per_second']:.0f} | {row['new_tokens_per_second']:.1f} "
+            f"| {row['drafted_tokens_per_second']:.1f} | {row['mean_difference_nats']:.3f} |"
+            for row in read(name)["rows"]
+        ),
     ]
+
+
+def engines() -> str:
     plain, drafted = read("speed-drafts.json")["rows"]
+    slower = read("speed-engines-avx2.json")
     return "\n".join(
         [
-            "**Engines** on two cores, 1,024 tokens of prompt, the same token ids, tokens per second "
-            "(`speed-engines.json`):",
+            "**Engines** on two cores with VNNI, 1,024 tokens of prompt, the same token ids, tokens per second "
+            "(`speed-engines.json`; OpenVINO as it was before weights were rotated):",
             "",
-            "| engine | prompt | generated | with prompt lookup | nats per token from the first |",
-            "|---|---|---|---|---|",
-            *rows,
+            *_engine_rows("speed-engines.json"),
+            "",
+            f"And on a processor without ({slower['machine']}; `speed-engines-avx2.json`), where ONNX Runtime is the default:",
+            "",
+            *_engine_rows("speed-engines-avx2.json"),
             "",
             f"Prompt-lookup decoding gives {drafted['tokens_per_pass']:.1f} tokens per pass on {drafted['prompts']} "
             f"tasks of Fresh, and is {drafted['ratio']:.2f} times as fast; {drafted['same_text']} of "

@@ -23,6 +23,7 @@ _OPSET = 21
 _IR_VERSION = 10
 _RUNTIME = "com.microsoft"  # the domain of operations that only this runtime has
 _LARGE = 1024  # bytes of a tensor that stands outside the graph
+_BAND = 256  # rows that are transposed at once
 _ZERO = 128  # the unsigned integer that stands for 0.0
 
 Tensors = dict[str, NDArray[Any]]
@@ -189,7 +190,7 @@ class _Builder:
         else:
             inputs = [
                 numbers,
-                self._tensor(name, np.ascontiguousarray(integers.T)),
+                self._tensor(name, _transposed(integers)),
                 self._tensor("one", np.float32(1)),
                 self._tensor(f"{name} scales", scales[:, 0]),
                 self._tensor("zero", np.uint8(_ZERO)),
@@ -223,6 +224,14 @@ class _Builder:
             helper.make_node(kind, inputs, [name, *(also or [])], name, domain=domain, **attributes)
         )
         return name
+
+
+def _transposed(matrix: NDArray[np.int8]) -> NDArray[np.int8]:
+    """A transposed copy, written band by band: numpy's own takes six times as long for a large one."""
+    transposed = np.empty(matrix.shape[::-1], matrix.dtype)
+    for start in range(0, len(matrix), _BAND):
+        transposed[:, start : start + _BAND] = matrix[start : start + _BAND].T
+    return transposed
 
 
 def _value(name: str, kind: int, shape: list[int | str]) -> ValueInfoProto:
