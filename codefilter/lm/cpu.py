@@ -18,12 +18,13 @@ from codefilter.architecture import Architecture
 from codefilter.lm import decoding
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
 from codefilter.lm.keeping import KeptStates
-from codefilter.lm.packing import MAX_PACKED_TOKENS, Pack, packs
+from codefilter.lm.packing import Pack, packs
 from codefilter.quantization import QuantizedWeights, rotation
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
 
 _MIN_SLICE_TOKENS, _MAX_SLICE_TOKENS = 32, 64  # per pass of what can be cancelled; 16 read 24 % more slowly
+_PACKED_TOKENS = 512  # attention reads all of a pack for each of its tokens: 2048 take 10 to 20 % longer
 _LONG_PASS_SECONDS = 0.12  # a cancellation is to take effect within 0.15
 _KEPT_BYTES = 200 << 20  # of earlier prompts: 8,500 tokens of half a billion parameters
 
@@ -167,7 +168,7 @@ class CpuLanguageModel:
             decoding.read_prompt(self._session, shared, cancellation)
         self._session.crop(len(shared))
         results: list[LogLikelihood] = []
-        max_tokens = MAX_PACKED_TOKENS if cancellation is None else self._session.slice_tokens
+        max_tokens = _PACKED_TOKENS if cancellation is None else self._session.slice_tokens
         for pack in packs(last, len(shared), continuations, max_tokens):
             if cancellation is not None:
                 cancellation.raise_if_cancelled()
