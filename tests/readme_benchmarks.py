@@ -4,20 +4,14 @@ In: records that `codefilter evaluate` wrote, in data/results/. Out: Markdown.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from codefilter.comparison import ALL_LEVELS, Comparison, Method, compare
+from codefilter.evaluation.records import recorded_results
 from codefilter.evaluation.results import TaskResult
 from codefilter.evaluation.summary import summarise
 from tests.recorded_results import read
 
-_UNRECORDED: dict[str, Any] = dict.fromkeys(field.name for field in fields(TaskResult)) | {
-    "prediction": "",
-    "target": "",
-    "chunks": (),
-    "reused_tokens": 0,
-}  # records hold no texts, and the oldest not yet every figure
 _DRAWN = {
     Method.BY_REPOSITORY: "repositories are drawn, so they speak for other repositories too",
     Method.WITHIN_REPOSITORIES: "tasks are drawn within the repositories, so they speak for these only",
@@ -183,7 +177,7 @@ def _of_the_filter(record: Any) -> list[tuple[str, str]]:
 
 def _results(record: Any) -> list[TaskResult]:
     """Those of the tasks that every arm has."""
-    rows = [TaskResult(**(_UNRECORDED | row)) for row in record["results"]]
+    rows = recorded_results(record)
     done = [{row.task_id for row in rows if row.arm == arm["arm"]} for arm in record["arms"]]
     common = set.intersection(*done)
     return [row for row in rows if row.task_id in common]

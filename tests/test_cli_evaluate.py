@@ -43,6 +43,22 @@ def test_a_benchmark_runs_and_leaves_everything_behind(
     assert "not their released metrics" in capsys.readouterr().err
 
 
+def test_a_record_alone_compares_as_the_folder_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_repoeval(tmp_path / "data"), tmp_path / "run"
+    assert evaluate("repoeval", "--data", data, "--arms", "none,all", "--out", out) == 0
+    record = (out / "record.json").rename(tmp_path / "kept.json")
+    capsys.readouterr()
+    for run in (out, record):
+        assert main(["compare", str(run), "--baseline", "all", "--json"]) == 0
+    of_folder, of_record = capsys.readouterr().out.split("]\n[")
+    assert of_folder.lstrip("[") == of_record.rstrip("]\n") + "\n"
+    for path, said in ((out / RESULTS_FILE, "is no record of a run"), (tmp_path / "none", "No such file")):
+        assert main(["compare", str(path)]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_the_table_tells_how_many_completions_have_no_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

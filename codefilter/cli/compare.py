@@ -21,7 +21,10 @@ _SHOWN = ("nats", "em", "es", "cross_file_tokens", "first_token_seconds")
 
 
 def compare_command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `evaluate` made.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders that `evaluate` made, or the records in them."),
+    ],
     baseline: Annotated[
         str | None, typer.Option("--baseline", help="The arm to hold the others against; the first one.")
     ] = None,
@@ -40,13 +43,13 @@ def compare_command(
     An arm that has fewer tasks than the baseline is held against the baseline's value on the same ones.
     """
     from codefilter.comparison import METRICS, compare, confidence, group_by_benchmark
-    from codefilter.evaluation.runs import join_runs, read_run
+    from codefilter.evaluation.runs import join_runs, read_recorded_run, read_run
 
     unknown = [name for name in metric or [] if name not in METRICS]
     if unknown:
         raise UsageError(f"no metric {unknown[0]!r}", hint=f"One of: {', '.join(METRICS)}.")
     comparisons: list[Comparison] = []
-    all_joined = join_runs([read_run(folder) for folder in runs])
+    all_joined = join_runs([read_run(run) if run.is_dir() else read_recorded_run(run) for run in runs])
     for joined in all_joined:
         chosen = joined.choose_baseline(baseline)
         comparisons += compare(joined.results, chosen, joined.benchmark, seed=seed, tests=tests)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -154,6 +154,34 @@ def write_record(
     }
     write_atomically(folder / RECORD_FILE, json.dumps(record, indent=1))
     return record
+
+
+def read_record(path: Path) -> tuple[RunPlan, tuple[TaskResult, ...]]:
+    """What `write_record` wrote: the plan, and the figures of every task without its texts.
+
+    Raises:
+        UsageError: it is no record of a run.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        arms = [summary["arm"] for summary in values["arms"]]
+        known = {field.name: values[field.name] for field in fields(RunPlan) if field.name in values}
+        return RunPlan.from_json({**known, "arms": arms}), recorded_results(values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is no record of a run: {error}",
+            hint="Give a folder that `evaluate --out` made, or the record.json in it.",
+        ) from error
+
+
+def recorded_results(values: Mapping[str, Any]) -> tuple[TaskResult, ...]:
+    """The results in a record; their texts are empty, and the oldest records do not have every figure."""
+    unknown: dict[str, Any] = dict.fromkeys(field.name for field in fields(TaskResult))
+    unknown |= {"target": "", "chunks": (), "reused_tokens": 0}
+    rows = [unknown | row for row in values["results"]]
+    return tuple(
+        TaskResult(**row | {"prediction": None if row["exact_match"] is None else ""}) for row in rows
+    )
 
 
 def commit(root: Path = Path(__file__).parents[2]) -> str:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codefilter.errors import UsageError
-from codefilter.evaluation.records import RunPlan, read_plan
+from codefilter.evaluation.records import RunPlan, read_plan, read_record
 from codefilter.evaluation.results import TaskError, TaskResult
 from codefilter.evaluation.storage import read_errors, read_results
 
 
 @dataclass(frozen=True)
 class Run:
-    """One folder."""
+    """One folder, or a record of one."""
 
     folder: Path
     plan: RunPlan
@@ -70,6 +70,12 @@ def read_run(folder: Path) -> Run:
     if not results:
         raise UsageError(f"{folder} has no results yet", hint="Let `codefilter evaluate` run a while first.")
     return Run(folder, plan, results, tuple(read_errors(folder)))
+
+
+def read_recorded_run(path: Path) -> Run:
+    """A run by its record alone, without texts; `UsageError` where the file is none."""
+    plan, results = read_record(path)
+    return Run(path, plan, results, ())
 
 
 def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
