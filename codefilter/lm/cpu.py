@@ -32,11 +32,12 @@ _KEPT_BYTES = 200 << 20  # of earlier prompts: 8,500 tokens of half a billion pa
 class CpuSession(ABC):
     """The KV cache of the last request, kept for the next, with what a runtime computes in it."""
 
-    def __init__(self, max_kept_tokens: int = 0) -> None:
-        """Keep earlier prompts of at most so many tokens altogether."""
+    def __init__(self, architecture: Architecture) -> None:
         self.outputs: list[Sequence[int]] = []
         self.slice_tokens = _MAX_SLICE_TOKENS
-        self._kept: KeptStates[list[NDArray[np.float32]]] = KeptStates(max_kept_tokens)
+        self._kept: KeptStates[list[NDArray[np.float32]]] = KeptStates(
+            _KEPT_BYTES // architecture.state_bytes
+        )
         self._is_for_writing = False
         self._token_ids: list[int] = []
 
@@ -211,11 +212,6 @@ class CpuLanguageModel:
     def reusable_tokens(self, prompt_ids: Sequence[int]) -> int:
         """See `LanguageModel.reusable_tokens`."""
         return self._session.reusable_tokens(prompt_ids)
-
-
-def max_kept_tokens(architecture: Architecture) -> int:
-    """How many tokens of earlier prompts a session keeps."""
-    return _KEPT_BYTES // architecture.state_bytes
 
 
 def _next_slice_tokens(tokens: int, seconds: float) -> int:

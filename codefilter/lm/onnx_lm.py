@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from codefilter.architecture import Architecture
 from codefilter.errors import UsageError
 from codefilter.lm.base import ModelIdentity
-from codefilter.lm.cpu import CpuLanguageModel, CpuSession, max_kept_tokens
+from codefilter.lm.cpu import CpuLanguageModel, CpuSession
 from codefilter.lm.onnx_graph import Tensors, build_graph
 from codefilter.quantization import quantized_weights
 from codefilter.tokenizer import Tokenizer
@@ -69,7 +69,7 @@ def _inference_session(graph: bytes, tensors: Tensors) -> ort.InferenceSession:
 
 class _OnnxSession(CpuSession):
     def __init__(self, runtime: ort.InferenceSession, architecture: Architecture) -> None:
-        super().__init__(max_kept_tokens(architecture))
+        super().__init__(architecture)
         self._runtime = runtime
         self._binding = runtime.io_binding()
         names = [output.name for output in runtime.get_outputs()]

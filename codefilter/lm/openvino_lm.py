@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from codefilter.architecture import Architecture
 from codefilter.errors import UsageError
 from codefilter.lm.base import ModelIdentity
-from codefilter.lm.cpu import CpuLanguageModel, CpuSession, max_kept_tokens
+from codefilter.lm.cpu import CpuLanguageModel, CpuSession
 from codefilter.lm.openvino_graph import build_graphs
 from codefilter.machine import instructions
 from codefilter.quantization import quantized_weights
@@ -70,7 +70,7 @@ class OpenVinoLanguageModel(CpuLanguageModel):
         session = _OpenVinoSession(
             core.compile_model(layers, "CPU", options | layer_options).create_infer_request(),
             core.compile_model(head, "CPU", options | head_options).create_infer_request(),
-            max_kept_tokens(architecture),
+            architecture,
         )
         version = importlib.metadata.version("openvino")
         super().__init__(
@@ -86,8 +86,8 @@ class OpenVinoLanguageModel(CpuLanguageModel):
 class _OpenVinoSession(CpuSession):
     """One slot of the runtime's state per token."""
 
-    def __init__(self, layers: ov.InferRequest, head: ov.InferRequest, max_kept_tokens: int = 0) -> None:
-        super().__init__(max_kept_tokens)
+    def __init__(self, layers: ov.InferRequest, head: ov.InferRequest, architecture: Architecture) -> None:
+        super().__init__(architecture)
         self._layers = layers
         self._head = head
         self._slots: list[int] = []  # where each token's keys and values are
