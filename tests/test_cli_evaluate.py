@@ -54,7 +54,7 @@ def test_a_record_alone_compares_as_the_folder_does(
         assert main(["compare", str(run), "--baseline", "all", "--json"]) == 0
     of_folder, of_record = capsys.readouterr().out.split("]\n[")
     assert of_folder.lstrip("[") == of_record.rstrip("]\n") + "\n"
-    for path, said in ((out / RESULTS_FILE, "is no record of a run"), (tmp_path / "none", "No such file")):
+    for path, said in ((out / RESULTS_FILE, "nor its record"), (tmp_path / "none", "No such file")):
         assert main(["compare", str(path)]) == 2
         assert said in capsys.readouterr().err
 

@@ -169,7 +169,7 @@ def read_record(path: Path) -> tuple[RunPlan, tuple[TaskResult, ...]]:
         return RunPlan.from_json({**known, "arms": arms}), recorded_results(values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path} is no record of a run: {error}",
+            f"{path} is not the folder of a run, nor its record: {error}",
             hint="Give a folder that `evaluate --out` made, or the record.json in it.",
         ) from error
 
