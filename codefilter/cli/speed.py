@@ -393,7 +393,7 @@ def _load(model: str, engine: str) -> LanguageModel:
 
 def _checked(engines: str, model: str) -> list[str]:
     """What `_load` is to load, by commas; `UsageError` before anything is measured where it could not."""
-    from codefilter.lm.loading import CPU_ENGINES, check_engine, choose_engine
+    from codefilter.lm.loading import CPU_ENGINES, check_engine, describe_cpu_engine
 
     names = engines.split(",")
     for name in names:
@@ -402,7 +402,7 @@ def _checked(engines: str, model: str) -> list[str]:
             check_engine(model, engine)
             check_setting("dtype", dtype or "auto", f"--engines {name}")
             if engine in CPU_ENGINES:  # is it installed?
-                choose_engine(resolve(model).folder, "auto", dtype or "auto", engine)
+                describe_cpu_engine(engine, resolve(model).folder, "auto", dtype or "auto")
     return names
 
 
