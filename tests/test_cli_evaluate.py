@@ -40,7 +40,7 @@ def test_a_benchmark_runs_and_leaves_everything_behind(
     assert len((out / "predictions" / "none.jsonl").read_text().splitlines()) == 5
     arguments = ["--family", "repocoder", "--benchmark", "repoeval", "--data", str(data)]
     assert main(["score", str(out / "predictions" / "all.jsonl"), *arguments]) == 0
-    assert "not their released metrics" in capsys.readouterr().err
+    assert "not the released metric" in capsys.readouterr().err
 
 
 def test_a_record_alone_compares_as_the_folder_does(
@@ -126,6 +126,10 @@ def test_another_run_in_the_same_folder_is_refused(
     assert evaluate("repoeval", "--data", data, "--limit", "1", "--out", out) == 0
     assert evaluate("repoeval", "--data", data, "--out", out, "--likelihood-only") == 2
     assert "writing differ" in capsys.readouterr().err
+    assert evaluate("repoeval", "--data", data, "--out", out, "--family", "repoformer") == 2
+    assert "metric family differ" in capsys.readouterr().err
+    assert evaluate("repoeval", "--data", data, "--out", tmp_path / "new", "--family", "ours") == 2
+    assert "One of: repocoder, repoformer, crosscodeeval" in capsys.readouterr().err
     assert evaluate("repoeval", "--data", data, "--out", out, "--no-resume") == 2
     assert "not empty" in capsys.readouterr().err
 

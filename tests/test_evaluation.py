@@ -44,7 +44,7 @@ from codefilter.evaluation.storage import (
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Cancellation, Continuation
 from codefilter.lm.fake import FakeLanguageModel
-from codefilter.metrics import score
+from codefilter.metrics import METRIC_FAMILY, score
 from codefilter.tasks import LineSpan, make_task
 from codefilter.types import (
     CompletionRequest,
@@ -93,9 +93,13 @@ def arms(*names: str) -> list[Arm]:
 
 
 def run(
-    group: TaskGroup, names: Sequence[str], out: Path, model: FakeLanguageModel = MODEL
+    group: TaskGroup,
+    names: Sequence[str],
+    out: Path,
+    model: FakeLanguageModel = MODEL,
+    family: str = METRIC_FAMILY,
 ) -> list[TaskResult]:
-    outcome = evaluate([group], LocalExecutor(model, arms(*names)), out)
+    outcome = evaluate([group], LocalExecutor(model, arms(*names), family=family), out)
     assert outcome.errors == ()
     return list(outcome.results)
 
@@ -390,24 +394,40 @@ def test_cleaning_is_an_arm_and_only_changes_what_is_shown(tmp_path: Path) -> No
 def test_predictions_are_exported_as_released_and_score_the_same(tmp_path: Path) -> None:
     group = group_with(tmp_path, lib=HELPFUL)
     results = run(group, ["all", "top-k:3/layout=after-suffix"], tmp_path / "out")
-    paths = export_predictions(results, group.tasks, tmp_path / "out")
+    paths = export_predictions(results, group.tasks, tmp_path / "out", "repocoder")
     assert [path.name for path in paths] == ["all.jsonl", "top-k-3,layout=after-suffix.jsonl"]
     for references in (References(), References(group.tasks)):
         read = read_predictions(paths[0], references)
         assert read.malformed == ()
         (prediction,) = read.predictions
-        assert "not their released metrics" in json.loads(paths[0].read_text())["metadata"]["notice"]
+        notice = json.loads(paths[0].read_text())["metadata"]["notice"]
+        assert "what crosscodeeval makes of it is not the released metric" in notice
         scores = score("repocoder", prediction.text, prediction.task)
         assert scores.edit_similarity == results[0].edit_similarity
         assert prediction.task.level is TaskLevel.LINE
         assert prediction.task.request.prefix == app_task().request.prefix  # which ends within a line
 
 
+def test_a_family_that_cuts_by_its_own_rule_gets_what_the_model_wrote_on(tmp_path: Path) -> None:
+    """And one text serves all families: what RepoCoder cuts of it is what a run by its own rule writes."""
+    group = group_with(tmp_path, lib=HELPFUL)
+    (task,) = group.tasks
+    (short,) = run(group, ["all"], tmp_path / "short")
+    (long,) = run(group, ["all"], tmp_path / "long", family="crosscodeeval")
+    assert long.prediction is not None
+    assert short.prediction is not None
+    assert len(long.prediction) > len(short.prediction) == len(long.prediction.split("\n")[0])
+    assert long.edit_similarity == score("crosscodeeval", long.prediction, task).edit_similarity
+    assert score("repocoder", long.prediction, task).edit_similarity == short.edit_similarity
+    (path,) = export_predictions([long], group.tasks, tmp_path / "long", "crosscodeeval")
+    assert "notice" not in json.loads(path.read_text())["metadata"]
+
+
 @pytest.mark.parametrize("prefix", ["x = ", "x = 1\n", "x = 1\n\n", "\n"])
 def test_an_exported_prompt_ends_where_the_target_begins(prefix: str, tmp_path: Path) -> None:
     task = replace(app_task(), request=replace(app_task().request, prefix=prefix))
     path = tmp_path / "predictions.jsonl"
-    path.write_text(json.dumps(released_record(task, "f(\n    1)\ny = 2\n")) + "\n")
+    path.write_text(json.dumps(released_record(task, "f(\n    1)\ny = 2\n", "repocoder")) + "\n")
     (prediction,) = read_predictions(path, References()).predictions
     assert prediction.task.request.prefix == prefix
     compared = score("crosscodeeval", prediction.text, prediction.task).compared

@@ -27,6 +27,7 @@ from codefilter.evaluation.storage import (
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Cancellation, Continuation
 from codefilter.lm.fake import FakeLanguageModel
+from codefilter.metrics import METRIC_FAMILY
 from codefilter.types import LogLikelihood, TaskLevel
 from tests.test_evaluation import (
     HELPFUL,
@@ -62,7 +63,7 @@ class Elsewhere(LocalExecutor):
 
     def run(self, items: Iterator[WorkItem]) -> Iterator[Finding]:
         for item in reversed(list(items)):
-            worker = TaskWorker(self._model, self.arms, write=True)
+            worker = TaskWorker(self._model, self.arms, write=True, family=METRIC_FAMILY)
             yield from copied(list(worker.run(copied(item))))
 
 

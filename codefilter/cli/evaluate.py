@@ -17,6 +17,7 @@ from tqdm import tqdm
 from codefilter.cli import options
 from codefilter.config import Settings, load_settings
 from codefilter.errors import SourceError, UsageError
+from codefilter.metrics import FAMILIES, METRIC_FAMILY, get_family
 from codefilter.paths import cache_path, exclusive
 from codefilter.types import TaskLevel, content_hash
 
@@ -77,6 +78,10 @@ def evaluate_command(
         bool,
         typer.Option("--write/--likelihood-only", help="Generate, or only measure the truth's likelihood."),
     ] = True,
+    family: Annotated[
+        str,
+        typer.Option("--family", help=f"Whose metrics: {', '.join(FAMILIES)}."),
+    ] = METRIC_FAMILY,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, or refuse.")
     ] = True,
@@ -98,6 +103,7 @@ def evaluate_command(
     )
     parsed = parse_arms(arms, settings)
     number_of_shard = parse_shard(shard)
+    get_family(family)  # or refuse
     chosen = [parse_level(name) for name in levels.split(",")] if levels else None
     _check(benchmark, repo, out, data, per_repo)
     on_ray = options.is_for_ray(executor, workers)
@@ -105,8 +111,18 @@ def evaluate_command(
     if not resume and out is not None:
         _refuse_used(out)
     groups = _choose_tasks(drawn, limit, seed, number_of_shard)
-    completing = _executor(on_ray, settings, parsed, workers, write=write)
-    plan = _plan(drawn, groups, completing, settings, limit=limit, seed=seed, shard=shard, writes=write)
+    completing = _executor(on_ray, settings, parsed, workers, write=write, family=family)
+    plan = _plan(
+        drawn,
+        groups,
+        completing,
+        settings,
+        limit=limit,
+        seed=seed,
+        shard=shard,
+        writes=write,
+        family=family,
+    )
     folder = out or cache_path() / "evaluations" / f"{drawn.name}-{content_hash(str(plan.same_run()))[:8]}"
     allowed = minutes if minutes is not None else 8.0 if repo is not None else None
     deadline = started + 60 * allowed if allowed is not None else None
@@ -202,17 +218,23 @@ def _choose_tasks(drawn: DrawnTasks, limit: int | None, seed: int, shard: tuple[
 
 
 def _executor(
-    on_ray: bool, settings: Settings, arms: Sequence[Arm], workers: int | None, *, write: bool
+    on_ray: bool,
+    settings: Settings,
+    arms: Sequence[Arm],
+    workers: int | None,
+    *,
+    write: bool,
+    family: str,
 ) -> Executor:
     if on_ray:
         from codefilter.evaluation.ray_executor import RayExecutor
 
-        return RayExecutor(settings, arms, workers=workers, write=write)
+        return RayExecutor(settings, arms, workers=workers, write=write, family=family)
     from codefilter.evaluation import LocalExecutor
     from codefilter.lm.loading import load_configured_model
 
     model = load_configured_model(settings)
-    return LocalExecutor(model, arms, write=write)
+    return LocalExecutor(model, arms, write=write, family=family)
 
 
 def _plan(
@@ -225,10 +247,10 @@ def _plan(
     seed: int,
     shard: str,
     writes: bool,
+    family: str,
 ) -> RunPlan:
     from codefilter.evaluation.records import RunPlan, commit
     from codefilter.machine import machine
-    from codefilter.metrics import METRIC_FAMILY
 
     tasks = [task for group in groups for task in group.tasks]
     return RunPlan(
@@ -241,7 +263,7 @@ def _plan(
         tasks=len(tasks),
         arms=tuple(arm.name for arm in executor.arms),
         writes=writes,
-        metric_family=METRIC_FAMILY,
+        metric_family=family,
         model=executor.identity,
         engine=executor.description,
         settings=settings,
@@ -275,7 +297,7 @@ def _run(
     tasks = [task for group in drawn.groups for task in group.tasks]
     results = read_in_order(folder, [task.task_id for task in tasks], plan.arms)
     summaries = summarise(results, plan.arms)
-    export_predictions(results, tasks, folder)
+    export_predictions(results, tasks, folder, plan.metric_family)
     compared = compare(results, plan.arms[0], drawn.name)
     record = write_record(
         plan,

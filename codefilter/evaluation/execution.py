@@ -24,6 +24,7 @@ from codefilter.evaluation.results import ChunkText, Finding, TaskContext, TaskE
 from codefilter.evaluation.selection import TaskGroup
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import LanguageModel, ModelIdentity
+from codefilter.metrics import METRIC_FAMILY, writes_on
 from codefilter.prompts.formats import get_format
 from codefilter.strategies import get_strategy
 from codefilter.types import Completion, CompletionRequest, CompletionTask
@@ -66,10 +67,11 @@ class Executor(Protocol):
 class TaskWorker:
     """Completes one item after the other; keeps the indexes of the last repository open."""
 
-    def __init__(self, model: LanguageModel, arms: Sequence[Arm], *, write: bool) -> None:
+    def __init__(self, model: LanguageModel, arms: Sequence[Arm], *, write: bool, family: str) -> None:
         self._model = model
         self._arms = {arm.name: arm for arm in arms}
         self._write = write
+        self._family = family
         self._group: TaskGroup | None = None
         self._completers: Mapping[str, Completer] | CodeFilterError
         self._target = ""  # of the task at work
@@ -84,7 +86,7 @@ class TaskWorker:
             self._completers = self._open(item.group)
             self._group = item.group
         finished = {r.prompt_id: r for r in item.finished if not is_postprocessed(r.arm)}
-        memory = PromptMemory(item.task, self._model, finished)
+        memory = PromptMemory(item.task, self._model, finished, self._family)
         self._target = item.task.target
         for name in item.arms:
             try:
@@ -136,18 +138,27 @@ class TaskWorker:
     def _request_of(self, task: CompletionTask, arm: Arm) -> CompletionRequest:
         """What an arm is asked: left to right, the file ends at the hole (RepoEval's original protocol).
 
-        The task itself keeps its suffix, for its truth and metrics.
+        The task itself keeps its suffix, for its truth and metrics. Where these cut a prediction by a rule of
+        their own, the model is not stopped at the truth's number of lines.
         """
-        identity = self._model.identity
-        row = get_format(identity.family, self._model.tokenizer)
-        reads_suffix = row.fills_in_the_middle and arm.settings.layout != LEFT_TO_RIGHT
-        return task.request if reads_suffix else replace(task.request, suffix="")
+        request = task.request
+        row = get_format(self._model.identity.family, self._model.tokenizer)
+        if not row.fills_in_the_middle or arm.settings.layout == LEFT_TO_RIGHT:
+            request = replace(request, suffix="")
+        return replace(request, max_lines=None) if writes_on(self._family, task) else request
 
 
 class LocalExecutor:
     """This process, with a loaded model."""
 
-    def __init__(self, model: LanguageModel, arms: Sequence[Arm], *, write: bool = True) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        arms: Sequence[Arm],
+        *,
+        write: bool = True,
+        family: str = METRIC_FAMILY,
+    ) -> None:
         """Make an executor.
 
         Args:
@@ -155,16 +166,18 @@ class LocalExecutor:
             arms: names must differ.
             write: generate; otherwise only the target's likelihood is measured: several times faster, and
                 the most sensitive figure.
+            family: by whose rules what was written ends and is judged; see `codefilter.metrics`.
         """
         self.identity = model.identity
         self.description = model.description
         self.arms = tuple(arms)
         self._model = model
         self._write = write
+        self._family = family
 
     def run(self, items: Iterator[WorkItem]) -> Iterator[Finding]:
         """See `Executor.run`; in the items' order, each finding as soon as it is there."""
-        worker = TaskWorker(self._model, self.arms, write=self._write)
+        worker = TaskWorker(self._model, self.arms, write=self._write, family=self._family)
         return chain.from_iterable(map(worker.run, items))
 
 

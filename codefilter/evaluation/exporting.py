@@ -1,10 +1,10 @@
 """Predictions in the released form, so that the released scripts and `codefilter score` can judge them.
 
 In: a run's results and its tasks. Out: ``predictions/ARM.jsonl``: RepoCoder's records with ``choices``, which
-have CrossCodeEval's and Repoformer's ``task_id`` and ``pred`` as well. Notable: every arm stops writing at
-the truth's number of lines, which is RepoCoder's rule. The other two families cut for themselves what a model
-wrote on (CrossCodeEval, and Repoformer for functions, by parsing); here nothing is left to cut, so their
-figures of these predictions are not the released metrics. Every record says so.
+have CrossCodeEval's and Repoformer's ``task_id`` and ``pred`` as well. Notable: where the run's metric family
+ends a prediction at the truth's number of lines, the arms stop writing there. Families that cut by a rule of
+their own what a model wrote on (`codefilter.metrics.writes_on`) find nothing to cut in these predictions, and
+their figures of them are not the released metrics: such a record says so.
 """
 
 from __future__ import annotations
@@ -17,20 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from codefilter.evaluation.results import TaskResult
+from codefilter.metrics import FAMILIES, writes_on
 from codefilter.paths import write_atomically
 from codefilter.types import CompletionTask
 
 FOLDER = "predictions"
-NOTICE = (
-    "written to the truth's number of lines, RepoCoder's rule: "
-    "what the families repoformer and crosscodeeval make of it are not their released metrics"
-)
 
 
 def export_predictions(
-    results: Iterable[TaskResult], tasks: Iterable[CompletionTask], folder: Path
+    results: Iterable[TaskResult], tasks: Iterable[CompletionTask], folder: Path, family: str
 ) -> list[Path]:
-    """Write one file per arm below a run's folder, and return their paths.
+    """Write one file per arm below the folder of a run by a metric family, and return their paths.
 
     Results without a prediction are left out. Those of tasks that are not among `tasks` (a benchmark's other
     levels, for example) keep the line that an earlier attempt wrote.
@@ -44,7 +41,7 @@ def export_predictions(
     for arm, rows in by_arm.items():
         path = folder / FOLDER / f"{file_name(arm)}.jsonl"
         lines = _lines_by_task(path) | {
-            row.task_id: json.dumps(released_record(by_id[row.task_id], row.prediction or "")) + "\n"
+            row.task_id: json.dumps(released_record(by_id[row.task_id], row.prediction or "", family)) + "\n"
             for row in rows
             if row.task_id in by_id
         }
@@ -66,8 +63,8 @@ def file_name(arm: str) -> str:
     return re.sub(r"[^\w.,=-]", "-", arm.replace("/", ","))
 
 
-def released_record(task: CompletionTask, prediction: str) -> dict[str, Any]:
-    """RepoCoder's record of a prediction; the prompt is the whole file up to the target.
+def released_record(task: CompletionTask, prediction: str, family: str) -> dict[str, Any]:
+    """RepoCoder's record of a prediction by a run's family; the prompt is the whole file up to the target.
 
     As released, it lacks its last line end; where the target begins within a line, which RepoCoder's never
     do, it has none to lack, and the metadata say so.
@@ -86,6 +83,15 @@ def released_record(task: CompletionTask, prediction: str) -> dict[str, Any]:
             "line_no": place.start_line,
             "level": task.level.value,
             "prompt_ends_in_line": bool(request.prefix) and not request.prefix.endswith("\n"),
-            "notice": NOTICE,
+            **_notice(task, family),
         },
     }
+
+
+def _notice(task: CompletionTask, family: str) -> dict[str, str]:
+    """Which families a prediction is too short for, or nothing."""
+    others = [name for name in FAMILIES if writes_on(name, task)]
+    if writes_on(family, task) or not others:
+        return {}
+    said = f"a {task.level.value} ends at the truth's number of lines, the rule of {family}"
+    return {"notice": f"{said}: what {' or '.join(others)} makes of it is not the released metric"}

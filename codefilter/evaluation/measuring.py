@@ -14,7 +14,7 @@ from codefilter.evaluation.arms import Arm
 from codefilter.evaluation.results import ChunkUse, TaskResult
 from codefilter.likelihood import target_continuation
 from codefilter.lm.base import LanguageModel
-from codefilter.metrics import METRIC_FAMILY, is_valid_in_place, score
+from codefilter.metrics import is_valid_in_place, score
 from codefilter.postprocess import Place, clean
 from codefilter.strategies import DRAFT
 from codefilter.types import Completion, CompletionRequest, CompletionTask, FinishReason, Prompt, content_hash
@@ -23,9 +23,12 @@ from codefilter.types import Completion, CompletionRequest, CompletionTask, Fini
 class PromptMemory:
     """What prompts led to, for one task: each is computed once, whichever arms have it."""
 
-    def __init__(self, task: CompletionTask, model: LanguageModel, finished: dict[str, TaskResult]) -> None:
+    def __init__(
+        self, task: CompletionTask, model: LanguageModel, finished: dict[str, TaskResult], family: str
+    ) -> None:
         self._task = task
         self._model = model
+        self._family = family  # of metrics
         self._completions: dict[str, Completion] = {}
         self._finished = finished  # results by prompt, of earlier runs too
 
@@ -90,7 +93,7 @@ class PromptMemory:
         text = None
         if completion is not None:
             text = _cleaned(completion, request) if arm.postprocess else completion.text
-        scores = score(METRIC_FAMILY, text, task) if text is not None else None
+        scores = score(self._family, text, task) if text is not None else None
         return TaskResult(
             task_id=task.task_id,
             repository=task.repository,

@@ -16,19 +16,20 @@ from codefilter.config import Settings
 from codefilter.evaluation.arms import Arm
 from codefilter.evaluation.execution import TaskWorker, WorkItem
 from codefilter.evaluation.results import Finding
+from codefilter.metrics import METRIC_FAMILY
 from codefilter.ray_workers import ModelWorker, RayWorkers
 
 
 class _RemoteWorker(ModelWorker):
     """What runs in a worker process."""
 
-    def __init__(self, settings: Settings, arms: Sequence[Arm], write: bool) -> None:
+    def __init__(self, settings: Settings, arms: Sequence[Arm], write: bool, family: str) -> None:
         super().__init__(settings)
-        self._arms, self._write = arms, write
+        self._arms, self._write, self._family = arms, write, family
 
     @cached_property
     def _worker(self) -> TaskWorker:
-        return TaskWorker(self.model, self._arms, write=self._write)
+        return TaskWorker(self.model, self._arms, write=self._write, family=self._family)
 
     def complete(self, item: WorkItem) -> list[Finding]:
         """One item."""
@@ -39,11 +40,17 @@ class RayExecutor:
     """Workers of a Ray cluster."""
 
     def __init__(
-        self, settings: Settings, arms: Sequence[Arm], *, workers: int | None = None, write: bool = True
+        self,
+        settings: Settings,
+        arms: Sequence[Arm],
+        *,
+        workers: int | None = None,
+        write: bool = True,
+        family: str = METRIC_FAMILY,
     ) -> None:
         """Start the workers; see `RayWorkers`. `settings` name the model."""
         self.arms = tuple(arms)
-        self.workers = RayWorkers(_RemoteWorker, settings, self.arms, write, count=workers)
+        self.workers = RayWorkers(_RemoteWorker, settings, self.arms, write, family, count=workers)
         self.identity = self.workers.identity
         self.description = self.workers.description
 

@@ -72,6 +72,7 @@ class RunPlan:
             "benchmark": self.benchmark,
             "data": self.data_sha256,
             "writing": self.writes,
+            "metric family": self.metric_family,
             **settings,
             "model": self.model.sha256,  # what ran, whatever was asked for; as is the engine
             "engine": _RAY_WORKERS.sub("", self.engine),

@@ -29,6 +29,7 @@ __all__ = [
     "needs_prompt",
     "score",
     "summarize",
+    "writes_on",
 ]
 
 FAMILIES: dict[str, Callable[[str, CompletionTask], Scores]] = {
@@ -37,7 +38,7 @@ FAMILIES: dict[str, Callable[[str, CompletionTask], Scores]] = {
     "crosscodeeval": score_crosscodeeval,
 }
 
-METRIC_FAMILY = "repocoder"  # what we score our own completions by
+METRIC_FAMILY = "repocoder"  # what we score our own completions by, unless another is asked for
 
 
 def needs_prompt(family: str, task: CompletionTask) -> bool:
@@ -45,6 +46,14 @@ def needs_prompt(family: str, task: CompletionTask) -> bool:
     if family == "crosscodeeval":
         return task.request.language == "python"
     return family == "repoformer" and task.level is TaskLevel.FUNCTION
+
+
+def writes_on(family: str, task: CompletionTask) -> bool:
+    """Whether the family ends a prediction for this task by its own rule, not at the truth's number of lines.
+
+    What a model wrote must then go on behind these lines, for the family to have something to cut.
+    """
+    return family == "crosscodeeval" or (family == "repoformer" and task.level is TaskLevel.FUNCTION)
 
 
 def score(family: str, prediction: str, task: CompletionTask) -> Scores:
