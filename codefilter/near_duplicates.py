@@ -57,29 +57,43 @@ def find_near_duplicates(
     Raises:
         ValueError: a threshold out of range, or two references with the same id.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold {threshold} is not above 0 and at most 1")
-    lsh = MinHashLSH(
-        threshold=min(threshold, _MAX_PROPOSING), num_perm=_PERMUTATIONS, weights=_SPURIOUS_AND_MISSED
-    )
-    sketcher = _Sketcher()
-    known: dict[str, Shingles] = {}
+    known = KnownTexts(threshold)
     for reference_id, text in references:
-        shingles = sketcher.shingles(text)
+        known.add(reference_id, text)
+    nearest = ((item_id, known.nearest(text)) for item_id, text in items)
+    return [NearDuplicate(item_id, *found) for item_id, found in nearest if found is not None]
+
+
+class KnownTexts:
+    """Texts that others are held against; it may grow between two questions."""
+
+    def __init__(self, threshold: float = DEFAULT_THRESHOLD) -> None:
+        """None is known; the similarity that counts is above 0 and at most 1, `ValueError` for others."""
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold {threshold} is not above 0 and at most 1")
+        self._threshold = threshold
+        self._lsh = MinHashLSH(
+            threshold=min(threshold, _MAX_PROPOSING), num_perm=_PERMUTATIONS, weights=_SPURIOUS_AND_MISSED
+        )
+        self._sketcher = _Sketcher()
+        self._known: dict[str, Shingles] = {}
+
+    def add(self, text_id: str, text: str) -> None:
+        """Know one more; a text without a token is like none. `ValueError` for an id that is known."""
+        shingles = self._sketcher.shingles(text)
         if shingles.size:
-            lsh.insert(reference_id, sketcher.sketch(shingles))
-            known[reference_id] = shingles
-    found = []
-    for item_id, text in items:
-        shingles = sketcher.shingles(text)
+            self._lsh.insert(text_id, self._sketcher.sketch(shingles))
+            self._known[text_id] = shingles
+
+    def nearest(self, text: str) -> tuple[str, float] | None:
+        """The id of the text that is most like this one, and how much; None below the threshold."""
+        shingles = self._sketcher.shingles(text)
         if not shingles.size:
-            continue
-        proposed = sorted(lsh.query(sketcher.sketch(shingles)))
-        rated = [(similarity(shingles, known[reference_id]), reference_id) for reference_id in proposed]
+            return None
+        proposed = sorted(self._lsh.query(self._sketcher.sketch(shingles)))
+        rated = [(similarity(shingles, self._known[text_id]), text_id) for text_id in proposed]
         best = max(rated, key=lambda pair: pair[0], default=(0.0, ""))
-        if best[0] >= threshold:
-            found.append(NearDuplicate(item_id, best[1], best[0]))
-    return found
+        return (best[1], best[0]) if best[0] >= self._threshold else None
 
 
 def similarity(first: Shingles, second: Shingles) -> float:

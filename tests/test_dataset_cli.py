@@ -16,7 +16,13 @@ from codefilter.dataset.charts import draw_all
 from codefilter.dataset.coalitions import coalition_figures, read_coalitions
 from codefilter.dataset.comparisons import read_agreements
 from codefilter.dataset.cost import corpus_cost
-from codefilter.dataset.duplicates import Reference, benchmark_references, find_exclusions, keep_others
+from codefilter.dataset.duplicates import (
+    Reference,
+    benchmark_references,
+    find_exclusions,
+    find_repeated,
+    keep_others,
+)
 from codefilter.dataset.exclusions import Comparison, Exclusion, read_exclusions, write_exclusions
 from codefilter.dataset.figures import label_figures
 from codefilter.dataset.materialize import Materializer
@@ -370,6 +376,24 @@ def test_levels_take_a_number_of_tasks(labels: Path, capsys: pytest.CaptureFixtu
         assert main([*arguments, "--levels", wrong]) == 2
     assert main([*arguments, "--executor", "cloud"]) == 2
     assert "unknown executor" in capsys.readouterr().err
+
+
+def test_of_code_that_stands_in_two_repositories_the_first_ones_examples_stay(labels: Path) -> None:
+    materializer = Materializer({"shop": labels.parent / "shop", "weather": labels.parent / "weather"})
+    examples = [materializer.materialize(record) for record in read_examples(labels)]
+    assert find_repeated(examples) == []  # though examples of one repository share a chunk, and files
+    copied = [example for example in examples if example.record.path == "shop/orders.py"]
+    fork = [
+        replace(
+            example,
+            record=replace(example.record, repository="fork", example_id=f"fork/{example.record.example_id}"),
+        )
+        for example in copied
+    ]
+    found = find_repeated([*examples, *fork])
+    assert [one.example_id for one in found] == [example.record.example_id for example in fork]
+    assert {one.similarity for one in found} == {1.0}
+    assert all(one.reference.startswith("other repositories of this dataset/shop/") for one in found)
 
 
 def test_packages_are_told_apart_from_the_benchmark_of_their_role(

@@ -173,17 +173,27 @@ def duplicates_command(
         float, typer.Option("--threshold", min=0.1, max=1, help="Similarity, 0 to 1.")
     ] = 0.7,
 ) -> None:
-    """Leave out examples that stand nearly the same in a benchmark's sources or records."""
-    from codefilter.dataset.duplicates import benchmark_references, find_exclusions, keep_others
+    """Leave out examples that stand nearly the same in a benchmark, or in another repository here."""
+    from codefilter.dataset.duplicates import (
+        OTHER_REPOSITORIES,
+        benchmark_references,
+        find_exclusions,
+        find_repeated,
+        keep_others,
+    )
     from codefilter.dataset.exclusions import Comparison, read_exclusions, write_exclusions
 
     compared: list[str] = []
     references = list(benchmark_references(compared.append))
     examples = list(_materialized(folder, repos or [], with_excluded=True))
     found = find_exclusions(examples, references, threshold)
-    exclusions = keep_others(found, read_exclusions(folder), compared)
-    write_exclusions(folder, exclusions, Comparison(len(examples), tuple(compared)))
-    print(f"compared with {', '.join(compared)}: {len(references)} files")
+    left_out = {exclusion.example_id for exclusion in found}
+    rest = [example for example in examples if example.record.example_id not in left_out]
+    found += find_repeated(rest, threshold)
+    everything = (*compared, OTHER_REPOSITORIES)
+    exclusions = keep_others(found, read_exclusions(folder), everything)
+    write_exclusions(folder, exclusions, Comparison(len(examples), everything))
+    print(f"compared with {', '.join(compared)}: {len(references)} files, and with {OTHER_REPOSITORIES}")
     for exclusion in exclusions:
         print(f"left out: {exclusion.example_id}, {exclusion.similarity:.2f} like {exclusion.reference}")
     print(f"{len(exclusions)} examples left out")

@@ -1,14 +1,16 @@
-"""Examples that stand, nearly the same, in a benchmark: found and left out.
+"""Examples that stand, nearly the same, in a benchmark or in another repository: found and left out.
 
 In: labelled examples with their text; the texts of every benchmark set. Out: ``excluded.json``, which names
-each such example and what it is like; `read_examples` leaves it out from then on.
+each such example and what it is like; `read_examples` leaves it out from then on. So parts that are disjoint
+by repository are disjoint by code.
 Notable: a target of a line is too short to compare, and a whole file hides a copied function. So what is
 compared is the code around the target: the syntax chunks that its lines touch, against all chunks of the
-benchmark's files, and the whole file against whole files.
+benchmark's files, or of the earlier examples of other repositories, and the whole file against whole files.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +19,13 @@ from codefilter.benchmarks import BENCHMARKS
 from codefilter.chunking import chunk_file
 from codefilter.dataset.exclusions import Exclusion
 from codefilter.dataset.materialize import TextExample
-from codefilter.near_duplicates import DEFAULT_THRESHOLD, find_near_duplicates
+from codefilter.near_duplicates import DEFAULT_THRESHOLD, KnownTexts, NearDuplicate, find_near_duplicates
 from codefilter.packages import fetch_package, load_corpora
 from codefilter.tasks import read_repository
 from codefilter.types import CompletionTask, SourceFile
 
 MIN_CHARACTERS = 200  # shorter texts are alike by chance
+OTHER_REPOSITORIES = "other repositories of this dataset"
 _PACKAGES = "packages of role "  # told apart from the benchmark of that name
 
 
@@ -76,7 +79,33 @@ def find_exclusions(
 ) -> list[Exclusion]:
     """Examples whose surroundings stand nearly the same in a reference, each once, in the examples' order."""
     items = [item for example in examples for item in _around(example)]
-    found = find_near_duplicates(items, _reference_texts(references), threshold)
+    return _exclusions(find_near_duplicates(items, _reference_texts(references), threshold))
+
+
+def find_repeated(examples: Iterable[TextExample], threshold: float = DEFAULT_THRESHOLD) -> list[Exclusion]:
+    """Examples whose surroundings stand nearly the same around an example of a repository before theirs.
+
+    Repositories are taken in the order of their first examples, so that a dataset that grows at its end
+    loses nothing that was in it.
+    """
+    by_repository: dict[str, list[TextExample]] = defaultdict(list)
+    for example in examples:
+        by_repository[example.record.repository].append(example)
+    known = KnownTexts(threshold)
+    found: list[NearDuplicate] = []
+    for own in by_repository.values():
+        pieces = [piece for example in own for piece in _around(example)]
+        nearest = ((name, known.nearest(text)) for name, text in pieces)
+        found += [
+            NearDuplicate(name, f"{OTHER_REPOSITORIES}/{near[0]}", near[1]) for name, near in nearest if near
+        ]
+        for name, text in pieces:
+            known.add(name, text)
+    return _exclusions(found)
+
+
+def _exclusions(found: Iterable[NearDuplicate]) -> list[Exclusion]:
+    """Each example once, for what is most like a piece of it."""
     exclusions: dict[str, Exclusion] = {}
     for duplicate in found:
         example_id = duplicate.item_id.rpartition("#")[0]
