@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from codefilter.languages import definitions, identifiers, imports, parse
+from codefilter.languages import identifiers, parse
+from codefilter.reach import Reach, calls
 from codefilter.request import count_lines
 from codefilter.source import Skipped, read_source, scan
 from codefilter.types import CompletionRequest, CompletionTask, Provenance, SourceFile, TaskLevel
@@ -147,26 +148,9 @@ class TaskRepository:
         return places
 
     @cached_property
-    def _defining_paths(self) -> dict[str, set[str]]:
-        """Files that define a name at their top level."""
-        paths: dict[str, set[str]] = defaultdict(set)
-        for source in self.sources:
-            for definition in definitions(source.text, source.language):
-                if definition.scope is None:
-                    paths[definition.name].add(source.path)
-        return paths
-
-    @cached_property
-    def _top_level_names(self) -> set[str]:
-        """First parts of absolute module names that may mean this repository, in ``src/`` too."""
-        paths = {source.path for source in self.sources}
-        names = set()
-        for path in paths:
-            first, *rest = path.split("/")
-            names.add(first.removesuffix(".py"))
-            if rest and f"{first}/__init__.py" not in paths:  # a folder of packages, not one itself
-                names.add(rest[0].removesuffix(".py"))
-        return names
+    def reach(self) -> Reach:
+        """Which names of its files the others can call."""
+        return Reach(self.sources)
 
     def stands_elsewhere(self, file: TaskFile, span: LineSpan) -> bool:
         """Whether the lines stand a second time with the line before or the line after them."""
@@ -184,17 +168,6 @@ class TaskRepository:
             if other[position:end] == target and (same_before or same_after):
                 return True
         return False
-
-    def names_from_other_files(self, file: TaskFile) -> set[str]:
-        """Names that the file imports from another file of the repository."""
-        names = set()
-        for imported in imports(file.source.text, file.source.language):
-            module = imported.module.replace("::", ".").replace("/", ".")
-            ours = module.startswith(".") or module.split(".")[0] in self._top_level_names
-            defined_in = self._defining_paths.get(imported.original or "", set())
-            if ours and (imported.original is None or defined_in - {file.source.path}):
-                names.add(imported.name)
-        return names
 
 
 def read_repository(root: Path, name: str, version: str) -> TaskRepository:
@@ -222,14 +195,12 @@ def _line_spans(repository: TaskRepository, file: TaskFile) -> Iterator[LineSpan
 
 
 def _api_spans(repository: TaskRepository, file: TaskFile) -> Iterator[LineSpan]:
-    names = repository.names_from_other_files(file)
+    names = repository.reach.names(file.source)
     for span in _line_spans(repository, file):
         line = file.lines[span.start]
         used = identifiers(file.source.text, file.source.language, *span)
-        calls = any(
-            re.search(rf"\b{re.escape(name)}\b[\w.\[\]]*\(", line) for name in names.intersection(used)
-        )
-        if calls and all(line.count(left) == line.count(right) for left, right in ("()", "[]", "{}")):
+        is_call = calls(line, names.intersection(used), file.source.language)
+        if is_call and all(line.count(left) == line.count(right) for left, right in ("()", "[]", "{}")):
             yield span
 
 

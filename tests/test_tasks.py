@@ -172,3 +172,143 @@ def test_a_task_asks_for_as_many_lines_as_the_target_has() -> None:
     task = make_task("shop", "1", source("a.py", "a = 1\n\nb = 2\nc = 3\n"), LineSpan(0, 3), TaskLevel.CHUNK)
     assert task.target == "a = 1\n\nb = 2"
     assert task.request.max_lines == 2
+
+
+# One file that calls another in each way that its language has, and what must not count.
+CALLING = {
+    "java": (
+        {
+            "src/main/java/org/shop/tax/Rates.java": "package org.shop.tax;\npublic class Rates {\n"
+            "    public static double reduced(double net) {\n        return net * 0.07;\n    }\n}\n",
+            "src/main/java/org/shop/Customer.java": "package org.shop;\nclass Customer {\n    int age;\n}\n",
+        },
+        "src/main/java/org/shop/App.java",
+        """package org.shop;
+
+import java.util.List;
+import org.shop.tax.Rates;
+import static org.shop.tax.Rates.reduced;
+
+class App {
+    double total(List<Double> prices) {
+        double first = Rates.reduced(prices.get(0));
+        double second = reduced(prices.get(1)) + 1;
+        Customer buyer = new Customer(first, second);
+        List<Double> copy = List.copyOf(prices, 1);
+        return total(copy, buyer, first + second);
+    }
+}
+""",
+        {"Rates.reduced", "= reduced", "new Customer"},
+    ),
+    "go": (
+        {
+            "go.mod": "module shop\n\ngo 1.22\n",
+            "tax/rates.go": "package tax\n\nfunc Reduced(net float64) float64 {\n\treturn net * 0.07\n}\n",
+            "http/serve.go": "package http\n\nfunc Serve() {\n}\n",
+            "customer.go": "package main\n\nfunc NewCustomer(age int) int {\n\treturn age + 1\n}\n",
+        },
+        "main.go",
+        """package main
+
+import (
+	"net/http"
+	"shop/tax"
+)
+
+func own(value float64) float64 {
+	return value * 2
+}
+
+func main() {
+	first := tax.Reduced(3.5 + 1)
+	second := NewCustomer(int(first))
+	answer, err := http.Get("http" + "://x")
+	third := own(first + 1)
+}
+""",
+        {"tax.Reduced", "NewCustomer"},
+    ),
+    "rust": (
+        {
+            "src/tax.rs": "pub fn reduced(net: f64) -> f64 {\n    net * 0.07\n}\n",
+            "src/fmt.rs": "pub fn show(net: f64) -> f64 {\n    net * 0.07\n}\n",
+            "src/people/customer.rs": "pub struct Customer;\nimpl Customer {\n"
+            "    pub fn new(age: u8) -> Self {\n        Customer\n    }\n}\n",
+        },
+        "src/main.rs",
+        """use std::fmt;
+use crate::tax;
+use crate::people::customer::Customer;
+
+fn own(value: f64) -> f64 {
+    value * 2.0
+}
+
+fn main() {
+    let first = tax::reduced(3.5 + 1.0);
+    let buyer = Customer::new(first as u8);
+    let shown = fmt::format(first + 1.0);
+    let third = own(first + 1.0);
+}
+""",
+        {"tax::reduced", "Customer::new"},
+    ),
+    "cpp": (
+        {
+            "include/tax.h": "namespace shop {\ndouble reduced(double net);\n}\n",
+            "src/unseen.cpp": "double hidden(double net) {\n    return net * 2;\n}\n",
+        },
+        "src/main.cpp",
+        """#include <vector>
+#include "tax.h"
+
+double own(double value) {
+    return value * 2;
+}
+
+int main() {
+    double first = shop::reduced(3.5 + 1);
+    double second = hidden(first + 1);
+    double third = own(first + 1);
+    return 0;
+}
+""",
+        {"shop::reduced"},
+    ),
+    "csharp": (
+        {
+            "Shop/Tax/Rates.cs": "namespace Shop.Tax\n{\n    public static class Rates\n    {\n"
+            "        public static double Reduced(double net) { return net * 0.07; }\n    }\n}\n",
+            "Shop/Customer.cs": "namespace Shop\n{\n    public class Customer { }\n}\n",
+        },
+        "Shop/App.cs",
+        """using System;
+using Shop.Tax;
+
+namespace Shop
+{
+    public class App
+    {
+        public double Total(double net)
+        {
+            double first = Rates.Reduced(net + 1);
+            Customer buyer = new Customer(first, 2);
+            double root = Math.Sqrt(first + 1);
+            return Total(first + root);
+        }
+    }
+}
+""",
+        {"Rates.Reduced", "new Customer"},
+    ),
+}
+
+
+@pytest.mark.parametrize("language", CALLING)
+def test_api_tasks_in_languages_that_do_not_import_every_name(language: str) -> None:
+    others, path, text, expected = CALLING[language]
+    files = {name: content + "\n" * 20 for name, content in others.items()} | {path: text + "\n" * 20}
+    found = targets(TaskLevel.API, repository(files), path)
+    assert len(found) == len(expected)
+    assert all(any(call in target for target in found) for call in expected)

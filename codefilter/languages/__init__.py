@@ -19,7 +19,15 @@ is expected of it complete the work.
 from codefilter.languages.definitions import Definition, definitions
 from codefilter.languages.imports import ImportedName, imports
 from codefilter.languages.syntax import SyntaxTree, count_errors, has_syntax_error, identifiers, parse
-from codefilter.languages.table import LANGUAGES, TEXT, Language, get_language, language_of, line_comment
+from codefilter.languages.table import (
+    LANGUAGES,
+    TEXT,
+    Language,
+    family,
+    get_language,
+    language_of,
+    line_comment,
+)
 
 __all__ = [
     "LANGUAGES",
@@ -30,6 +38,7 @@ __all__ = [
     "SyntaxTree",
     "count_errors",
     "definitions",
+    "family",
     "get_language",
     "has_syntax_error",
     "identifiers",

@@ -102,6 +102,8 @@ LANGUAGES: tuple[Language, ...] = (
     ),
 )
 
+_FAMILIES = {"typescript": "javascript", "tsx": "javascript", "c": "cpp"}
+
 _BY_NAME = {language.name: language for language in LANGUAGES}
 _BY_SUFFIX = {suffix: language.name for language in LANGUAGES for suffix in language.suffixes}
 _BY_FILE_NAME = {name: language.name for language in LANGUAGES for name in language.file_names}
@@ -136,6 +138,11 @@ def language_of(path: str, text: str = "") -> str:
 def get_language(name: str) -> Language | None:
     """Row of a language; None for "text" and for names that are not in the table."""
     return _BY_NAME.get(name)
+
+
+def family(language: str) -> str:
+    """What languages have in common whose files use each other's definitions: one of their names."""
+    return _FAMILIES.get(language, language)
 
 
 def line_comment(language: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from codefilter.index import Definition, RepositoryIndex
-from codefilter.languages import identifiers, imports
+from codefilter.languages import family, identifiers, imports
 from codefilter.retrieval.base import RetrievalQuery
 from codefilter.retrieval.modules import ModuleReference, Nearness, module_reference
 from codefilter.retrieval.query import DEFAULT_QUERY, QueryOptions
@@ -29,7 +29,6 @@ _MAX_DEFINITIONS = 100  # of one name that is not imported; more say nothing, an
 _IMPORTED_ELSEWHERE_WEIGHT = 0.3  # the name is imported, but from a module that is not this one
 _WEIGHTS = {Nearness.NONE: 1.0, Nearness.RELATED: 2.0, Nearness.EXACT: 3.0}
 
-_LANGUAGE_FAMILIES = {"tsx": "javascript", "typescript": "javascript", "c": "cpp"}
 _SUBMODULE_SEPARATORS = {"python": ".", "java": ".", "rust": "::"}
 
 
@@ -67,10 +66,6 @@ def _names_near_hole(request: CompletionRequest, options: QueryOptions) -> list[
     return list(dict.fromkeys([*reversed(before), *after]))
 
 
-def _family(language: str) -> str:
-    return _LANGUAGE_FAMILIES.get(language, language)
-
-
 class _Imports:
     """What the import statements of one file tell about definitions elsewhere."""
 
@@ -81,7 +76,7 @@ class _Imports:
         # Asked of the disk: empty files, as many an __init__.py is, are not in the index.
         self._is_package = cache(lambda folder: (root / folder / "__init__.py").is_file())
         self._nearness_of_module = cache(self._uncached_nearness_of_module)
-        self._family = _family(request.language)
+        self._family = family(request.language)
         language, separator = request.language, _SUBMODULE_SEPARATORS.get(request.language)
         for imported in imports(request.prefix + request.suffix, language):
             module, original = imported.module, imported.original
@@ -110,7 +105,7 @@ class _Imports:
         weighed = [
             (self._weight(definition), definition)
             for definition in definitions
-            if _family(definition.language) == self._family
+            if family(definition.language) == self._family
         ]
         best = max((weight for weight, _ in weighed), default=0.0)
         return [definition for weight, definition in weighed if weight == best], best
