@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from codefilter.cli import main
+from codefilter.evaluation import summarise
+from codefilter.evaluation.records import RECORD_FILE, write_record
 from codefilter.evaluation.results import TaskError, TaskResult
+from codefilter.evaluation.runs import read_run
 from codefilter.evaluation.storage import RunWriter
 from codefilter.report import plots
 from codefilter.report.content import gather
@@ -51,6 +54,24 @@ def test_the_command_writes_one_page_that_needs_nothing_else(
     assert not re.findall(r"(?:src|href)=[\"'](?!#)", text.replace('xlink:href="#', ""))
     assert "@import" not in text
     assert "12 of 12 tasks" in text
+
+
+def test_of_a_record_there_are_tables_and_plots_but_no_tasks(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_run(run).results
+    write_record(PLAN, run, summarise(rows, PLAN.arms), rows)
+    record = (run / RECORD_FILE).rename(run.parent / "kept.json")
+    assert main(["report", str(record)]) == 0
+    page = Path(capsys.readouterr().out.strip())
+    assert page == run.parent / "kept.html"
+    assert "is not in a record" in page.read_text(encoding="utf-8")
+    (of_record,), (of_folder,) = gather([record], None, 100).sections, gather([run], None, 100).sections
+    assert [table.rows for table in of_record.tables] == [table.rows for table in of_folder.tables]
+    assert of_record.tables[0].plots.keys() == of_folder.tables[0].plots.keys()
+    assert of_record.tasks == ()
+    assert main(["report", str(run.parent / "none.json")]) == 2
+    assert "nor its record" in capsys.readouterr().err
 
 
 def test_what_is_shown_is_what_was_measured(run: Path) -> None:

@@ -43,13 +43,13 @@ def compare_command(
     An arm that has fewer tasks than the baseline is held against the baseline's value on the same ones.
     """
     from codefilter.comparison import METRICS, compare, confidence, group_by_benchmark
-    from codefilter.evaluation.runs import join_runs, read_recorded_run, read_run
+    from codefilter.evaluation.runs import join_runs, read_run
 
     unknown = [name for name in metric or [] if name not in METRICS]
     if unknown:
         raise UsageError(f"no metric {unknown[0]!r}", hint=f"One of: {', '.join(METRICS)}.")
     comparisons: list[Comparison] = []
-    all_joined = join_runs([read_run(run) if run.is_dir() else read_recorded_run(run) for run in runs])
+    all_joined = join_runs([read_run(run) for run in runs])
     for joined in all_joined:
         chosen = joined.choose_baseline(baseline)
         comparisons += compare(joined.results, chosen, joined.benchmark, seed=seed, tests=tests)

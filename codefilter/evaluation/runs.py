@@ -1,8 +1,9 @@
 """Folders of runs → results to compare: shards joined, arms of different models kept apart.
 
-In: folders that `codefilter evaluate` made. Out: `JoinedResults`, one per benchmark. Notable: two runs may be
-joined under the same arm name only if model, engine and settings are the same, and the weights of a trained
-filter; otherwise the model's name, the folder's, or the weights' hash is added to the arm's.
+In: folders that `codefilter evaluate` made, or their records. Out: `JoinedResults`, one per benchmark.
+Notable: two runs may be joined under the same arm name only if model, engine and settings are the same, and
+the weights of a trained filter; otherwise the model's name, the folder's, or the weights' hash is added to
+the arm's.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ from codefilter.evaluation.storage import read_errors, read_results
 class Run:
     """One folder, or a record of one."""
 
-    folder: Path
+    path: Path
     plan: RunPlan
     results: tuple[TaskResult, ...]
     errors: tuple[TaskError, ...]
+
+    @property
+    def is_record(self) -> bool:
+        """Whether there are figures only: what was written, and the code around it, is not here."""
+        return not self.path.is_dir()
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -59,23 +65,21 @@ class JoinedResults:
         return label if label is not None else self.arms[0]
 
 
-def read_run(folder: Path) -> Run:
-    """Everything of a run.
+def read_run(path: Path) -> Run:
+    """Everything of a run: of its folder, or of its record, which has the figures and no texts.
 
     Raises:
-        UsageError: no run's folder, or a run without results.
+        UsageError: neither a run's folder nor a record, or a run without results.
     """
+    return _read_folder(path) if path.is_dir() else Run(path, *read_record(path), ())
+
+
+def _read_folder(folder: Path) -> Run:
     plan = read_plan(folder)
     results = tuple(read_results(folder))
     if not results:
         raise UsageError(f"{folder} has no results yet", hint="Let `codefilter evaluate` run a while first.")
     return Run(folder, plan, results, tuple(read_errors(folder)))
-
-
-def read_recorded_run(path: Path) -> Run:
-    """A run by its record alone, without texts; `UsageError` where the file is none."""
-    plan, results = read_record(path)
-    return Run(path, plan, results, ())
 
 
 def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
@@ -114,7 +118,7 @@ def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
 def _labels(runs: Sequence[Run]) -> list[dict[str, str]]:
     """What the arms of each run are called beside those of the others."""
     models = _told_apart([(run.plan.model.name, run.plan.model.sha256[:8]) for run in runs])
-    folders = _told_apart([(run.folder.name, str(run.folder)) for run in runs])
+    folders = _told_apart([(run.path.name, str(run.path)) for run in runs])
     labels = []
     for run, model, folder in zip(runs, models, folders, strict=True):
         same_model = [other for other in runs if other.plan.model.sha256 == run.plan.model.sha256]

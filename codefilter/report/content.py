@@ -1,7 +1,8 @@
 """What a report shows, as values for the template.
 
-In: folders of runs. Out: `ReportContent`. Notable: a report is for looking at what differs, so the tasks that
-the arms differ most on come first, and only so many are shown; the tables are of all tasks.
+In: folders of runs, or their records, which have no tasks to look at. Out: `ReportContent`. Notable: a report
+is for looking at what differs, so the tasks that the arms differ most on come first, and only so many are
+shown; the tables are of all tasks.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ class BenchmarkSection:
     differences: str  # SVG
     tasks: tuple[TaskView, ...]
     num_tasks: int
+    without_texts: bool  # records only: there are no tasks to look at
     errors: tuple[TaskError, ...]
 
 
@@ -128,7 +130,7 @@ def gather(
     """Read runs and work out what to show.
 
     Args:
-        folders: of runs.
+        folders: of runs, or records.
         baseline: the arm that the others are held against; by default each benchmark's first.
         max_tasks: to look at, per benchmark.
         seed: of the bootstrap.
@@ -153,10 +155,11 @@ def _section(
         name=joined.benchmark,
         facts=tuple(dict.fromkeys(fact for run in joined.runs for fact in _facts(run))),
         caveats=tuple(dict.fromkeys([*joined.notices, *(source.caveats if source is not None else ())])),
-        tables=tuple(_table(level, rows, joined.results, tests) for (_, level), rows in groups.items()),
+        tables=tuple(_table(level, rows, joined, tests) for (_, level), rows in groups.items()),
         differences=draw_differences(joined.results, first),
         tasks=tuple(_tasks(joined, max_tasks)),
         num_tasks=joined.tasks,
+        without_texts=all(run.is_record for run in joined.runs),
         errors=joined.errors,
     )
 
@@ -174,7 +177,7 @@ def _facts(run: Run) -> list[str]:
     ]
 
 
-def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult], tests: int) -> LevelTable:
+def _table(level: str, rows: Sequence[Comparison], joined: JoinedResults, tests: int) -> LevelTable:
     measured = [name for name in METRICS if any(row.metric == name for row in rows)]
     quality = "es" if "es" in measured else "nats"
     first = fullest(rows)
@@ -196,7 +199,10 @@ def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult]
                 rows,
                 measured,
                 quality,
-                _shares_of_nothing([r for r in results if r.arm == arm and level in (r.level, ALL_LEVELS)]),
+                _shares_of_nothing(
+                    [r for r in joined.results if r.arm == arm and level in (r.level, ALL_LEVELS)],
+                    with_texts=not any(run.is_record for run in joined.runs),
+                ),
             )
             for arm in dict.fromkeys(row.arm for row in rows)
         ),
@@ -204,10 +210,10 @@ def _table(level: str, rows: Sequence[Comparison], results: Sequence[TaskResult]
     )
 
 
-def _shares_of_nothing(results: Sequence[TaskResult]) -> list[str]:
+def _shares_of_nothing(results: Sequence[TaskResult], *, with_texts: bool) -> list[str]:
     """How often the filter kept nothing, unless always or never, and nothing was written, if at all."""
     kept_nothing = sum(result.kept == 0 for result in results)
-    empty = sum(result.abstained for result in results)
+    empty = sum(result.abstained for result in results) if with_texts else 0
     shares = [f"nothing kept in {kept_nothing / len(results):.0%}"] if 0 < kept_nothing < len(results) else []
     return [*shares, *([f"nothing written in {empty / len(results):.0%}"] if empty else [])]
 
@@ -255,8 +261,8 @@ def _cell(row: Comparison, rows: Sequence[Comparison]) -> Cell:
 
 
 def _tasks(joined: JoinedResults, max_tasks: int) -> Iterable[TaskView]:
-    contexts = {c.task_id: c for run in joined.runs for c in read_contexts(run.folder)}
-    chunks = {c.chunk_id: c for run in joined.runs for c in read_chunks(run.folder)}
+    contexts = {c.task_id: c for run in joined.runs for c in read_contexts(run.path)}
+    chunks = {c.chunk_id: c for run in joined.runs for c in read_chunks(run.path)}
     by_task: dict[str, list[TaskResult]] = defaultdict(list)
     for result in joined.results:
         by_task[result.task_id].append(result)
