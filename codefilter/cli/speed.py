@@ -78,7 +78,7 @@ Server = Annotated[
 @app.command("likelihood")
 def likelihood_command(
     model: Model = DEFAULT_MODEL,
-    engines: Engines = "torch,openvino",
+    engines: Engines = "torch,auto",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="The median of so many.")] = 3,
     out: Out = None,
     as_json: AsJson = False,
@@ -96,7 +96,7 @@ def likelihood_command(
 @app.command("engines")
 def engines_command(
     model: Model = DEFAULT_MODEL,
-    engines: Engines = "torch,openvino",
+    engines: Engines = "torch,auto",
     package: Annotated[
         str, typer.Option("--package", help="Of the manifest: its files are read.")
     ] = "a2a-sdk",
@@ -128,7 +128,7 @@ def agreement_command(
     model: Model = DEFAULT_MODEL,
     engines: Annotated[
         str, typer.Option("--engines", help="As of `speed engines`; the first is the baseline.")
-    ] = "torch:float32,torch,openvino",
+    ] = "torch:float32,torch,auto",
     filter_name: Annotated[str, typer.Option("--filter", help="Which chunks are read.")] = "none",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Line tasks of the train packages.")] = 60,
     out: Out = None,
@@ -392,18 +392,24 @@ def _load(model: str, engine: str) -> LanguageModel:
 
 
 def _checked(engines: str, model: str) -> list[str]:
-    """What `_load` is to load, by commas; `UsageError` before anything is measured where it could not."""
-    from codefilter.lm.loading import CPU_ENGINES, check_engine, describe_cpu_engine
+    """What `_load` is to load, by commas, with what ``auto`` chooses here; each once.
 
-    names = engines.split(",")
-    for name in names:
-        if not name.startswith("remote:"):
-            engine, _, dtype = name.partition(":")
-            check_engine(model, engine)
-            check_setting("dtype", dtype or "auto", f"--engines {name}")
-            if engine in CPU_ENGINES:  # is it installed?
-                describe_cpu_engine(engine, resolve(model).folder, "auto", dtype or "auto")
-    return names
+    Raises:
+        UsageError: before anything is measured, where one could not be loaded.
+    """
+    from codefilter.lm.loading import check_engine, choose_engine
+
+    names = []
+    for name in engines.split(","):
+        if name.startswith("remote:"):
+            names.append(name)
+            continue
+        engine, colon, dtype = name.partition(":")
+        check_engine(model, engine)
+        check_setting("dtype", dtype or "auto", f"--engines {name}")
+        chosen = choose_engine(resolve(model).folder, "auto", dtype or "auto", engine)  # is it installed?
+        names.append(f"{chosen}{colon}{dtype}")
+    return list(dict.fromkeys(names))
 
 
 def _details(model: LanguageModel) -> dict[str, object]:
