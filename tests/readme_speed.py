@@ -44,14 +44,14 @@ def requests() -> str:
             "**Requests** from place to text on two cores, seconds as median (95th percentile), against "
             "llama-server with the same token ids and as many tokens written (`speed-requests.json`, "
             "`speed-typing.json`, each with a picture beside it). From nothing, and on recorded typing with a "
-            "request at every pause, where nothing counts that an earlier suggestion answers:",
+            "request at every pause; pauses that an earlier suggestion answers are left out:",
             "",
             "| request, filter | number | tokens in / out | seconds | llama-server | speedup, median "
             "| speedup, in all | speedup over `all` |",
             "|---|---|---|---|---|---|---|---|",
             *(_request_row(row) for row in [*cold, *typing]),
             "",
-            "All of it in the old layout. From nothing, `classifier` could draft from what had been written with `all` at the same "
+            "From nothing, `classifier` could draft from what had been written with `all` at the same "
             f"place, which flatters it a little (it wrote a token in {_token_ms(cold, 'classifier'):.0f} ms, `all` in "
             f"{_token_ms(cold, 'all'):.0f}); this is mended, and not measured again.",
         ]

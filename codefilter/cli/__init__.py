@@ -36,7 +36,7 @@ from codefilter.terminal import printable
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
-    help="Code completion that knows the repository and tells helpful context from harmful.",
+    help="Code completion that knows the repository, and shows the model what is likely to help.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

@@ -47,7 +47,8 @@ def evaluate_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Folder of the run; one that is there is gone on with. --repo: the cache."
+            "--out",
+            help="Folder of the run; an existing one is resumed. With --repo by default in the cache.",
         ),
     ] = None,
     arms: Annotated[

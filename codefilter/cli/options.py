@@ -22,7 +22,7 @@ HoleEnd = Annotated[
     ),
 ]
 Model = Annotated[str | None, typer.Option("--model", help="Name or folder of the model, or remote:URL.")]
-Engine = Annotated[str | None, typer.Option("--engine", help="What runs the model.")]
+Engine = Annotated[str | None, typer.Option("--engine", help="auto, onnxruntime, openvino, torch, remote.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")]
 Filter = Annotated[
     str | None, typer.Option("--filter", help="none, all, top-k:N, threshold:X, classifier, ...")
@@ -35,8 +35,17 @@ FilterWeights = Annotated[
         help="Folder with weights for the filter classifier, cross or generative.",
     ),
 ]
-Layout = Annotated[str | None, typer.Option("--layout", help="Where the chunks stand in the prompt.")]
-Retriever = Annotated[str | None, typer.Option("--retriever", help="How candidates are found.")]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        help="Where chunks stand in the prompt: auto, files-in-prefix, in-prefix, after-suffix, repository, "
+        "repository-scope, left-to-right.",
+    ),
+]
+Retriever = Annotated[
+    str | None, typer.Option("--retriever", help="How chunks are found: hybrid, bm25, jaccard, definitions.")
+]
 PrefixTokens = Annotated[int | None, typer.Option("--prefix-tokens", help="Before the hole.")]
 SuffixTokens = Annotated[int | None, typer.Option("--suffix-tokens", help="After the hole.")]
 MaxNewTokens = Annotated[int | None, typer.Option("--max-new-tokens", help="Upper limit of the output.")]

@@ -157,9 +157,9 @@ def of_sets(figures: CoalitionFigures | None) -> str:
         f"({figures.chunks_in_best_set:.1f} chunks; over all that fit "
         f"{figures.nats_best_set - figures.nats_all:+.2f}), which beats the single chunk in "
         f"{percent(figures.set_beats_single)} of them. Edit similarity of what is then written, "
-        f"{figures.written_examples} tasks: "
-        f"{figures.edit_similarity_none:.1f}, {figures.edit_similarity_all:.1f}, "
-        f"{figures.edit_similarity_best_single:.1f}, {figures.edit_similarity_best_set:.1f}."
+        f"{figures.written_examples} tasks: none {figures.edit_similarity_none:.1f}, all that fit "
+        f"{figures.edit_similarity_all:.1f}, best chunk {figures.edit_similarity_best_single:.1f}, best set "
+        f"{figures.edit_similarity_best_set:.1f}."
     )
 
 
