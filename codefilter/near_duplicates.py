@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,13 +85,20 @@ class KnownTexts:
             self._lsh.insert(text_id, self._sketcher.sketch(shingles))
             self._known[text_id] = shingles
 
-    def nearest(self, text: str) -> tuple[str, float] | None:
-        """The id of the text that is most like this one, and how much; None below the threshold."""
+    def nearest(
+        self, text: str, skip: Callable[[str], bool] = lambda text_id: False
+    ) -> tuple[str, float] | None:
+        """The id of the text that is most like this one, and how much; None below the threshold.
+
+        `skip` tells which ids do not count.
+        """
         shingles = self._sketcher.shingles(text)
         if not shingles.size:
             return None
         proposed = sorted(self._lsh.query(self._sketcher.sketch(shingles)))
-        rated = [(similarity(shingles, self._known[text_id]), text_id) for text_id in proposed]
+        rated = [
+            (similarity(shingles, self._known[text_id]), text_id) for text_id in proposed if not skip(text_id)
+        ]
         best = max(rated, key=lambda pair: pair[0], default=(0.0, ""))
         return (best[1], best[0]) if best[0] >= self._threshold else None
 

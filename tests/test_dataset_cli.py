@@ -394,6 +394,9 @@ def test_of_code_that_stands_in_two_repositories_the_first_ones_examples_stay(la
     assert [one.example_id for one in found] == [example.record.example_id for example in fork]
     assert {one.similarity for one in found} == {1.0}
     assert all(one.reference.startswith("other repositories of this dataset/shop/") for one in found)
+    before = [example for example in examples if example not in copied]
+    later = find_repeated([*before, *fork, *copied])  # what comes to an old repository is new all the same
+    assert [one.example_id for one in later] == [example.record.example_id for example in copied]
 
 
 def test_packages_are_told_apart_from_the_benchmark_of_their_role(

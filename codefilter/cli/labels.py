@@ -173,7 +173,7 @@ def duplicates_command(
         float, typer.Option("--threshold", min=0.1, max=1, help="Similarity, 0 to 1.")
     ] = 0.7,
 ) -> None:
-    """Leave out examples that stand nearly the same in a benchmark, or in another repository here."""
+    """Leave out examples that stand nearly the same in a benchmark, or beside one of another repository."""
     from codefilter.dataset.duplicates import (
         OTHER_REPOSITORIES,
         benchmark_references,

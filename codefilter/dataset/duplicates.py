@@ -10,7 +10,6 @@ benchmark's files, or of the earlier examples of other repositories, and the who
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,24 +82,25 @@ def find_exclusions(
 
 
 def find_repeated(examples: Iterable[TextExample], threshold: float = DEFAULT_THRESHOLD) -> list[Exclusion]:
-    """Examples whose surroundings stand nearly the same around an example of a repository before theirs.
+    """Examples whose surroundings stand nearly the same around an earlier example of another repository.
 
-    Repositories are taken in the order of their first examples, so that a dataset that grows at its end
-    loses nothing that was in it.
+    So a dataset that grows at its end loses nothing that was in it.
     """
-    by_repository: dict[str, list[TextExample]] = defaultdict(list)
-    for example in examples:
-        by_repository[example.record.repository].append(example)
     known = KnownTexts(threshold)
+    repositories: dict[str, str] = {}  # by the id of a text
     found: list[NearDuplicate] = []
-    for own in by_repository.values():
-        pieces = [piece for example in own for piece in _around(example)]
-        nearest = ((name, known.nearest(text)) for name, text in pieces)
-        found += [
-            NearDuplicate(name, f"{OTHER_REPOSITORIES}/{near[0]}", near[1]) for name, near in nearest if near
-        ]
-        for name, text in pieces:
+    for example in examples:
+        own = example.record.repository
+
+        def is_own(other: str, own: str = own) -> bool:
+            return repositories[other] == own
+
+        for name, text in _around(example):
+            near = known.nearest(text, skip=is_own)
+            if near is not None:
+                found.append(NearDuplicate(name, f"{OTHER_REPOSITORIES}/{near[0]}", near[1]))
             known.add(name, text)
+            repositories[name] = own
     return _exclusions(found)
 
 
