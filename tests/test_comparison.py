@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from codefilter.cli import main
 from codefilter.comparison import ALL_LEVELS, Comparison, Method, compare, confidence, intervals
 from codefilter.config import Settings
 from codefilter.errors import UsageError
+from codefilter.evaluation import summarise
+from codefilter.evaluation.records import RECORD_FILE, write_record
 from codefilter.evaluation.results import TaskError, TaskResult
 from codefilter.evaluation.runs import join_runs, read_run
 from codefilter.evaluation.storage import RunWriter
@@ -193,6 +195,35 @@ def test_shards_are_joined_and_models_kept_apart(tmp_path: Path) -> None:
     fifth = write_run(tmp_path / "5", [made_result("r0/x", "none")], other_data)
     with pytest.raises(UsageError, match="different data"):
         join_runs([read_run(first), read_run(fifth)])
+    other_rules = replace(PLAN, metric_family="crosscodeeval")
+    sixth = write_run(tmp_path / "6", [made_result("r0/x", "none")], other_rules)
+    with pytest.raises(UsageError, match="different rules: crosscodeeval, repocoder"):
+        join_runs([read_run(first), read_run(sixth)])
+
+
+RECORDS = [
+    path
+    for path in sorted((Path(__file__).parents[1] / "data" / "results").glob("*.json"))
+    if '"results": [' in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_every_record_of_a_run_that_was_kept_can_be_compared(path: Path) -> None:
+    run = read_run(path)
+    (joined,) = join_runs([run])
+    assert len(joined.arms) > 1
+    assert {c.metric for c in compare(joined.results, joined.arms[0], joined.benchmark)} >= {"nats"}
+
+
+def test_a_record_keeps_what_failed_and_one_without_results_is_refused(tmp_path: Path) -> None:
+    rows = [made_result("r0/x", "none"), made_result("r0/x", "all")]
+    failed = [asdict(TaskError("r0/y", "all", "RuntimeError", "out of memory"))]
+    write_record(PLAN, tmp_path, summarise(rows, PLAN.arms), rows, errors=failed)
+    assert [error.task_id for error in read_run(tmp_path / RECORD_FILE).errors] == ["r0/y"]
+    write_record(PLAN, tmp_path, [], [])
+    with pytest.raises(UsageError, match="has no results"):
+        read_run(tmp_path / RECORD_FILE)
 
 
 def test_what_failed_in_one_run_and_was_done_in_another_is_no_error(tmp_path: Path) -> None:

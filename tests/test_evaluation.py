@@ -419,6 +419,7 @@ def test_a_family_that_cuts_by_its_own_rule_gets_what_the_model_wrote_on(tmp_pat
     assert len(long.prediction) > len(short.prediction) == len(long.prediction.split("\n")[0])
     assert long.edit_similarity == score("crosscodeeval", long.prediction, task).edit_similarity
     assert score("repocoder", long.prediction, task).edit_similarity == short.edit_similarity
+    assert (short.valid_in_place, long.valid_in_place) == (True, None)  # what is cut off says nothing
     (path,) = export_predictions([long], group.tasks, tmp_path / "long", "crosscodeeval")
     assert "notice" not in json.loads(path.read_text())["metadata"]
 

@@ -70,6 +70,9 @@ def test_of_a_record_there_are_tables_and_plots_but_no_tasks(
     assert [table.rows for table in of_record.tables] == [table.rows for table in of_folder.tables]
     assert of_record.tables[0].plots.keys() == of_folder.tables[0].plots.keys()
     assert of_record.tasks == ()
+    for both in ([record, run], [run, record]):
+        (section,) = gather(both, None, 100).sections
+        assert all(arm.spans for task in section.tasks for arm in task.arms)  # the folder's texts
     assert main(["report", str(run.parent / "none.json")]) == 2
     assert "nor its record" in capsys.readouterr().err
 

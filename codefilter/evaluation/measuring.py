@@ -14,7 +14,7 @@ from codefilter.evaluation.arms import Arm
 from codefilter.evaluation.results import ChunkUse, TaskResult
 from codefilter.likelihood import target_continuation
 from codefilter.lm.base import LanguageModel
-from codefilter.metrics import is_valid_in_place, score
+from codefilter.metrics import is_valid_in_place, score, writes_on
 from codefilter.postprocess import Place, clean
 from codefilter.strategies import DRAFT
 from codefilter.types import Completion, CompletionRequest, CompletionTask, FinishReason, Prompt, content_hash
@@ -94,6 +94,7 @@ class PromptMemory:
         if completion is not None:
             text = _cleaned(completion, request) if arm.postprocess else completion.text
         scores = score(self._family, text, task) if text is not None else None
+        ends_there = arm.postprocess or not writes_on(self._family, task)  # else it may end anywhere
         return TaskResult(
             task_id=task.task_id,
             repository=task.repository,
@@ -106,7 +107,7 @@ class PromptMemory:
             edit_similarity=scores.edit_similarity if scores is not None else None,
             identifier_exact_match=float(scores.identifier_exact_match) if scores is not None else None,
             identifier_f1=scores.identifier_f1 if scores is not None else None,
-            valid_in_place=is_valid_in_place(text, task) if text is not None else None,
+            valid_in_place=is_valid_in_place(text, task) if text is not None and ends_there else None,
             finish_reason=completion.finish_reason.value if completion is not None else None,
             target_nats=likelihood.total_nats,
             target_tokens=likelihood.num_tokens,

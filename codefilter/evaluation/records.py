@@ -18,7 +18,7 @@ from typing import Any, Self
 from codefilter import __version__
 from codefilter.config import Settings
 from codefilter.errors import UsageError
-from codefilter.evaluation.results import TaskResult
+from codefilter.evaluation.results import TaskError, TaskResult
 from codefilter.evaluation.summary import ArmSummary
 from codefilter.lm.base import ModelIdentity
 from codefilter.paths import write_atomically
@@ -157,22 +157,29 @@ def write_record(
     return record
 
 
-def read_record(path: Path) -> tuple[RunPlan, tuple[TaskResult, ...]]:
-    """What `write_record` wrote: the plan, and the figures of every task without its texts.
+def read_record(path: Path) -> tuple[RunPlan, tuple[TaskResult, ...], tuple[TaskError, ...]]:
+    """What `write_record` wrote: the plan, the figures of every task without its texts, and what failed.
 
     Raises:
-        UsageError: it is no record of a run.
+        UsageError: it is no record of a run, or one without results.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         arms = [summary["arm"] for summary in values["arms"]]
         known = {field.name: values[field.name] for field in fields(RunPlan) if field.name in values}
-        return RunPlan.from_json({**known, "arms": arms}), recorded_results(values)
+        results = recorded_results(values)
+        writes = any(result.prediction is not None for result in results)
+        oldest = {"data_sha256": "", "limit": None, "shard": "", "engine": "", "writes": writes}
+        plan = RunPlan.from_json({**oldest, **known, "arms": arms})
+        errors = tuple(TaskError(**error) for error in values.get("errors", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{path} is not the folder of a run, nor its record: {error}",
             hint="Give a folder that `evaluate --out` made, or the record.json in it.",
         ) from error
+    if not results:
+        raise UsageError(f"{path} has no results", hint="Let `codefilter evaluate` run a while first.")
+    return plan, results, errors
 
 
 def recorded_results(values: Mapping[str, Any]) -> tuple[TaskResult, ...]:

@@ -71,7 +71,7 @@ def read_run(path: Path) -> Run:
     Raises:
         UsageError: neither a run's folder nor a record, or a run without results.
     """
-    return _read_folder(path) if path.is_dir() else Run(path, *read_record(path), ())
+    return _read_folder(path) if path.is_dir() else Run(path, *read_record(path))
 
 
 def _read_folder(folder: Path) -> Run:
@@ -85,8 +85,10 @@ def _read_folder(folder: Path) -> Run:
 def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
     """Runs by benchmark, in the order given; of two results of a task and arm the first counts.
 
+    But one of a folder before that of a record, which has no texts.
+
     Raises:
-        UsageError: two runs of one benchmark are on different data.
+        UsageError: two runs of one benchmark are on different data, or of different metric families.
     """
     labels = _labels(runs)
     joined = []
@@ -97,12 +99,23 @@ def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
             raise UsageError(
                 f"these runs of {benchmark} are on different data", hint="Compare runs on the same data only."
             )
+        families = {run.plan.metric_family for run, _ in own if run.plan.writes}
+        if len(families) > 1:
+            raise UsageError(
+                f"these runs of {benchmark} are judged by different rules: {', '.join(sorted(families))}",
+                hint="Compare runs of one --family; `codefilter score` judges predictions by another.",
+            )
         found: dict[tuple[str, str], TaskResult] = {}
+        known_by: dict[tuple[str, str], Run] = {}
         failed: dict[tuple[str, str], TaskError] = {}
         for run, names in own:
             for result in run.results:
                 label = names[result.arm]
-                found.setdefault((result.task_id, label), replace(result, arm=label))
+                place = (result.task_id, label)
+                if place not in found or (
+                    run.is_record < known_by[place].is_record
+                ):  # a folder has the texts
+                    found[place], known_by[place] = replace(result, arm=label), run
             for error in run.errors:
                 label = names.get(error.arm, error.arm)
                 failed.setdefault((error.task_id, label), replace(error, arm=label))

@@ -84,7 +84,7 @@ class ArmView:
     """What an arm wrote."""
 
     arm: str
-    spans: tuple[Span, ...] | None  # None: nothing was written, only the likelihood measured
+    spans: tuple[Span, ...] | None  # None: only the likelihood was measured, or a record has no texts
     figures: str
 
 
@@ -298,7 +298,7 @@ def _arm(result: TaskResult) -> ArmView:
     )
     return ArmView(
         arm=result.arm,
-        spans=None if written is None else tuple(diff(written, result.target)),
+        spans=None if written is None or not result.target else tuple(diff(written, result.target)),
         figures=(
             f"{similarity}{result.target_nats / max(1, result.target_tokens):.3f} nats per token, "
             f"{result.kept} of {result.candidates} chunks, {result.cross_file_tokens} cross-file tokens"
