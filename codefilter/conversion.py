@@ -9,16 +9,11 @@ memory (six times the GGUF) back and keeps the progress bars of three libraries 
 
 from __future__ import annotations
 
-import errno
-import os
-import signal
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from codefilter.errors import ModelError
-from codefilter.paths import disk_errors
+from codefilter.child import run_module
 
 
 def converter_name() -> str:
@@ -35,24 +30,13 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         ModelError: transformers cannot read this file, or the machine has not enough memory.
         CodeFilterError: the disk is full.
     """
-    command = [sys.executable, "-P", "-m", "codefilter.conversion", str(gguf), str(folder)]
-    environment = os.environ | {"TQDM_DISABLE": "1", "PYTHONIOENCODING": "utf-8"}
-    finished = subprocess.run(
-        command, env=environment, check=False, capture_output=True, encoding="utf-8", errors="replace"
-    )
-    if finished.returncode == 0:
-        return
-    if finished.returncode == -signal.SIGKILL:
-        raise ModelError(
-            f"converting {gguf.name} was killed by the system",
-            hint=f"It needs about {6 * gguf.stat().st_size / 1e9:.0f} GB of memory: close other programs.",
-        )
-    reason = (finished.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-    with disk_errors(folder):
-        if os.strerror(errno.ENOSPC) in reason:  # safetensors has an error of its own for it
-            raise OSError(errno.ENOSPC, reason)
-    raise ModelError(
-        f"cannot convert {gguf.name}: {reason}",
+    run_module(
+        "codefilter.conversion",
+        gguf,
+        folder,
+        doing=f"converting {gguf.name}",
+        num_bytes=6 * gguf.stat().st_size,
+        folder=folder,
         hint="Run `codefilter doctor`: it shows whether the installed versions fit.",
     )
 

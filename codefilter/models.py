@@ -46,7 +46,7 @@ from codefilter.paths import (
     remove_leftovers,
     sha256_of_file,
 )
-from codefilter.quantization import quantized_folder
+from codefilter.quantization import quantized_folders
 from codefilter.weights import KnownModel, known_models, obtain_gguf
 
 __all__ = [
@@ -176,7 +176,7 @@ def remove(name: str) -> int:
                 f"{name} is not on this machine", hint="See what is: codefilter models list"
             )
         record = read_record(home / "model")
-        folders = [home, *([quantized_folder(weights_sha256(record.files))] if record else [])]
+        folders = [home, *(quantized_folders(weights_sha256(record.files)) if record else [])]
         freed_bytes = sum(folder_bytes(folder) for folder in folders)
         for folder in folders:
             if folder.is_dir():

@@ -14,7 +14,6 @@ in the cache is checked by its sha256 before it is used, and made anew where it 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codefilter.architecture import Architecture
-from codefilter.errors import ModelError
+from codefilter.child import run_module
+from codefilter.errors import ModelError, first_line
 from codefilter.model_folder import weights_sha256
 from codefilter.paths import (
     atomic_folder,
@@ -38,7 +38,7 @@ from codefilter.paths import (
 if TYPE_CHECKING:
     import torch
 
-_VERSION = 2  # of what is written here: another one is made anew
+_VERSION = 3  # of what is written here
 _FILE = "model-int8.safetensors"
 _MAX_BLOCK = 128
 
@@ -64,36 +64,8 @@ class QuantizedWeights:
         """A layer norm's weights, (hidden,)."""
         return self._tensors[name]
 
-    def check(self, architecture: Architecture) -> None:
-        """`ModelError` where these are the weights of another architecture."""
-        a = architecture
-        read = a.heads * a.head_dim
-        expected = {
-            "model.embed_tokens.weight": (a.vocabulary, a.hidden),
-            "lm_head.weight": (a.vocabulary, a.hidden),
-            "model.norm.weight": (a.hidden,),
-        }
-        if "lm_head.weight" not in self._tensors:  # it is the embeddings
-            del expected["lm_head.weight"]
-        for layer in range(a.num_layers):
-            name = f"model.layers.{layer}"
-            expected |= {
-                f"{name}.self_attn.qkv": (read + 2 * a.kv_heads * a.head_dim, a.hidden),
-                f"{name}.self_attn.o_proj.weight": (a.hidden, read),
-                f"{name}.mlp.gate_proj.weight": (a.intermediate, a.hidden),
-                f"{name}.mlp.up_proj.weight": (a.intermediate, a.hidden),
-                f"{name}.mlp.down_proj.weight": (a.hidden, a.intermediate),
-            }
-        for name, shape in expected.items():
-            found = self._tensors[name].shape if name in self._tensors else None
-            if found != shape:
-                raise ModelError(
-                    f"the model's weights do not fit its config.json: {name} is {found}, not {shape}",
-                    hint="Copy the model's folder again, whole.",
-                )
 
-
-def quantized_weights(folder: Path) -> QuantizedWeights:
+def quantized_weights(folder: Path, architecture: Architecture) -> QuantizedWeights:
     """The 8-bit weights of a model folder, quantised first where the cache has none.
 
     Raises:
@@ -102,20 +74,48 @@ def quantized_weights(folder: Path) -> QuantizedWeights:
     """
     from safetensors.numpy import load_file
 
+    _check(folder, architecture)
     sha256 = weights_sha256({path.name: remembered_sha256(path) for path in folder.glob("*.safetensors")})
-    cached = quantized_folder(sha256)
+    cached = quantized_folder(sha256, architecture)
     if not _is_whole(cached):  # a cache that cannot be written to may have it, but not the lock
-        with exclusive(f"int8-{sha256[:16]}"):
+        with exclusive(f"int8-{cached.name}"):
             if not _is_whole(cached):
                 _write(folder, cached)
-    weights = QuantizedWeights(load_file(cached / _FILE))
-    weights.check(Architecture.from_folder(folder))
-    return weights
+    return QuantizedWeights(load_file(cached / _FILE))
 
 
-def quantized_folder(weights_sha256: str) -> Path:
-    """Where the 8-bit form of these weights is kept."""
-    return cache_path() / "int8" / weights_sha256[:16]
+def quantized_folder(weights_sha256: str, architecture: Architecture) -> Path:
+    """Where the 8-bit form of these weights is kept: its name tells all that it depends on."""
+    sizes = (architecture.hidden, architecture.head_dim, architecture.intermediate)
+    blocks = "-".join(str(len(rotation(size))) for size in sizes)
+    return cache_path() / "int8" / f"{weights_sha256[:16]}-{_VERSION}-{blocks}"
+
+
+def quantized_folders(weights_sha256: str) -> list[Path]:
+    """Every 8-bit form of these weights, of other versions of this package too."""
+    return sorted((cache_path() / "int8").glob(f"{weights_sha256[:16]}*"))
+
+
+def _check(folder: Path, architecture: Architecture) -> None:
+    """`ModelError` where a folder's tensors are not those of the architecture."""
+    from safetensors import SafetensorError, safe_open
+
+    found: dict[str, tuple[int, ...]] = {}
+    try:
+        for path in folder.glob("*.safetensors"):
+            with safe_open(path, "np") as opened:
+                names = list(opened.keys())
+                found |= {name: tuple(opened.get_slice(name).get_shape()) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"{path} cannot be read: {first_line(error)}", hint="Copy the model's folder again, whole."
+        ) from error
+    for name, shape in architecture.tensors.items():
+        if found.get(name) != shape:
+            raise ModelError(
+                f"the model's weights do not fit its config.json: {name} is {found.get(name)}, not {shape}",
+                hint="Copy the model's folder again, whole.",
+            )
 
 
 def rotation(size: int) -> NDArray[np.float32]:
@@ -161,7 +161,7 @@ def quantize(folder: Path, target: Path) -> None:
         tensors[joined] = (rows / scales).round().to(torch.int8)
         tensors[f"{joined}.scale"] = scales
         biases = [part.replace(".weight", ".bias") for part in parts]
-        if all(bias in files for bias in biases):
+        if any(bias in files for bias in biases):
             tensors[f"{joined}.bias"] = torch.cat([rotated.bias(bias) for bias in biases])
     save_file(tensors, target)
 
@@ -218,28 +218,29 @@ class _Rotated:
 def _write(folder: Path, cached: Path) -> None:
     remove_leftovers(cached)
     with atomic_folder(cached) as temporary:
-        _in_a_process(folder, temporary / _FILE)
-        record = {"version": _VERSION, "sha256": sha256_of_file(temporary / _FILE)}
+        _quantize_in_a_process(folder, temporary / _FILE)
+        record = {"sha256": sha256_of_file(temporary / _FILE)}
         (temporary / "record.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def _is_whole(cached: Path) -> bool:
     try:
         record = json.loads((cached / "record.json").read_text(encoding="utf-8"))
-        return bool(record["version"] == _VERSION) and remembered_sha256(cached / _FILE) == record["sha256"]
+        return bool(remembered_sha256(cached / _FILE) == record["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _in_a_process(folder: Path, target: Path) -> None:
-    command = [sys.executable, "-P", "-m", "codefilter.quantization", str(folder), str(target)]
-    finished = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace")
-    if finished.returncode != 0:
-        reason = (finished.stderr.strip().splitlines() or ["it was killed"])[-1]
-        raise ModelError(
-            f"cannot quantise {folder}: {reason}",
-            hint="Free some disk and memory, or use --engine torch, which takes the weights as they are.",
-        )
+def _quantize_in_a_process(folder: Path, target: Path) -> None:
+    run_module(
+        "codefilter.quantization",
+        folder,
+        target,
+        doing=f"quantising {folder}",
+        num_bytes=2 * sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+        folder=target.parent,
+        hint="Run with --engine torch, which takes the weights as they are.",
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def rounded(folder: Path, target: Path) -> Path:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     config = model.config
     hidden, inner = _rotation(config.hidden_size), _rotation(config.intermediate_size)
-    heads = _rotation(config.hidden_size // config.num_attention_heads)
+    heads = _rotation(model.model.layers[0].self_attn.head_dim)
     queries, values = (
         torch.kron(torch.eye(number), heads)
         for number in (config.num_attention_heads, config.num_key_value_heads)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from codefilter.architecture import Architecture
@@ -35,16 +36,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
-@pytest.fixture(scope="module", params=["untied", "tied", "llama"])
+# Sizes that 64 and 128 do not divide are rotated in several blocks, of 32 here.
+ODD: dict[str, Any] = {
+    "hidden_size": 96,
+    "intermediate_size": 160,
+    "head_dim": 32,
+    "attention_bias": True,
+    "mlp_bias": True,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+}
+
+
+@pytest.fixture(scope="module", params=["untied", "tied", "llama", "odd llama"])
 def any_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    architecture = "llama" if request.param == "llama" else "qwen2"
-    return save_tiny_model(tmp_path_factory.mktemp("tiny"), architecture, tied=request.param == "tied")
+    architecture = "llama" if "llama" in request.param else "qwen2"
+    more = ODD if "odd" in request.param else {}
+    return save_tiny_model(
+        tmp_path_factory.mktemp("tiny"), architecture, tied=request.param == "tied", **more
+    )
 
 
 @pytest.fixture(autouse=True)
 def _quantize_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in a process of its own, which begins by importing torch."""
-    monkeypatch.setattr("codefilter.quantization._in_a_process", quantize)
+    monkeypatch.setattr("codefilter.quantization._quantize_in_a_process", quantize)
 
 
 @pytest.fixture(params=ENGINES)
@@ -238,6 +253,7 @@ def test_int8_activations_are_claimed_only_where_they_are_known(
         ({"model_type": "llama", "rope_scaling": {"rope_type": "llama3"}}, "rope_type=llama3"),
         ({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type=linear"),
         ({"model_type": "qwen2", "quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"model_type": "qwen2", "use_sliding_window": True}, "use_sliding_window"),
     ],
 )
 def test_other_architectures_are_named_and_auto_takes_torch(
@@ -250,7 +266,17 @@ def test_other_architectures_are_named_and_auto_takes_torch(
     assert loading.choose_engine(tmp_path, "cpu", "auto") == "torch"
 
 
-@pytest.mark.parametrize("text", ['{"model_type": "lla', "[]", '{"model_type": "llama"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"model_type": "lla',
+        "[]",
+        '{"model_type": "llama"}',
+        '{"model_type": "llama", "num_attention_heads": 0, "hidden_size": 64}',
+        '{"model_type": "llama", "num_attention_heads": 4, "num_key_value_heads": 3, "hidden_size": 64}',
+        '{"model_type": "llama", "num_attention_heads": 4, "hidden_size": 1e999}',
+    ],
+)
 def test_a_broken_config_is_a_clear_error_and_auto_takes_torch(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ModelError, match=r"config\.json cannot be read") as caught:
@@ -269,6 +295,100 @@ def test_weights_that_do_not_fit_the_config_are_a_clear_error(
     with pytest.raises(ModelError, match=r"do not fit its config\.json") as caught:
         engine(copy, IDENTITY)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("lost", ["lm_head.weight", "model.layers.1.self_attn.k_proj.bias"])
+def test_a_tensor_that_is_missing_is_not_taken_for_one_that_the_model_does_not_have(
+    engine: Engine, folder: Path, tmp_path: Path, lost: str
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    tensors = load_file(copy / "model.safetensors")
+    del tensors[lost]
+    save_file(tensors, copy / "model.safetensors")
+    with pytest.raises(ModelError, match=f"{lost} is None"):
+        engine(copy, IDENTITY)
+    (copy / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500])
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be read"):
+        engine(copy, IDENTITY)
+
+
+def test_weights_of_a_config_that_was_wrong_are_not_taken_for_those_of_the_right_one(
+    engine: Engine, folder: Path, tmp_path: Path
+) -> None:
+    """Heads of twice the size: every tensor has the same shape, and is rotated in other blocks."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    wrong = config | {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
+    (copy / "config.json").write_text(json.dumps(wrong))
+    target = Continuation(tuple(range(20)), 20)
+    other = engine(copy, IDENTITY, dtype="float32").log_likelihoods([1, 2, 3], [target])[0]
+    (copy / "config.json").write_text(json.dumps(config))
+    mended = engine(copy, IDENTITY, dtype="float32").log_likelihoods([1, 2, 3], [target])[0]
+    expected = engine(folder, IDENTITY, dtype="float32").log_likelihoods([1, 2, 3], [target])[0]
+    assert mended.per_token == expected.per_token != other.per_token
+
+
+def test_a_state_that_finds_no_memory_leaves_nothing_behind_that_is_wrong(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codefilter.lm.keeping.MIN_TOKENS", 30)
+    model = engine(folder, IDENTITY, dtype="float32")
+    options = GenerationOptions(max_new_tokens=6)
+    first, other = [(7 * i) % 256 for i in range(100)], [(5 * i + 1) % 256 for i in range(80)]
+    before = model.generate(first, options)[0]
+    model.generate(other, options)
+
+    def fail(arrays: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model._session, "_set_state", fail)
+        with pytest.raises(MemoryError):
+            model.generate(first, options)
+    again = model.generate(first, options)[0]
+    assert again.token_ids == before.token_ids
+    assert again.log_likelihood.per_token == pytest.approx(before.log_likelihood.per_token, abs=1e-3)
+
+
+def test_buffers_that_find_no_memory_stay_as_they_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codefilter.lm.onnx_lm._MIN_BUFFER_TOKENS", 16)
+    model, whole = (OnnxLanguageModel(folder, IDENTITY, dtype="float32") for _ in range(2))
+    short, long = [(7 * i) % 256 for i in range(10)], [(7 * i) % 256 for i in range(60)]
+    options = GenerationOptions(max_new_tokens=4)
+    model.generate(short, options)
+    made: list[object] = []
+    zeros = np.zeros
+
+    def one_then_none(shape: Any, dtype: Any = float) -> Any:
+        if np.ndim(shape) == 1 and len(shape) == 4:  # a buffer of keys or values
+            if made:
+                raise MemoryError
+            made.append(shape)
+        return zeros(shape, dtype)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "zeros", one_then_none)
+        with pytest.raises(MemoryError):
+            model.generate(long, options)
+    assert made
+    assert model.generate(long, options)[0].token_ids == whole.generate(long, options)[0].token_ids
+
+
+def test_heads_that_onnx_runtime_cannot_have_are_openvinos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_tiny_model(tmp_path, "llama", hidden_size=80)
+    monkeypatch.setattr(loading, "instructions", lambda: "AVX2")
+    assert loading.choose_engine(folder, "cpu", "auto") == "openvino"
+    with pytest.raises(ModelError, match="a multiple of 16 numbers, this model's have 20"):
+        loading.choose_engine(folder, "cpu", "auto", "onnxruntime")
+
+
+def test_rows_that_spell_nothing_are_never_written(engine: Engine, tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path, spare_rows=700)
+    options = GenerationOptions(max_new_tokens=40, temperature=3.0, num_candidates=2)
+    written = engine(folder, IDENTITY).generate([1, 2, 3], options)
+    assert all(token < 262 for one in written for token in one.token_ids)
 
 
 def test_number_types_agree_and_unknown_ones_are_named(folder: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM
 
+from codefilter.architecture import Architecture
 from codefilter.model_folder import weights_sha256
 from codefilter.paths import cache_path, remembered_sha256
 from codefilter.quantization import quantize, quantized_folder, quantized_weights, rotation
@@ -56,29 +57,29 @@ def test_rows_are_rounded_to_a_127th_of_their_largest_value(folder: Path, tmp_pa
 
 
 def test_damaged_weights_are_made_anew(folder: Path) -> None:
-    first = quantized_weights(folder)
+    first = quantized_weights(folder, Architecture.from_folder(folder))
     sha256 = weights_sha256({p.name: remembered_sha256(p) for p in folder.glob("*.safetensors")})
-    file = quantized_folder(sha256) / "model-int8.safetensors"
+    file = quantized_folder(sha256, Architecture.from_folder(folder)) / "model-int8.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
-    again = quantized_weights(folder)
+    again = quantized_weights(folder, Architecture.from_folder(folder))
     assert file.read_bytes() == whole
     assert (again.matrix("lm_head.weight")[0] == first.matrix("lm_head.weight")[0]).all()
 
 
 def test_weights_in_a_cache_that_cannot_be_written_to_serve(folder: Path, cache: Path) -> None:
-    first = quantized_weights(folder)
+    first = quantized_weights(folder, Architecture.from_folder(folder))
     shutil.rmtree(cache / "locks")
     (cache / "locks").write_text("")  # no lock can be made here
-    again = quantized_weights(folder)
+    again = quantized_weights(folder, Architecture.from_folder(folder))
     assert (again.matrix("lm_head.weight")[0] == first.matrix("lm_head.weight")[0]).all()
 
 
 def test_what_a_killed_quantisation_left_is_deleted(folder: Path, cache: Path) -> None:
-    quantized_weights(folder)
+    quantized_weights(folder, Architecture.from_folder(folder))
     (made,) = (cache / "int8").iterdir()
     made.rename(made.with_name(f".{made.name}.0123.tmp"))
-    quantized_weights(folder)
+    quantized_weights(folder, Architecture.from_folder(folder))
     assert list((cache / "int8").iterdir()) == [made]
     remembered = [json.loads(path.read_text())["path"] for path in (cache / "hashes").iterdir()]
     assert all(Path(path).is_file() for path in remembered)

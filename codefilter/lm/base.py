@@ -146,7 +146,10 @@ class LanguageModel(Protocol):
         options: GenerationOptions,
         cancellation: Cancellation | None = None,
     ) -> list[Generation]:
-        """Continue a prompt; `CancelledError` within 150 ms of a cancellation, during the prompt too."""
+        """Continue a prompt; `CancelledError` within 150 ms of a cancellation, during the prompt too.
+
+        Or after one pass over 32 tokens, where a processor takes longer for these.
+        """
 
     def reusable_tokens(self, prompt_ids: Sequence[int]) -> int:
         """How many of a prompt's first tokens `generate` would not have to read again."""

@@ -2,7 +2,7 @@
 
 In: a runtime's `CpuSession`. Out: a `LanguageModel`.
 Notable: a runtime's pass is never cancelled in the middle. What can be cancelled is read in slices, shorter
-on a slow processor.
+on a slow processor; but a single continuation that is scored goes in one pass.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from codefilter.lm import decoding
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
 from codefilter.lm.keeping import KeptStates
 from codefilter.lm.packing import Pack, packs
-from codefilter.quantization import QuantizedWeights, rotation
+from codefilter.quantization import rotation
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
 
@@ -87,8 +87,9 @@ class CpuSession(ABC):
         self._is_for_writing = True
         found = self._kept.exchange(self._token_ids, token_ids, self._state)
         if found is not None:
-            self._token_ids = list(found.token_ids)
+            self.crop(0)  # should there be no memory for the state, it is of nothing
             self._set_state(found.state)
+            self._token_ids = list(found.token_ids)
 
     def forget(self) -> None:
         """Drop everything, the last outputs too."""
@@ -146,7 +147,7 @@ class CpuLanguageModel:
         identity: ModelIdentity,
         tokenizer: Tokenizer,
         architecture: Architecture,
-        weights: QuantizedWeights,
+        norm: NDArray[np.float32],  # the last layer norm's weights, (hidden,)
         description: str,
     ) -> None:
         self.identity = identity
@@ -154,7 +155,7 @@ class CpuLanguageModel:
         self.context_length = architecture.context_length
         self.description = description
         self._session = session
-        self._norm = weights.vector("model.norm.weight"), architecture.epsilon
+        self._norm = norm, architecture.epsilon
 
     def log_likelihoods(
         self,

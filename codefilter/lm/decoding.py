@@ -239,7 +239,8 @@ class _Candidate:
         return False
 
     def _pick(self, logits: NDArray[np.float32]) -> tuple[int, float]:
-        log_probabilities = log_softmax(logits)
+        # a model may have more rows than the tokenizer has tokens: nothing is spelled by these
+        log_probabilities = log_softmax(logits)[: len(self._tokenizer.token_bytes)]
         missing = self._output.missing
         allowed = np.asarray(spelling_ids(self._tokenizer, missing)) if missing else None
         if self._options.temperature <= 0:

@@ -130,12 +130,14 @@ def describe_cpu_engine(engine: str, folder: Path, device: str, dtype: str) -> s
         raise UsageError(f"the {engine} engine runs on the CPU, not on {device}", hint="Use --engine torch.")
     try:
         if engine == "onnxruntime":
-            from codefilter.lm.onnx_lm import describe_numbers
+            from codefilter.lm.onnx_lm import check_architecture, describe_numbers
         else:
             from codefilter.lm.openvino_lm import describe_numbers
     except ImportError as error:
         raise UsageError(
             f"the {engine} engine is not installed: {error}", hint='Run: pip install "codefilter[cpu]"'
         ) from error
-    Architecture.from_folder(folder)
+    architecture = Architecture.from_folder(folder)
+    if engine == "onnxruntime":
+        check_architecture(architecture)
     return f"{engine}, {describe_numbers(dtype)}"

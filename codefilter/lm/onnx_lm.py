@@ -7,7 +7,6 @@ is forgotten by counting fewer tokens: the next pass overwrites what stands behi
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from codefilter.architecture import Architecture
-from codefilter.errors import UsageError
+from codefilter.errors import ModelError, UsageError, first_line
 from codefilter.lm.base import ModelIdentity
 from codefilter.lm.cpu import CpuLanguageModel, CpuSession
 from codefilter.lm.onnx_graph import Tensors, build_graph
@@ -24,6 +23,7 @@ from codefilter.quantization import quantized_weights
 from codefilter.tokenizer import Tokenizer
 
 _MIN_BUFFER_TOKENS = 1024
+_HEAD_MULTIPLE = 16  # what the runtime's attention can do
 _FATAL = 4  # what is worse than an exception, which is raised anyway
 _NUMBERS = {"auto": "int8 activations", "float32": "float32"}
 _RESULTS = ("hidden", "log_probabilities", "entropies")
@@ -43,16 +43,17 @@ class OnnxLanguageModel(CpuLanguageModel):
         """Load a model; a `tokenizer` that has been read from the folder is not read again."""
         numbers = describe_numbers(dtype)
         architecture = Architecture.from_folder(folder)
-        weights = quantized_weights(folder)
+        weights = quantized_weights(folder, architecture)
+        norm = weights.vector("model.norm.weight")
         graph, tensors = build_graph(architecture, weights, exact=dtype == "float32")
-        version = importlib.metadata.version("onnxruntime")
+        del weights  # the graph has other forms of them: less memory while the runtime makes its own
         super().__init__(
             _OnnxSession(_inference_session(graph, tensors), architecture),
             identity,
             tokenizer or Tokenizer.from_folder(folder),
             architecture,
-            weights,
-            f"onnxruntime {version}, cpu, rotated int8 weights, {numbers}",
+            norm,
+            f"onnxruntime {ort.__version__}, cpu, rotated int8 weights, {numbers}",
         )
 
 
@@ -65,7 +66,13 @@ def _inference_session(graph: bytes, tensors: Tensors) -> ort.InferenceSession:
     options.add_session_config_entry("session.force_spinning_stop", "1")  # threads wait, but not after a pass
     values = [ort.OrtValue.ortvalue_from_numpy(array) for array in tensors.values()]
     options.add_external_initializers(list(tensors), values)
-    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    try:
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's own kinds, without a common one
+        raise ModelError(
+            f"onnxruntime {ort.__version__} cannot run this model: {first_line(error)}",
+            hint='Run: pip install "codefilter[cpu]", or use --engine torch.',
+        ) from error
 
 
 class _OnnxSession(CpuSession):
@@ -126,13 +133,27 @@ class _OnnxSession(CpuSession):
         if tokens <= capacity:
             return
         capacity = max(tokens, 2 * capacity, _MIN_BUFFER_TOKENS)
-        for name, old in self._buffers.items():
-            new = np.zeros((*old.shape[:2], capacity, old.shape[3]), np.float32)
+        larger = {  # all of them first: there may be no memory for one
+            name: np.zeros((*old.shape[:2], capacity, old.shape[3]), np.float32)
+            for name, old in self._buffers.items()
+        }
+        for name, new in larger.items():
+            old = self._buffers[name]
             new[:, :, : old.shape[2]] = old
-            self._buffers[name] = new
             value = ort.OrtValue.ortvalue_from_numpy(new)  # the same memory, on a CPU
             self._binding.bind_ortvalue_input(f"past_{name}", value)
             self._binding.bind_ortvalue_output(name, value)
+        self._buffers = larger
+
+
+def check_architecture(architecture: Architecture) -> None:
+    """`ModelError` where the runtime cannot run a model that the CPU engines know."""
+    if architecture.head_dim % _HEAD_MULTIPLE:
+        raise ModelError(
+            f"onnxruntime's attention heads have a multiple of {_HEAD_MULTIPLE} numbers, this model's have "
+            f"{architecture.head_dim}",
+            hint="Use --engine openvino or torch.",
+        )
 
 
 def describe_numbers(dtype: str) -> str:

@@ -54,7 +54,7 @@ class OpenVinoLanguageModel(CpuLanguageModel):
         architecture = Architecture.from_folder(folder)
         core = ov.Core()
         numbers = choose_numbers(dtype)
-        weights = quantized_weights(folder)
+        weights = quantized_weights(folder, architecture)
         layers, head = build_graphs(architecture, weights)
         options = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -78,7 +78,7 @@ class OpenVinoLanguageModel(CpuLanguageModel):
             identity,
             tokenizer or Tokenizer.from_folder(folder),
             architecture,
-            weights,
+            weights.vector("model.norm.weight"),
             f"openvino {version}, cpu, rotated int8 weights, {numbers.description}",
         )
 
