@@ -56,20 +56,23 @@ def compare_command(
     if as_json:
         print(json.dumps([asdict(comparison) for comparison in comparisons], indent=1))
         return
+    families = {joined.benchmark: joined.metric_family for joined in all_joined}
     for (benchmark, level), rows in group_by_benchmark(comparisons).items():
-        _print(benchmark, level, rows, metric or _SHOWN, confidence(tests))
+        _print(
+            f"{benchmark}, {families[benchmark]} metrics", level, rows, metric or _SHOWN, confidence(tests)
+        )
     for notice in dict.fromkeys(notice for joined in all_joined for notice in joined.notices):
         print(notice)
 
 
 def _print(
-    benchmark: str, level: str, rows: Sequence[Comparison], metrics: Sequence[str], confidence: float
+    title: str, level: str, rows: Sequence[Comparison], metrics: Sequence[str], confidence: float
 ) -> None:
     from codefilter.comparison import METRICS, from_baseline, fullest, other_method
 
     first = fullest(rows)
     print(
-        f"{benchmark}, {level}: {first.tasks} tasks of {first.repositories} repositories, against "
+        f"{title}, {level}: {first.tasks} tasks of {first.repositories} repositories, against "
         f"{first.baseline}; {100 * confidence:g} % intervals drawn {first.difference.method}"
     )
     table = Table(box=None, pad_edge=False)

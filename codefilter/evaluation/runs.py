@@ -54,6 +54,11 @@ class JoinedResults:
         return len({result.task_id for result in self.results})
 
     @property
+    def metric_family(self) -> str:
+        """By whose rules what was written was judged."""
+        return self.runs[0].plan.metric_family
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What has to be said beside the figures."""
         return tuple(dict.fromkeys(notice for run in self.runs for notice in run.plan.notices))
