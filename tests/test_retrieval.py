@@ -276,6 +276,11 @@ def test_hybrid_adds_reciprocal_ranks_and_gives_copies_once() -> None:
         ("rust", "crate::shop", "src/main.rs", "src/shop/mod.rs", set(), Nearness.EXACT),
         ("cpp", "shop/orders.hpp", "src/main.cpp", "include/shop/orders.hpp", set(), Nearness.EXACT),
         ("c", "orders.h", "src/main.c", "src/orders.c", set(), Nearness.EXACT),
+        ("c", "../index.h", "src/main.c", "index.h", set(), Nearness.EXACT),  # stands for a folder elsewhere
+        ("c", "../index.h", "src/main.c", "far/away.c", set(), Nearness.NONE),
+        ("rust", "crate::index", "src/main.rs", "src/index.rs", set(), Nearness.EXACT),
+        ("python", "shop.index", "app/main.py", "shop/index.py", {"shop"}, Nearness.EXACT),
+        ("python", "shop.index", "app/main.py", "shop/orders.py", {"shop"}, Nearness.NONE),
         ("csharp", "Shop.Orders", "Program.cs", "Shop/Orders/Order.cs", set(), Nearness.RELATED),
         ("java", "com.shop.Order", "a/B.java", "c/Price.java", set(), Nearness.NONE),
     ],

@@ -17,10 +17,9 @@ from enum import IntEnum
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from codefilter.languages import LANGUAGES
+from codefilter.languages import LANGUAGES, family
 
-# A file of this name stands for its folder.
-_FOLDER_STEMS = frozenset({"__init__", "index", "mod"})
+_FOLDER_STEMS = {"python": "__init__", "javascript": "index", "rust": "mod"}  # stand for their folders
 _NOT_NAMES = frozenset({"", ".", "..", "@", "~", "crate", "self", "super"})
 _SEPARATORS = {"java": r"\.", "csharp": r"\.", "rust": "::", "cpp": "/|::"}
 _SUFFIXES = frozenset(suffix for language in LANGUAGES for suffix in language.suffixes)
@@ -47,7 +46,7 @@ class ModuleReference:
 
     def nearness(self, path: str, is_package: Callable[[str], bool]) -> Nearness:
         """Whether `path` is this module; `is_package` tells whether a folder is a Python package."""
-        found = module_parts(path)
+        found = module_parts(path, self.language)
         length = len(self.parts)
         if self.is_anchored:
             if found[:length] != self.parts:
@@ -85,16 +84,18 @@ def module_reference(module: str, importing_path: str, language: str) -> ModuleR
     if module.startswith(("./", "../")) or module in (".", ".."):
         path = posixpath.normpath(posixpath.join(folder, module))
         return (
-            None if path.startswith("..") else ModuleReference(language, module_parts(path), is_anchored=True)
+            None
+            if path.startswith("..")
+            else ModuleReference(language, module_parts(path, language), is_anchored=True)
         )
     words = re.split(_SEPARATORS.get(language, "/"), _GO_VERSION.sub("", module))
-    parts = module_parts("/".join(word for word in words if word not in _NOT_NAMES))
+    parts = module_parts("/".join(word for word in words if word not in _NOT_NAMES), language)
     return ModuleReference(language, parts, is_anchored=False) if parts else None
 
 
 @lru_cache(maxsize=1 << 14)  # a query asks for the same paths again and again
-def module_parts(path: str) -> Parts:
-    """Folders and name of a file without its suffix; a package's main file stands for its folder.
+def module_parts(path: str, language: str) -> Parts:
+    """Folders and name of a file without its suffix; the language's main file of a folder stands for it.
 
     TypeScript's ``x.d.ts`` declares what ``x`` holds, so it has the same name.
     """
@@ -103,4 +104,4 @@ def module_parts(path: str) -> Parts:
         return ()
     stem, dot, suffix = parts[-1].rpartition(".")
     name = (stem if f".{suffix}" in _SUFFIXES and dot else parts[-1]).removesuffix(".d")
-    return parts[:-1] if name in _FOLDER_STEMS else (*parts[:-1], name)
+    return parts[:-1] if name == _FOLDER_STEMS.get(family(language)) else (*parts[:-1], name)
