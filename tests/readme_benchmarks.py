@@ -46,8 +46,8 @@ def evaluation() -> str:
             "",
             _layout(),
             "",
-            "The first of these tables in `codefilter report`, whose page also shows tasks, their chunks and what each arm wrote (the "
-            "seconds are of several days, some of a busy machine, and say less than the tokens):",
+            "The same in `codefilter report data/results/fresh-layout.json --tests 2`; of a run's folder the page also shows tasks, their "
+            "chunks and what each arm wrote (the seconds are of several days, some of a busy machine, and say less than the tokens):",
             "",
             "![Table of arms; edit similarity against prompt tokens and seconds](data/results/report.png)",
         ]

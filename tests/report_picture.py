@@ -28,7 +28,7 @@ def main(page: Path, picture: Path) -> None:
         sys.exit(f"error: {missing.msg}")
     with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1280, "height": 600})
+        tab = browser.new_page(viewport={"width": 1440, "height": 600})
         tab.goto(page.resolve().as_uri())
         tab.evaluate(_ONLY_ALL_LEVELS)
         tab.locator("section").first.screenshot(path=picture)
