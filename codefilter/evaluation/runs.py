@@ -90,7 +90,7 @@ def _read_folder(folder: Path) -> Run:
 def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
     """Runs by benchmark, in the order given; of two results of a task and arm the first counts.
 
-    But one of a folder before that of a record, which has no texts.
+    Those of folders come before those of records, which have no texts.
 
     Raises:
         UsageError: two runs of one benchmark are on different data, or of different metric families.
@@ -111,16 +111,11 @@ def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
                 hint="Compare runs of one --family; `codefilter score` judges predictions by another.",
             )
         found: dict[tuple[str, str], TaskResult] = {}
-        known_by: dict[tuple[str, str], Run] = {}
         failed: dict[tuple[str, str], TaskError] = {}
-        for run, names in own:
+        for run, names in sorted(own, key=lambda one: one[0].is_record):
             for result in run.results:
                 label = names[result.arm]
-                place = (result.task_id, label)
-                if place not in found or (
-                    run.is_record < known_by[place].is_record
-                ):  # a folder has the texts
-                    found[place], known_by[place] = replace(result, arm=label), run
+                found.setdefault((result.task_id, label), replace(result, arm=label))
             for error in run.errors:
                 label = names.get(error.arm, error.arm)
                 failed.setdefault((error.task_id, label), replace(error, arm=label))
