@@ -60,8 +60,10 @@ class Reach:
     def names(self, source: SourceFile) -> set[str]:
         """Names that a file of the repository has from the others."""
         key = family(source.language)
+        if key not in _RULES:
+            return set()
         if key not in self._rules:
-            self._rules[key] = _RULES[key](self._sources, key) if key in _RULES else _Nothing()
+            self._rules[key] = _RULES[key](self._sources, key)
         return self._rules[key].names(source)
 
 
@@ -71,11 +73,6 @@ class _Rule(ABC):
     @abstractmethod
     def names(self, source: SourceFile) -> set[str]:
         """Names that a file has from the others."""
-
-
-class _Nothing(_Rule):
-    def names(self, source: SourceFile) -> set[str]:
-        return set()
 
 
 class _ImportedNames(_Rule):
