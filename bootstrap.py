@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -37,13 +38,13 @@ print(fetch_package(next(pin for pin in load_corpora() if pin.name == sys.argv[1
 """
 
 TEST_MODELS = ("qwen2.5-coder-0.5b", "smollm2-135m")
-CHECKS = (
+SOURCE_CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
-    ("pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"),
 )
+TESTS = ("pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 
 
 def main() -> int:
@@ -98,21 +99,38 @@ def demo() -> int:
 def test(pytest_arguments: Sequence[str]) -> int:
     """Run every check, the later ones too when one fails."""
     install(extra="dev")
+    with ThreadPoolExecutor() as pool:  # what the tests need is fetched while the sources are checked
+        fetches = [pool.submit(fetch_models), pool.submit(fetch_editors)]
+        failed = [check for check in SOURCE_CHECKS if not passes(check)]
+        for fetch in fetches:
+            fetch.result()
+    tests = (*TESTS, *pytest_arguments)
+    failed += [tests] if not passes(tests) else []
+    say(f"failed: {', '.join(map(' '.join, failed))}" if failed else "all checks passed")
+    return 1 if failed else 0
+
+
+def fetch_models() -> None:
+    """Put the models that tests use into the user's cache."""
     for model in TEST_MODELS:
         run(f"fetching {model}", [PYTHON, "-m", "codefilter", "models", "pull", model], capture=True)
+
+
+def fetch_editors() -> None:
+    """Put the editors that tests use into the user's cache; a test skips where its editor is missing."""
     say("fetching Neovim, Helix and Emacs")
     tools = [PYTHON, "-m", "tests.editors.tools", "--terminal-only"]
     if subprocess.run(tools, cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode != 0:
         say("some of them are missing; their tests are skipped")
+
+
+def passes(check: Sequence[str]) -> bool:
+    """Run one program of the environment on this checkout."""
+    program, *options = check
+    say(" ".join(check))
     one_thread = {"OMP_NUM_THREADS": "1"} | os.environ  # pytest's workers have the cores already
-    failed = []
-    for program, *options in CHECKS:
-        command = [str(PROGRAMS / program), *options, *(pytest_arguments if program == "pytest" else ())]
-        say(" ".join([program, *command[1:]]))
-        if subprocess.run(command, cwd=ROOT, check=False, env=one_thread).returncode != 0:
-            failed.append(" ".join([program, *options]))
-    say(f"failed: {', '.join(failed)}" if failed else "all checks passed")
-    return 1 if failed else 0
+    command = [str(PROGRAMS / program), *options]
+    return subprocess.run(command, cwd=ROOT, check=False, env=one_thread).returncode == 0
 
 
 def install(extra: str) -> None:

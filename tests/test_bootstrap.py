@@ -177,6 +177,14 @@ def test_every_check_runs_and_one_failure_is_enough(bootstrap: ModuleType, comma
     assert bootstrap.test([]) == 0
 
 
+def test_without_a_model_no_test_runs(bootstrap: ModuleType, commands: Commands) -> None:
+    commands.failing = {"models pull"}
+    with pytest.raises(SystemExit, match="coder-0"):
+        bootstrap.test([])
+    assert commands.any("bin/mypy")  # what needs no model is said all the same
+    assert not commands.any("bin/pytest")
+
+
 def test_what_the_script_names_exists(bootstrap: ModuleType) -> None:
     assert {pin.name for pin in load_corpora()} >= {bootstrap.DEMO_PACKAGE}
     assert {model.name for model in known_models()} >= set(bootstrap.TEST_MODELS)
