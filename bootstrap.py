@@ -101,12 +101,12 @@ def test(pytest_arguments: Sequence[str]) -> int:
     install(extra="dev")
     with ThreadPoolExecutor() as pool:  # what the tests need is fetched while the sources are checked
         fetches = [pool.submit(fetch_models), pool.submit(fetch_editors)]
-        failed = [check for check in SOURCE_CHECKS if not passes(check)]
+        failed = [" ".join(check) for check in SOURCE_CHECKS if not passes(check)]
         for fetch in fetches:
             fetch.result()
-    tests = (*TESTS, *pytest_arguments)
-    failed += [tests] if not passes(tests) else []
-    say(f"failed: {', '.join(map(' '.join, failed))}" if failed else "all checks passed")
+    if not passes([*TESTS, *pytest_arguments]):
+        failed.append("pytest")
+    say(f"failed: {', '.join(failed)}" if failed else "all checks passed")
     return 1 if failed else 0
 
 
@@ -210,7 +210,7 @@ def run(what: str, command: Sequence[str], *, capture: bool = False) -> str:
         fail(
             f"{what} failed", "Mend what is said above and run the same command again: it goes on from here."
         )
-    say(f"done in {time.monotonic() - started:.0f} s")
+    say(f"{what}: done in {time.monotonic() - started:.0f} s")  # others may run meanwhile
     return result.stdout or ""
 
 
