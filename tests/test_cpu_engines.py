@@ -19,8 +19,9 @@ from codefilter.errors import CancelledError, ModelError, UsageError
 from codefilter.lm import loading
 from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, ModelIdentity
 from codefilter.lm.cpu import CpuLanguageModel, _next_slice_tokens
-from codefilter.lm.onnx_lm import OnnxLanguageModel
+from codefilter.lm.onnx_lm import OnnxLanguageModel, adds_byte_products_exactly
 from codefilter.lm.openvino_lm import OpenVinoLanguageModel, choose_numbers
+from codefilter.machine import instructions
 from codefilter.quantization import quantize
 from codefilter.tokenizer import Tokenizer
 from tests.rounded_models import rounded
@@ -29,6 +30,9 @@ from tests.tiny_models import save_tiny_model
 IDENTITY = ModelIdentity("tiny", "0", "qwen2.5-coder")
 Engine = type[CpuLanguageModel]
 ENGINES: dict[str, Engine] = {"onnxruntime": OnnxLanguageModel, "openvino": OpenVinoLanguageModel}
+
+# whether the processor adds products of bytes in full
+INSTRUCTIONS = {"AMX": True, "AVX-512 VNNI": True, "AVX-VNNI": True, "AVX-512": False, "AVX2": False}
 
 
 @pytest.fixture(scope="module")
@@ -411,9 +415,35 @@ def test_number_types_agree_and_unknown_ones_are_named(folder: Path) -> None:
         OnnxLanguageModel(folder, IDENTITY, dtype="bfloat16")
 
 
+@pytest.mark.skipif(instructions() not in INSTRUCTIONS, reason="this processor's instructions are not told")
+def test_byte_products_are_exact_where_the_processor_has_them() -> None:
+    assert adds_byte_products_exactly() == INSTRUCTIONS[instructions()]
+
+
+@pytest.mark.skipif(
+    not adds_byte_products_exactly(), reason="signed weights would be wrong on this processor"
+)
+def test_signed_weights_say_what_unsigned_ones_say(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, target = [(7 * i) % 256 for i in range(60)], Continuation(tuple(range(40)), 40)
+    said = []
+    for exact in (True, False):
+        monkeypatch.setattr("codefilter.lm.onnx_lm.adds_byte_products_exactly", lambda exact=exact: exact)
+        engine = OnnxLanguageModel(folder, IDENTITY)
+        said.append(engine.log_likelihoods(context, [target])[0].per_token)
+        said.append(engine.log_likelihoods([1], [Continuation((2,), 1)])[0].per_token)  # one row at a time
+    assert said[:2] == said[2:]
+
+
 @pytest.mark.parametrize(
     ("known", "first"),
-    [("AVX2", "onnxruntime"), ("AVX-512", "onnxruntime"), ("AVX-512 VNNI", "openvino"), ("", "openvino")],
+    [
+        ("AVX2", "onnxruntime"),
+        ("AVX-512", "onnxruntime"),
+        ("AVX-512 VNNI", "onnxruntime"),
+        ("AMX", "openvino"),  # not measured, as those behind it
+        ("AVX-VNNI", "openvino"),
+        ("", "openvino"),
+    ],
 )
 def test_the_processor_decides_which_cpu_engine_auto_takes(
     folder: Path, known: str, first: str, monkeypatch: pytest.MonkeyPatch

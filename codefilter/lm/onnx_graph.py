@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from codefilter.architecture import Architecture
 from codefilter.lm.packing import MAX_PACKED_TOKENS
@@ -30,9 +30,12 @@ Tensors = dict[str, NDArray[Any]]
 
 
 def build_graph(
-    architecture: Architecture, weights: QuantizedWeights, *, exact: bool = False
+    architecture: Architecture, weights: QuantizedWeights, *, exact: bool = False, signed: bool = False
 ) -> tuple[bytes, Tensors]:
     """The model as a serialised graph, and its large tensors; `exact`: activations are not rounded.
+
+    `signed`: weights stay signed integers, for a processor with dot products of unsigned and signed bytes
+    (VNNI). Without these the runtime cuts sums of two such products to 16 bits, which is wrong.
 
     Of n new tokens behind p in the buffers, t = p + n, with room for c ≥ t in each buffer:
 
@@ -44,14 +47,29 @@ def build_graph(
     (r, hidden) float32, rotated, before the last norm, ``log_probabilities`` (r, vocabulary) float32, and
     ``entropies`` (r,) float32.
     """
-    return _Builder(architecture, weights, exact).build()
+    return _Builder(architecture, weights, exact, signed).build()
+
+
+def build_byte_product(matrix: NDArray[np.int8]) -> bytes:
+    """The serialised graph of a product of ``rows`` (n, in) uint8 with a matrix (in, out): (n, out) int32."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["rows", "matrix"], ["product"])],
+        "product",
+        [_value("rows", TensorProto.UINT8, ["n", len(matrix)])],
+        [_value("product", TensorProto.INT32, ["n", matrix.shape[1]])],
+        [numpy_helper.from_array(matrix, "matrix")],
+    )
+    return _serialized(graph)
 
 
 class _Builder:
-    def __init__(self, architecture: Architecture, weights: QuantizedWeights, exact: bool) -> None:
+    def __init__(
+        self, architecture: Architecture, weights: QuantizedWeights, exact: bool, signed: bool
+    ) -> None:
         self._a = architecture
         self._weights = weights
         self._exact = exact
+        self._matrix_zero = np.int8(0) if signed else np.uint8(_ZERO)
         self._nodes: list[NodeProto] = []
         self._tensors: Tensors = {}
 
@@ -87,9 +105,7 @@ class _Builder:
             for name, array in self._tensors.items()
         ]
         graph = helper.make_graph(self._nodes, "decoder", inputs, outputs, initializers)
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_RUNTIME, 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
-        return model.SerializeToString(), large
+        return _serialized(graph), large
 
     def _add_tables(self) -> None:
         """Cosines and sines of rotary embeddings, (positions, head_dim / 2).
@@ -190,11 +206,11 @@ class _Builder:
         else:
             inputs = [
                 numbers,
-                self._tensor(name, _transposed(integers)),
+                self._tensor(name, _transposed(integers, self._matrix_zero)),
                 self._tensor("one", np.float32(1)),
                 self._tensor(f"{name} scales", scales[:, 0]),
                 self._tensor("zero", np.uint8(_ZERO)),
-                self._tensor("zero", np.uint8(_ZERO)),
+                self._tensor("matrix zero", self._matrix_zero),
             ]
             product = self._op("Mul", [self._op("MatMulIntegerToFloat", inputs, domain=_RUNTIME), steps])
         bias = self._weights.bias(name)
@@ -227,16 +243,25 @@ class _Builder:
         return name
 
 
-def _transposed(matrix: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """A transposed copy, `_ZERO` added to every number.
+def _transposed(matrix: NDArray[np.int8], zero: np.int8 | np.uint8) -> NDArray[Any]:
+    """A transposed copy of `zero`'s kind, `zero` added to every number.
 
-    Unsigned because without VNNI the runtime cuts sums of two signed products to 16 bits, which is wrong.
     Written band by band: numpy's own transposition takes six times as long for a large matrix.
     """
-    transposed = np.empty(matrix.shape[::-1], np.uint8)
+    transposed = np.empty(matrix.shape[::-1], zero.dtype)
     for start in range(0, len(matrix), _BAND):
-        transposed[:, start : start + _BAND] = matrix[start : start + _BAND].T.view(np.uint8) ^ _ZERO
+        band = matrix[start : start + _BAND].T
+        # of 8 bits, adding 128 is turning the highest one
+        transposed[:, start : start + _BAND] = band.view(zero.dtype) ^ zero
     return transposed
+
+
+def _serialized(graph: GraphProto) -> bytes:
+    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_RUNTIME, 1)]
+    serialized: bytes = helper.make_model(
+        graph, opset_imports=opsets, ir_version=_IR_VERSION
+    ).SerializeToString()
+    return serialized
 
 
 def _value(name: str, kind: int, shape: list[int | str]) -> ValueInfoProto:

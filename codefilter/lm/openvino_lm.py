@@ -1,4 +1,4 @@
-"""The OpenVINO engine: the fastest way on a CPU with 8-bit dot products (VNNI).
+"""The OpenVINO engine: for CPUs on which ONNX Runtime was not measured, and for computing in bfloat16.
 
 In: the model folder of a Llama or Qwen2 model. Out: a `LanguageModel`.
 Notable: the KV cache lives in the runtime's state, which only grows. What a draft or an edit made worthless
