@@ -100,3 +100,34 @@ async def test_idle_work_stops_with_its_task(requests: NewestWins) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await asyncio.to_thread(stopped.wait, 5)
+
+
+async def test_idle_work_waits_for_the_requests_before_it(requests: NewestWins) -> None:
+    release, order = threading.Event(), []
+
+    def answer(_: Cancellation) -> None:
+        release.wait(10)
+        order.append("answer")
+
+    request = asyncio.create_task(requests.run("a", answer))
+    await asyncio.sleep(0)
+    idle = asyncio.create_task(requests.run_when_idle(lambda _: order.append("idle")))
+    await asyncio.sleep(0)
+    release.set()
+    assert await idle is True
+    assert request.done()
+    assert order == ["answer", "idle"]
+
+
+async def test_a_request_stops_idle_work_that_still_waits(requests: NewestWins) -> None:
+    release, ran = threading.Event(), []
+    first = asyncio.create_task(requests.run("a", lambda _: release.wait(10)))
+    await asyncio.sleep(0)
+    idle = asyncio.create_task(requests.run_when_idle(lambda _: ran.append("idle")))
+    await asyncio.sleep(0)
+    newer = asyncio.create_task(requests.run("b", lambda _: ran.append("newer")))
+    await asyncio.sleep(0)
+    release.set()
+    assert await idle is False
+    await asyncio.gather(first, newer)
+    assert ran == ["newer"]

@@ -269,7 +269,7 @@ def test_names_defaults_and_the_users_own_choice_need_none() -> None:
     assert without_wishes(read_options({"model": "remote:https://other.example"}))[1]
 
 
-async def test_idle_work_waits_for_nobody_and_makes_way(executor_requests: NewestWins) -> None:
+async def test_idle_work_makes_way(executor_requests: NewestWins) -> None:
     begun, stopped = threading.Event(), threading.Event()
 
     def read_ahead(cancellation: object) -> None:

@@ -62,13 +62,16 @@ class NewestWins:
         return not self._waiting
 
     async def run_when_idle(self, work: Callable[[Cancellation], None]) -> bool:
-        """Do work that nobody waits for; the next request of any key stops it. Whether it was done."""
-        if not self.is_idle:
-            return False
+        """Do work that nobody waits for, once nobody waits for anything else. Whether it was done.
+
+        The next request of any key stops it, and so does the next work of this kind.
+        """
         self._idle.cancel()
-        self._idle = Cancellation()
+        cancellation = self._idle = Cancellation()
+        while self._waiting and not cancellation.cancelled:
+            await asyncio.wait([task for task, _ in self._waiting.values()])
         try:
-            await self._execute(work, self._idle)
+            await self._execute(work, cancellation)
         except CancelledError:
             return False
         return True
