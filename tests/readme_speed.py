@@ -30,12 +30,6 @@ def filter_seconds(name: str, state: str) -> float:
     return float(row["decision"]["median_seconds"])
 
 
-def _token_ms(rows: list[dict[str, Any]], name: str) -> float:
-    """How long a filter's requests took to write a token, by their medians."""
-    (row,) = (row for row in rows if row["filter"] == name)
-    return float(1000 * row["write_seconds"] / row["new_tokens"])
-
-
 def requests() -> str:
     """Whole requests, from nothing and while somebody types, against llama-server."""
     cold, typing = _rows("speed-requests.json"), _rows("speed-typing.json")
@@ -50,10 +44,6 @@ def requests() -> str:
             "| speedup, in all | speedup over `all` |",
             "|---|---|---|---|---|---|---|---|",
             *(_request_row(row) for row in [*cold, *typing]),
-            "",
-            "From nothing, `classifier` could draft from what had been written with `all` at the same "
-            f"place, which flatters it a little (it wrote a token in {_token_ms(cold, 'classifier'):.0f} ms, `all` in "
-            f"{_token_ms(cold, 'all'):.0f}); this is mended, and not measured again.",
         ]
     )
 
