@@ -119,6 +119,13 @@ async def test_idle_work_waits_for_the_requests_before_it(requests: NewestWins) 
     assert order == ["answer", "idle"]
 
 
+async def test_idle_work_that_was_claimed_before_a_request_does_not_follow_it(requests: NewestWins) -> None:
+    claim, ran = requests.claim_idle(), []
+    assert await requests.run("a", lambda _: "answer") == "answer"
+    assert await requests.run_when_idle(lambda _: ran.append("idle"), claim) is False
+    assert not ran
+
+
 async def test_a_request_stops_idle_work_that_still_waits(requests: NewestWins) -> None:
     release, ran = threading.Event(), []
     first = asyncio.create_task(requests.run("a", lambda _: release.wait(10)))

@@ -102,7 +102,7 @@ class Answering:
         if answer.suggestions is not None:
             self._reuse.put(context, request, answer.texts, answer.origin)
             if answer.origin.is_shortened:  # asked again at this place, the model answers with all chunks
-                self._background.start("reading ahead", self._read_ahead, (folder, wanted))
+                self._start_reading_ahead(folder, wanted)
         return self._finish(answer, started, folder)
 
     def key_pressed(self, document: Document) -> None:
@@ -122,7 +122,7 @@ class Answering:
             return
         request = folder.make_request(document, offset)
         wanted = Wanted(request, folder.context_version(request.path))
-        self._background.start("reading ahead", self._read_ahead, (folder, wanted))
+        self._start_reading_ahead(folder, wanted)
 
     async def impacts(self, answer: Answer) -> dict[str, float]:
         """What each chunk did for an answer, by chunk id; empty where a newer request stopped it."""
@@ -221,10 +221,13 @@ class Answering:
                 self._show(Status("ready"))
             self._set_idle_timer()
 
-    async def _read_ahead(self, folder_and_wanted: tuple[Folder, Wanted]) -> None:
-        folder, wanted = folder_and_wanted
-        if not folder.options.read_ahead:
-            return
+    def _start_reading_ahead(self, folder: Folder, wanted: Wanted) -> None:
+        if folder.options.read_ahead:
+            claimed = folder, wanted, self._requests.claim_idle()
+            self._background.start("reading ahead", self._read_ahead, claimed)
+
+    async def _read_ahead(self, claimed: tuple[Folder, Wanted, Cancellation]) -> None:
+        folder, wanted, claim = claimed
         seconds: list[float] = []
 
         def read_ahead(cancellation: Cancellation) -> None:
@@ -233,7 +236,7 @@ class Answering:
             if is_ready and folder.suggester(self._models).read_ahead(wanted, cancellation):
                 seconds.append(time.perf_counter() - started)
 
-        await self._requests.run_when_idle(read_ahead)
+        await self._requests.run_when_idle(read_ahead, claim)
         for value in seconds:
             self._editor.log(f"{wanted.request.path}: read ahead, {value:.2f} s")
 

@@ -61,17 +61,24 @@ class NewestWins:
         """Whether nobody waits for anything."""
         return not self._waiting
 
-    async def run_when_idle(self, work: Callable[[Cancellation], None]) -> bool:
+    def claim_idle(self) -> Cancellation:
+        """The leave to work when nobody waits; the next request of any key, or claim, takes it away."""
+        self._idle.cancel()
+        self._idle = Cancellation()
+        return self._idle
+
+    async def run_when_idle(
+        self, work: Callable[[Cancellation], None], claim: Cancellation | None = None
+    ) -> bool:
         """Do work that nobody waits for, once nobody waits for anything else. Whether it was done.
 
-        The next request of any key stops it, and so does the next work of this kind.
+        Without a claim it claims now: a task that was only just started may run later than a newer request.
         """
-        self._idle.cancel()
-        cancellation = self._idle = Cancellation()
-        while self._waiting and not cancellation.cancelled:
+        claim = claim or self.claim_idle()
+        while self._waiting and not claim.cancelled:
             await asyncio.wait([task for task, _ in self._waiting.values()])
         try:
-            await self._execute(work, cancellation)
+            await self._execute(work, claim)
         except CancelledError:
             return False
         return True
