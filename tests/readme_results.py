@@ -164,7 +164,7 @@ def speed() -> str:
     cancellation = record["rows"][0]
     return "\n".join(
         [
-            "**Speed** on two cores, with VNNI unless another machine is named:",
+            "**Speed** on two cores, with VNNI unless another machine is named (the indexes on one that is quicker by half):",
             "",
             readme_speed.indexes(),
             readme_speed.likelihoods(),
