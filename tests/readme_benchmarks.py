@@ -10,6 +10,7 @@ from codefilter.comparison import ALL_LEVELS, Comparison, Method, compare
 from codefilter.evaluation.records import recorded_results
 from codefilter.evaluation.results import TaskResult
 from codefilter.evaluation.summary import summarise
+from codefilter.filters.oracle import DEFAULT_IMPACT_NATS
 from tests.recorded_results import read
 
 _DRAWN = {
@@ -101,12 +102,11 @@ def _oracle() -> str:
     """How much a perfect judge of single chunks would gain."""
     record = _joined("fresh-auto.json", "fresh-all.json", "fresh-oracle.json")
     results, name = _results(record), record["arms"][-1]["arm"]
-    tokens = {
-        arm.arm: arm.cross_file_tokens for arm in summarise(results, ["none", "all", "classifier", name])
-    }
+    filtered, perfect = summarise(results, ["classifier", name])
     return (
-        f"**The oracle** keeps a chunk if by itself it makes the truth likelier by 0.2 nats per token, measured as for the labels. On "
-        f"{_tasks(results)} (`fresh-oracle.json`), with {tokens[name]:.0f} tokens of other files (the filter {tokens['classifier']:.0f}), it gains "
+        f"**The oracle** keeps a chunk if by itself it makes the truth likelier by {DEFAULT_IMPACT_NATS:g} nats per token, measured as for the labels. On "
+        f"{_tasks(results)}, as far as the time went (`fresh-oracle.json`), with {perfect.cross_file_tokens:.0f} tokens of other files (the filter "
+        f"{filtered.cross_file_tokens:.0f}), it gains "
         f"{_gains(results, record['benchmark'], ['none', 'all', 'classifier'], name)}: what is left for a better filter."
     )
 
@@ -185,9 +185,9 @@ def another_generator() -> str:
         "hole, which they no longer do):",
     )
     return (
-        f"{text}\n\nNot run yet, for want of processor hours: `oracle` on more tasks, `threshold` at equal tokens, `perplexity`, "
-        "iterative and selective retrieval, the default model from left to right, post-processing; Fresh's functions; RepoEval"
-        " and the other generator in it. Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and CrossCodeEval."
+        f"{text}\n\nNot run yet, for want of processor hours: `oracle` and chunks drawn at random on more tasks, `threshold` at equal tokens, `perplexity`, "
+        "iterative and selective retrieval, the default model from left to right, post-processing; Fresh's functions; RepoEval "
+        "and the other generator in the default layout. Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and CrossCodeEval."
     )
 
 

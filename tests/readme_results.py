@@ -144,7 +144,7 @@ def engines() -> str:
     return "\n".join(
         [
             "**Engines** on two cores with VNNI, 1,024 tokens of prompt, the same token ids, tokens per second "
-            "(`speed-engines.json`; llama-server has 4 to 6 bits per weight):",
+            "(`speed-engines.json`; llama-server, build 11434, has 4 to 6 bits per weight):",
             "",
             *_engine_rows("speed-engines.json"),
             "",

@@ -132,8 +132,9 @@ def read_plan(folder: Path) -> RunPlan:
     try:
         return RunPlan.from_json(json.loads((folder / PLAN_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"it has no {PLAN_FILE}" if isinstance(error, FileNotFoundError) else error
         raise UsageError(
-            f"{folder} is not the folder of a run: {error}", hint="Give a folder that `evaluate --out` made."
+            f"{folder} is not the folder of a run: {reason}", hint="Give a folder that `evaluate --out` made."
         ) from error
 
 
@@ -173,8 +174,9 @@ def read_record(path: Path) -> tuple[RunPlan, tuple[TaskResult, ...], tuple[Task
         plan = RunPlan.from_json({**oldest, **known, "arms": arms})
         errors = tuple(TaskError(**error) for error in values.get("errors", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = "it is not there" if isinstance(error, FileNotFoundError) else error
         raise UsageError(
-            f"{path} is not the folder of a run, nor its record: {error}",
+            f"{path} is not the folder of a run, nor its record: {reason}",
             hint="Give a folder that `evaluate --out` made, or the record.json in it.",
         ) from error
     if not results:

@@ -72,7 +72,8 @@ class NewestWins:
     ) -> bool:
         """Do work that nobody waits for, once nobody waits for anything else. Whether it was done.
 
-        Without a claim it claims now: a task that was only just started may run later than a newer request.
+        Without a claim it claims now, which is too late in a task that was started: it may first run after a
+        newer request has come.
         """
         claim = claim or self.claim_idle()
         while self._waiting and not claim.cancelled:
