@@ -174,7 +174,7 @@ def read_record(path: Path) -> tuple[RunPlan, tuple[TaskResult, ...], tuple[Task
         plan = RunPlan.from_json({**oldest, **known, "arms": arms})
         errors = tuple(TaskError(**error) for error in values.get("errors", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = "it is not there" if isinstance(error, FileNotFoundError) else error
+        reason = error.strerror if isinstance(error, FileNotFoundError) else error
         raise UsageError(
             f"{path} is not the folder of a run, nor its record: {reason}",
             hint="Give a folder that `evaluate --out` made, or the record.json in it.",
