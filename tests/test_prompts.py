@@ -48,9 +48,15 @@ def tokenizer_with(names: tuple[str, ...]) -> Tokenizer:
 
 
 def prompt_of(
-    family: str, layout: str, *, prefix: str = "import os\n", typed: str = "    x", chunks: bool = True
+    family: str,
+    layout: str,
+    *,
+    prefix: str = "import os\n",
+    lines_in_hole: str = "",
+    typed: str = "    x",
+    chunks: bool = True,
 ) -> Prompt:
-    in_file = InFileContext(prefix, typed, ")\nend\n", 0)
+    in_file = InFileContext(prefix + lines_in_hole, typed, ")\nend\n", 0, lines_in_hole.count("\n"))
     parts = replace(parts_of(family, *[CHUNK] * chunks), in_file=in_file)
     return build_prompt(parts, layout, tokenizer_with(parts.format.control_tokens))
 
@@ -193,6 +199,25 @@ def test_a_short_file_is_whole_and_a_giant_line_is_cut() -> None:
     assert cut_in_file(request("a\nb", "c\n"), BYTES, 100, 100) == InFileContext("a\n", "b", "c\n", 0)
     cut = cut_in_file(request("x" * 5000, "y" * 5000), BYTES, 100, 50)
     assert (len(cut.typed), len(cut.suffix)) == (100, 50)
+
+
+@given(st.lists(st.text(st.characters(codec="ascii", exclude_characters="\n\r")), max_size=5), st.integers(0, 7))
+def test_a_hole_begins_so_many_lines_above_the_cursor(lines: list[str], hole_lines: int) -> None:
+    text = "".join(f"{line}\n" for line in lines) + "    x"
+    cut = cut_in_file(request(text, ")\n"), BYTES, 1000, 1000, hole_lines)
+    above, in_hole = cut.around_middle()
+    assert above + in_hole == cut.prefix + cut.typed == text
+    assert in_hole.count("\n") == min(hole_lines, len(lines))
+    assert cut.typed == "    x"  # for filters it stays the current line
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"left-to-right"}))
+def test_lines_typed_in_a_hole_only_append(layout: str) -> None:
+    typed = ["", "x = 1\n", "x = 1\ny = 2\n"]
+    prompts = [prompt_of("qwen2.5-coder", layout, lines_in_hole=lines, typed="") for lines in typed]
+    for shorter, longer in itertools.pairwise(prompts):
+        assert common_prefix_length(shorter.token_ids, longer.token_ids) == shorter.num_tokens
+    assert prompts[-1].segments[-1].text == typed[-1]
 
 
 def test_lines_are_split_at_line_feeds_only() -> None:

@@ -98,10 +98,11 @@ def _commented(parts: PromptParts, chunk: Chunk) -> str:
 
 def _in_file(parts: PromptParts, before_prefix: list[Segment], after_suffix: list[Segment]) -> list[Segment]:
     """Prefix, suffix and typed part in the family's order; `before_prefix` follows the prefix token."""
-    row, in_file = parts.format, parts.in_file
-    prefix = _control(row.prefix_token) + before_prefix + _text(SegmentRole.PREFIX, in_file.prefix)
-    suffix = _control(row.suffix_token) + _text(SegmentRole.SUFFIX, in_file.suffix) + after_suffix
-    typed = _control(row.middle_token) + _text(SegmentRole.TYPED, in_file.typed)
+    row = parts.format
+    above, in_hole = parts.in_file.around_middle()
+    prefix = _control(row.prefix_token) + before_prefix + _text(SegmentRole.PREFIX, above)
+    suffix = _control(row.suffix_token) + _text(SegmentRole.SUFFIX, parts.in_file.suffix) + after_suffix
+    typed = _control(row.middle_token) + _text(SegmentRole.TYPED, in_hole)
     return suffix + prefix + typed if row.suffix_first else prefix + suffix + typed
 
 
