@@ -7,8 +7,8 @@ from the last requests; what the model has read already costs nothing. The edito
 Notable: the order of the chunks alone does not keep a prompt's beginning from changing; another set of chunks
 does it too, with every key. So the chunks of the last prompt stay as long as the best candidates are among
 them, and a set that is too dear now is read in the next pause. And where lines are typed one after the other,
-the hole begins at the first of them for a while: a hole that begins at the last would have the whole suffix
-read again behind every line.
+the hole begins where it did for a while: one that moved along would have the whole suffix read again behind
+every line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from codefilter.types import CompletionRequest, FilterDecision, Prompt
 _WEIGHT = 0.3  # of the newest measurement
 _FEWEST_TOKENS = 32  # fewer say little about the speed
 STICKY_CHUNKS = 3  # the most useful, for which another set is read
-MOST_HOLE_LINES = 16  # typed since the hole began; behind them a new one begins
+MORE_HOLE_LINES = 16  # typed since the last hole began; then a new one begins
 
 
 class ReadingCost:
@@ -139,11 +139,12 @@ def still_good(chunk_ids: Sequence[str], decisions: Sequence[FilterDecision]) ->
 
 
 def in_hole_of(last: InFileContext, now: InFileContext) -> InFileContext:
-    """The in-file context of now in the hole of the last, where no more than lines in it were typed since."""
+    """The in-file context of now in the hole of the last prompt, where only lines in it were typed since."""
     above, _ = last.around_middle()
     hole_lines = now.prefix.removeprefix(above).count("\n")
-    is_same = now.prefix.startswith(above) and now.suffix == last.suffix and hole_lines <= MOST_HOLE_LINES
-    return replace(now, hole_lines=max(hole_lines, now.hole_lines)) if is_same else now
+    is_same = now.prefix.startswith(above) and now.suffix == last.suffix
+    fits = is_same and hole_lines <= now.hole_lines + MORE_HOLE_LINES
+    return replace(now, hole_lines=hole_lines) if fits else now
 
 
 def choose(prompts: Sequence[Prompt], cost: ReadingCost, budget_seconds: float) -> int:

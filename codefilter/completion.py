@@ -166,13 +166,8 @@ class Completer:
     def cut_in_file(self, request: CompletionRequest) -> InFileContext:
         """The in-file context, which does not depend on what is retrieved."""
         settings = self._settings
-        return cut_in_file(
-            request,
-            self._model.tokenizer,
-            settings.prefix_tokens,
-            settings.suffix_tokens,
-            settings.hole_lines,
-        )
+        cut = cut_in_file(request, self._model.tokenizer, settings.prefix_tokens, settings.suffix_tokens)
+        return replace(cut, hole_lines=settings.hole_lines)
 
     def retrieve(self, request: CompletionRequest, in_file: InFileContext) -> list[RetrievedChunk]:
         """Candidates for the place, best first."""
@@ -191,10 +186,14 @@ class Completer:
     def measuring_prompt(
         self, request: CompletionRequest, in_file: InFileContext, chunks: Sequence[RetrievedChunk]
     ) -> Prompt:
-        """What the model reads to measure the impact of chunks: see `measuring_layout`."""
+        """What the model reads to measure the impact of chunks: see `measuring_layout`.
+
+        The hole begins in the cursor's line, as it did for the labels that the filters learned from.
+        """
         reason = "its impact is measured"
         decisions = [FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, reason) for chunk in chunks]
-        return self._arrange(request, in_file, decisions, measuring_layout(self._settings.layout))
+        at_line = replace(in_file, hole_lines=0)
+        return self._arrange(request, at_line, decisions, measuring_layout(self._settings.layout))
 
     def _arrange(
         self,

@@ -131,7 +131,7 @@ class SegmentRole(StrEnum):
     HEADER = "header"  # repository and file names
     PREFIX = "prefix"
     SUFFIX = "suffix"
-    TYPED = "typed"  # what already stands in the current line, after the middle token
+    TYPED = "typed"  # what stands in the hole before the cursor, after the middle token
 
 
 @dataclass(frozen=True)

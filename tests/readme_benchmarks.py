@@ -181,8 +181,7 @@ def another_generator() -> str:
     text = _held_against_each_other(
         record,
         f"**Another generator**, {record['model']['name']}, which writes from left to right, with the same filter on "
-        f"{record['tasks']} tasks of Fresh (`fresh-smollm2.json`; here retrieval and filter still saw the lines behind the "
-        "hole, which they no longer do):",
+        f"{record['tasks']} tasks of Fresh (`fresh-smollm2.json`):",
     )
     return (
         f"{text}\n\nNot run yet, for want of processor hours: `oracle` and chunks drawn at random on more tasks, `threshold` at equal tokens, `perplexity`, "

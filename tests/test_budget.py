@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from codefilter.budget import MOST_HOLE_LINES, Planner, ReadingCost, choose, still_good
+from codefilter.budget import MORE_HOLE_LINES, Planner, ReadingCost, choose, still_good
 from codefilter.completion import Completer, PreparedPrompt
 from codefilter.config import Settings
 from codefilter.lm.base import Cancellation, Generation, GenerationOptions
@@ -66,7 +66,7 @@ class Deciding(Completer):
     """A completer whose filter decides as it is told."""
 
     def __init__(self, model: FakeLanguageModel, *decisions: FilterDecision) -> None:
-        super().__init__(None, model, Settings())
+        super().__init__(None, model, Settings(hole_lines=0))
         self.decisions = decisions
 
     def prepare(
@@ -163,12 +163,12 @@ def test_lines_typed_one_after_the_other_leave_what_was_read(kept: bool) -> None
     model = FakeLanguageModel()
     planner = Planner(Deciding(model, replace(decision("a", 0), keep=kept)), ReadingCost(model))
     begin = planner.plan(HERE, 0.0).prepared.prompt
-    for number in range(MOST_HOLE_LINES + 2):
+    for number in range(MORE_HOLE_LINES + 2):
         here = replace(HERE, prefix=f"{HERE.prefix}2\n" + "z = 3\n" * number)
         prepared = planner.plan(here, 0.0).prepared
         appends = prepared.prompt.token_ids[: begin.num_tokens - 1] == begin.token_ids[:-1]
-        assert appends == (number < MOST_HOLE_LINES)
-        assert prepared.in_file.hole_lines == (number + 1) % (MOST_HOLE_LINES + 1)
+        assert appends == (number < MORE_HOLE_LINES)
+        assert prepared.in_file.hole_lines == (number + 1) % (MORE_HOLE_LINES + 1)
 
 
 @pytest.mark.parametrize(

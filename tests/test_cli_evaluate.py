@@ -25,8 +25,9 @@ def evaluate(*arguments: object) -> int:
 
 
 def test_a_benchmark_runs_and_leaves_everything_behind(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     data, out = write_repoeval(tmp_path / "data"), tmp_path / "run"
     assert evaluate("repoeval", "--data", data, "--arms", "none,all,random:1", "--out", out) == 0
     shown = capsys.readouterr().out
@@ -62,7 +63,7 @@ def test_a_record_alone_compares_as_the_folder_does(
 def test_the_table_tells_how_many_completions_have_no_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("repoeval", "--data", write_repoeval(tmp_path / "data"), "--arms", "none")
+    arguments = ("repoeval", "--data", write_repoeval(tmp_path / "data"), "--arms", "none/hole_lines=0")
     assert evaluate(*arguments, "--out", tmp_path / "run") == 0
     assert "empty" not in capsys.readouterr().out
     file = tmp_path / "run" / RESULTS_FILE

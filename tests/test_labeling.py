@@ -64,8 +64,8 @@ def test_labels_are_measured_where_unrelated_chunks_change_least(
 ) -> None:
     task = task_at("costs = shipping")
     chosen, automatic = (
-        replace(labeler(shop, tiny_model, replace(SMALL, layout=layout)).label(task), stage_seconds={})
-        for layout in ("repository", "auto")
+        replace(labeler(shop, tiny_model, replace(SMALL, **changes)).label(task), stage_seconds={})
+        for changes in ({"layout": "repository", "hole_lines": 0}, {"layout": "auto", "hole_lines": 16})
     )
     assert chosen == automatic
 
@@ -73,7 +73,7 @@ def test_labels_are_measured_where_unrelated_chunks_change_least(
 @pytest.mark.parametrize("layout", ["repository", "after-suffix", "in-prefix"])
 def test_labels_equal_the_naive_computation(shop: Path, tiny_model: LanguageModel, layout: str) -> None:
     """Every prompt as one sequence of its own, nothing shared."""
-    chosen = replace(SMALL, layout=layout)
+    chosen = replace(SMALL, layout=layout, hole_lines=0)
     completer = Completer(RepositoryIndex.open(shop), tiny_model, chosen)
     task = task_at("costs = shipping")
     example = labeler(shop, tiny_model, chosen).label(task)

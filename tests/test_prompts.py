@@ -201,10 +201,12 @@ def test_a_short_file_is_whole_and_a_giant_line_is_cut() -> None:
     assert (len(cut.typed), len(cut.suffix)) == (100, 50)
 
 
-@given(st.lists(st.text(st.characters(codec="ascii", exclude_characters="\n\r")), max_size=5), st.integers(0, 7))
+@given(
+    st.lists(st.text(st.characters(codec="ascii", exclude_characters="\n\r")), max_size=5), st.integers(0, 7)
+)
 def test_a_hole_begins_so_many_lines_above_the_cursor(lines: list[str], hole_lines: int) -> None:
     text = "".join(f"{line}\n" for line in lines) + "    x"
-    cut = cut_in_file(request(text, ")\n"), BYTES, 1000, 1000, hole_lines)
+    cut = replace(cut_in_file(request(text, ")\n"), BYTES, 1000, 1000), hole_lines=hole_lines)
     above, in_hole = cut.around_middle()
     assert above + in_hole == cut.prefix + cut.typed == text
     assert in_hole.count("\n") == min(hole_lines, len(lines))

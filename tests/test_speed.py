@@ -412,7 +412,10 @@ def test_who_types_pauses_behind_words_within_long_ones_and_on_new_lines() -> No
 def test_typing_counts_what_the_model_answers_while_its_prompt_is_kept(server: CountingServer) -> None:
     model = FakeLanguageModel()
     known = "def area(shape):\n    total = shape.width * shape.height\n    return total\n\n\n"
-    place = (task(known + "def other(shape):\n", "    total = shape.width + 1", "\n"), completers(model))
+    place = (
+        task(known + "def other(shape):\n", "    total = shape.width + margin(1)", "\n"),
+        completers(model),
+    )
     (row,) = measure_typing(model, [place], ["none"], LlamaServerBaseline(f"remote:{server.url}"))
     # the model copies the line up to its "*": pauses until there are answered by its first suggestion
     assert (row.kind, row.filter) == ("typing", "none")

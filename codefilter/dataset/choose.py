@@ -43,10 +43,14 @@ def parse_label_arms(text: str, settings: Settings) -> list[Arm]:
 
 
 def parse_label_arm(text: str, settings: Settings) -> Arm:
-    """``layout=after-suffix/prefix_tokens=512`` → an arm; ``default`` is the settings as they are."""
+    """``layout=after-suffix/prefix_tokens=512`` → an arm; ``default`` is the settings as they are.
+
+    Labels are measured in the cursor's line, whatever `hole_lines` is.
+    """
     changes = "" if text == "default" else f"/{text}"
     chosen = parse_arm(f"all{changes}", settings).settings
-    return Arm(text, replace(chosen, layout=measuring_layout(chosen.layout)))
+    measured = replace(chosen, layout=measuring_layout(chosen.layout), hole_lines=settings.hole_lines)
+    return Arm(text, measured)
 
 
 def arm_folder(folder: Path, arm: Arm) -> Path:

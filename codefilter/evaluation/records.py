@@ -26,6 +26,7 @@ from codefilter.paths import write_atomically
 PLAN_FILE = "run.json"
 RECORD_FILE = "record.json"
 
+_OLDER_SETTINGS = {"hole_lines": 0}  # what plans of before a setting was there ran with
 _TEXT_FIELDS = ("prediction", "target", "chunks")
 _RAY_WORKERS = re.compile(r", \d+ Ray workers?$")  # in an engine's description: they change no figure
 
@@ -60,7 +61,7 @@ class RunPlan:
             "arms": tuple(values["arms"]),
             "notices": tuple(values.get("notices", ())),
             "model": ModelIdentity(**values["model"]),
-            "settings": Settings(**values["settings"]),
+            "settings": Settings(**{**_OLDER_SETTINGS, **values["settings"]}),
         }
         return cls(**{**values, **changes})
 

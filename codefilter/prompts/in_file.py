@@ -19,17 +19,13 @@ ANCHOR_LINES = 16
 
 @dataclass(frozen=True)
 class InFileContext:
-    """The cut file. ``prefix + typed`` stands before the cursor, `suffix` after it.
-
-    The hole that the model fills begins `hole_lines` lines above the cursor's: these follow the middle token,
-    with the typed part.
-    """
+    """The cut file. ``prefix + typed`` stands before the cursor, `suffix` after it."""
 
     prefix: str  # whole lines; ends where the current line begins
     typed: str  # what stands in the current line before the cursor
     suffix: str
     start_line: int  # 0-based line of the file at which `prefix` begins
-    hole_lines: int = 0
+    hole_lines: int = 0  # lines above the cursor's that stand in the hole, as if just typed
 
     def around_middle(self) -> tuple[str, str]:
         """What stands above the hole, and what stands in it before the cursor."""
@@ -39,11 +35,7 @@ class InFileContext:
 
 
 def cut_in_file(
-    request: CompletionRequest,
-    tokenizer: Tokenizer,
-    prefix_tokens: int,
-    suffix_tokens: int,
-    hole_lines: int = 0,
+    request: CompletionRequest, tokenizer: Tokenizer, prefix_tokens: int, suffix_tokens: int
 ) -> InFileContext:
     """Cut the file around the cursor to the budgets (in tokens; `typed` counts as part of the prefix)."""
     line_start = request.prefix.rfind("\n") + 1
@@ -58,8 +50,7 @@ def cut_in_file(
     if start == len(lines) and lines:  # not even the lines since the last anchor fit: cut within them
         start = _first_fitting_line(lines, tokenizer, budget)
         prefix = "".join(lines[start:])
-    suffix = _first_lines(request.suffix, tokenizer, suffix_tokens)
-    return InFileContext(prefix, typed, suffix, start, hole_lines)
+    return InFileContext(prefix, typed, _first_lines(request.suffix, tokenizer, suffix_tokens), start)
 
 
 def _lines(text: str) -> list[str]:

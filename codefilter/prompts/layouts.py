@@ -3,8 +3,9 @@
 In: the in-file context, kept chunks in prompt order, a `FimFormat`. Out: a `Prompt` (typed segments and
 token ids). To add a layout, write a function and add it to `LAYOUTS`.
 
-In every layout with a middle token the prefix ends at the start of the current line and the typed part
-follows the middle token: while a line is typed the prompt only grows at its end.
+In every layout with a middle token the prefix ends at the start of a line, some lines above the cursor's;
+what follows up to the cursor stands behind the middle token. While somebody types, the prompt only grows at
+its end.
 """
 
 from __future__ import annotations

@@ -387,7 +387,7 @@ async def test_several_lines_where_a_block_opens_and_one_inside_a_line(sample_re
 async def test_several_lines_between_braces_that_the_editor_closed(sample_repository: Path) -> None:
     function = "function add(first, second) {\n  const sum = first + second;\n  return sum;\n}\n\n"
     async with connected_editor() as (editor, _):
-        await editor.initialize(sample_repository, options={**FAKE, "filter": "none"})
+        await editor.initialize(sample_repository, options={**FAKE, "filter": "none", "hole_lines": 0})
         uri = (sample_repository / "web" / "add.ts").as_uri()
         editor.open(uri, f"{function}function add(first, second) {{}}\n", "typescript")
         inner = "\n  const sum = first + second;\n  return sum;\n"
