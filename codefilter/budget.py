@@ -6,9 +6,7 @@ from the last requests; what the model has read already costs nothing. The edito
 
 Notable: the order of the chunks alone does not keep a prompt's beginning from changing; another set of chunks
 does it too, with every key. So the chunks of the last prompt stay as long as the best candidates are among
-them, and a set that is too dear now is read in the next pause. And where lines are typed one after the other,
-the hole begins where it did for a while: one that moved along would have the whole suffix read again behind
-every line.
+them, and a set that is too dear now is read in the next pause.
 """
 
 from __future__ import annotations
@@ -19,14 +17,12 @@ from dataclasses import dataclass, replace
 
 from codefilter.completion import Completer, PreparedPrompt
 from codefilter.lm.base import Cancellation, LanguageModel
-from codefilter.prompts.in_file import InFileContext
 from codefilter.prompts.selection import most_useful_first
 from codefilter.types import CompletionRequest, FilterDecision, Prompt
 
 _WEIGHT = 0.3  # of the newest measurement
 _FEWEST_TOKENS = 32  # fewer say little about the speed
 STICKY_CHUNKS = 3  # the most useful, for which another set is read
-MORE_HOLE_LINES = 16  # typed since the last hole began; then a new one begins
 
 
 class ReadingCost:
@@ -57,18 +53,13 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class _Last:
-    """The last prompt: its chunks, its in-file context, and for which place they were chosen."""
+class _Chunks:
+    """The chunks of the last prompt, and for which place they were chosen."""
 
     path: str
+    start_line: int
     context_version: int
-    in_file: InFileContext
     decisions: tuple[FilterDecision, ...]
-
-    def is_of(self, path: str, context_version: int, in_file: InFileContext) -> bool:
-        """Whether a place is so near that the chunks may stay."""
-        place = (path, context_version, in_file.start_line)
-        return place == (self.path, self.context_version, self.in_file.start_line)
 
 
 class Planner:
@@ -77,7 +68,7 @@ class Planner:
     def __init__(self, completer: Completer, cost: ReadingCost) -> None:
         self._completer = completer
         self._cost = cost
-        self._last: _Last | None = None
+        self._last: _Chunks | None = None
 
     def plan(
         self,
@@ -99,11 +90,10 @@ class Planner:
         started = time.perf_counter()
         last = self._last
         good = [full]
-        if last is not None and last.is_of(request.path, context_version, full.in_file):
-            kept_hole = replace(full, in_file=in_hole_of(last.in_file, full.in_file))
-            again = self._with(request, kept_hole, last.decisions, last.decisions)
-            shown = again.prompt.chunk_ids
-            is_good = shown == full.prompt.chunk_ids or still_good(shown, full.decisions)
+        place = (request.path, full.in_file.start_line, context_version)
+        if last is not None and (last.path, last.start_line, last.context_version) == place:
+            again = self._with(request, full, last.decisions, last.decisions)
+            is_good = still_good(again.prompt.chunk_ids, full.decisions)
             good = [again, full] if is_good else [full, again]
         options = [*good]
         if budget_seconds and all(self._cost.seconds(option.prompt) > budget_seconds for option in good):
@@ -114,8 +104,7 @@ class Planner:
             ]
         number = choose([option.prompt for option in options], self._cost, budget_seconds)
         if number < len(good):
-            chosen = options[number]
-            self._last = _Last(request.path, context_version, chosen.in_file, chosen.decisions)
+            self._last = _Chunks(*place, options[number].decisions)
         stage_seconds = {**full.stage_seconds}
         stage_seconds["prompt"] += time.perf_counter() - started
         return Plan(replace(options[number], stage_seconds=stage_seconds), number >= len(good))
@@ -136,15 +125,6 @@ def still_good(chunk_ids: Sequence[str], decisions: Sequence[FilterDecision]) ->
     """Whether the chunks of the last prompt may stay: the most useful of the kept ones are among them."""
     best = most_useful_first(decisions)[:STICKY_CHUNKS]
     return bool(best) and {decision.candidate.chunk.chunk_id for decision in best} <= set(chunk_ids)
-
-
-def in_hole_of(last: InFileContext, now: InFileContext) -> InFileContext:
-    """The in-file context of now in the hole of the last prompt, where only lines in it were typed since."""
-    above, _ = last.around_middle()
-    hole_lines = now.prefix.removeprefix(above).count("\n")
-    is_same = now.prefix.startswith(above) and now.suffix == last.suffix
-    fits = is_same and hole_lines <= now.hole_lines + MORE_HOLE_LINES
-    return replace(now, hole_lines=hole_lines) if fits else now
 
 
 def choose(prompts: Sequence[Prompt], cost: ReadingCost, budget_seconds: float) -> int:

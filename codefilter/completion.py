@@ -166,8 +166,13 @@ class Completer:
     def cut_in_file(self, request: CompletionRequest) -> InFileContext:
         """The in-file context, which does not depend on what is retrieved."""
         settings = self._settings
-        cut = cut_in_file(request, self._model.tokenizer, settings.prefix_tokens, settings.suffix_tokens)
-        return replace(cut, hole_lines=settings.hole_lines)
+        return cut_in_file(
+            request,
+            self._model.tokenizer,
+            settings.prefix_tokens,
+            settings.suffix_tokens,
+            settings.hole_lines,
+        )
 
     def retrieve(self, request: CompletionRequest, in_file: InFileContext) -> list[RetrievedChunk]:
         """Candidates for the place, best first."""

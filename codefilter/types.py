@@ -151,7 +151,7 @@ class Prompt:
     token_ids: tuple[int, ...]
     format: str  # the model family's fill-in-the-middle format
     layout: str
-    healed_text: str  # end of the typed part that was taken back: the completion must begin with it
+    healed_text: str  # end of the typed text that was taken back: the completion must begin with it
     chunk_ids: tuple[str, ...]  # in prompt order
     dropped_chunk_ids: tuple[str, ...]  # kept by the filter, but over the budget
     num_cross_file_tokens: int

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from codefilter.budget import MORE_HOLE_LINES, Planner, ReadingCost, choose, still_good
+from codefilter.budget import Planner, ReadingCost, choose, still_good
 from codefilter.completion import Completer, PreparedPrompt
 from codefilter.config import Settings
 from codefilter.lm.base import Cancellation, Generation, GenerationOptions
@@ -66,7 +66,7 @@ class Deciding(Completer):
     """A completer whose filter decides as it is told."""
 
     def __init__(self, model: FakeLanguageModel, *decisions: FilterDecision) -> None:
-        super().__init__(None, model, Settings(hole_lines=0))
+        super().__init__(None, model, Settings())
         self.decisions = decisions
 
     def prepare(
@@ -156,36 +156,6 @@ def test_the_last_chunks_stay_at_a_place_while_other_files_stay_as_they_are() ->
     completer.decisions = (second,)
     assert len(planner.plan(HERE, 0.0).prepared.prompt.chunk_ids) == 2
     assert planner.plan(HERE, 0.0, context_version=1).prepared.prompt.chunk_ids == ids(second)
-
-
-@pytest.mark.parametrize("kept", [True, False], ids=["with a chunk", "without chunks"])
-def test_lines_typed_one_after_the_other_leave_what_was_read(kept: bool) -> None:
-    model = FakeLanguageModel()
-    planner = Planner(Deciding(model, replace(decision("a", 0), keep=kept)), ReadingCost(model))
-    begin = planner.plan(HERE, 0.0).prepared.prompt
-    for number in range(MORE_HOLE_LINES + 2):
-        here = replace(HERE, prefix=f"{HERE.prefix}2\n" + "z = 3\n" * number)
-        prepared = planner.plan(here, 0.0).prepared
-        appends = prepared.prompt.token_ids[: begin.num_tokens - 1] == begin.token_ids[:-1]
-        assert appends == (number < MORE_HOLE_LINES)
-        assert prepared.in_file.hole_lines == (number + 1) % (MORE_HOLE_LINES + 1)
-
-
-@pytest.mark.parametrize(
-    "then",
-    [
-        replace(HERE, prefix="x = 7\ny = 2\n"),  # above the hole
-        replace(HERE, prefix="x = 1\ny = 2\n", suffix="\nend\n"),
-        replace(HERE, prefix="x = 1\ny = 2\n", path="b.py"),
-        replace(HERE, prefix="x"),
-    ],
-    ids=["changed above", "changed below", "another file", "deleted"],
-)
-def test_a_hole_begins_at_the_cursor_where_something_else_changed(then: CompletionRequest) -> None:
-    model = FakeLanguageModel()
-    planner = Planner(Deciding(model), ReadingCost(model))
-    planner.plan(HERE, 0.0)
-    assert planner.plan(then, 0.0).prepared.in_file.hole_lines == 0
 
 
 def test_the_time_to_build_prompts_that_were_not_taken_counts(monkeypatch: pytest.MonkeyPatch) -> None:

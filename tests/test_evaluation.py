@@ -569,6 +569,17 @@ def test_other_weights_of_the_model_are_another_run_and_another_commit_is_not(tm
     assert begin_run(replace(PLAN, commit="aaaaaaa-dirty"), tmp_path).commit == "aaaaaaa; aaaaaaa-dirty"
 
 
+def test_a_run_of_before_a_setting_is_read_as_it_was_and_not_joined_with_todays(tmp_path: Path) -> None:
+    begin_run(PLAN, tmp_path)
+    file = tmp_path / "run.json"
+    values = json.loads(file.read_text())
+    del values["settings"]["hole_lines"]
+    file.write_text(json.dumps(values))
+    assert read_plan(tmp_path).settings.hole_lines == 0
+    with pytest.raises(UsageError, match="hole_lines differ"):
+        begin_run(PLAN, tmp_path)
+
+
 @needs_git
 def test_the_commit_is_the_checkouts_own_and_says_when_files_are_changed(tmp_path: Path) -> None:
     assert commit(tmp_path) == ""

@@ -56,7 +56,8 @@ def prompt_of(
     typed: str = "    x",
     chunks: bool = True,
 ) -> Prompt:
-    in_file = InFileContext(prefix + lines_in_hole, typed, ")\nend\n", 0, lines_in_hole.count("\n"))
+    hole_lines = lines_in_hole.count("\n")
+    in_file = InFileContext(prefix + lines_in_hole, typed, ")\nend\n", 0, hole_lines)
     parts = replace(parts_of(family, *[CHUNK] * chunks), in_file=in_file)
     return build_prompt(parts, layout, tokenizer_with(parts.format.control_tokens))
 
@@ -201,16 +202,26 @@ def test_a_short_file_is_whole_and_a_giant_line_is_cut() -> None:
     assert (len(cut.typed), len(cut.suffix)) == (100, 50)
 
 
-@given(
-    st.lists(st.text(st.characters(codec="ascii", exclude_characters="\n\r")), max_size=5), st.integers(0, 7)
-)
-def test_a_hole_begins_so_many_lines_above_the_cursor(lines: list[str], hole_lines: int) -> None:
-    text = "".join(f"{line}\n" for line in lines) + "    x"
-    cut = replace(cut_in_file(request(text, ")\n"), BYTES, 1000, 1000), hole_lines=hole_lines)
-    above, in_hole = cut.around_middle()
+@given(st.integers(0, 100), st.integers(0, 40))
+def test_the_hole_begins_at_an_anchor_above_the_cursor(line: int, hole_lines: int) -> None:
+    text = "".join(f"{number}\n" for number in range(line)) + "    x"
+    cut = cut_in_file(request(text, ")\n"), BYTES, 1000, 1000, hole_lines)
+    above, in_hole = cut.split_at_hole()
     assert above + in_hole == cut.prefix + cut.typed == text
-    assert in_hole.count("\n") == min(hole_lines, len(lines))
     assert cut.typed == "    x"  # for filters it stays the current line
+    begin, lines = above.count("\n"), in_hole.count("\n")
+    if hole_lines == 0:
+        assert lines == 0
+    else:
+        assert begin % ANCHOR_LINES == 0
+        assert min(hole_lines, line) <= lines < hole_lines + ANCHOR_LINES
+
+
+def test_a_hole_is_no_longer_than_what_is_in_sight() -> None:
+    text = "".join(f"line_{number}\n" for number in range(15)) + "x"
+    cut = cut_in_file(request(text), BYTES, 30, 30, 4)
+    assert cut.prefix == "line_12\nline_13\nline_14\n"
+    assert cut.split_at_hole() == ("", cut.prefix + "x")
 
 
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"left-to-right"}))

@@ -46,8 +46,8 @@ Layout = Annotated[
 Retriever = Annotated[
     str | None, typer.Option("--retriever", help="How chunks are found: hybrid, bm25, jaccard, definitions.")
 ]
-PrefixTokens = Annotated[int | None, typer.Option("--prefix-tokens", help="Before the hole.")]
-SuffixTokens = Annotated[int | None, typer.Option("--suffix-tokens", help="After the hole.")]
+PrefixTokens = Annotated[int | None, typer.Option("--prefix-tokens", help="Before the cursor.")]
+SuffixTokens = Annotated[int | None, typer.Option("--suffix-tokens", help="After the cursor.")]
 MaxNewTokens = Annotated[int | None, typer.Option("--max-new-tokens", help="Upper limit of the output.")]
 MaxLines = Annotated[int | None, typer.Option("--max-lines", help="Lines to write; 0: until the model ends.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Read settings from this file only.")]

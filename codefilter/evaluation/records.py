@@ -26,7 +26,7 @@ from codefilter.paths import write_atomically
 PLAN_FILE = "run.json"
 RECORD_FILE = "record.json"
 
-_OLDER_SETTINGS = {"hole_lines": 0}  # what plans of before a setting was there ran with
+_OLDER_SETTINGS = {"hole_lines": 0}  # how runs were made before a setting existed
 _TEXT_FIELDS = ("prediction", "target", "chunks")
 _RAY_WORKERS = re.compile(r", \d+ Ray workers?$")  # in an engine's description: they change no figure
 

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from codefilter.lm.decoding import common_prefix_length
 
-MIN_TOKENS = 768  # a new line costs less: the suffix is read again, what stands before it stays
+MIN_TOKENS = 768  # a hole that moves costs less: it and the suffix are read again
 
 T = TypeVar("T")
 

@@ -4,7 +4,8 @@ In: a `CompletionRequest` and token budgets. Out: an `InFileContext`. It is cut 
 and does not depend on it, so prompts with and without chunks hold the same in-file text.
 Notable: the prefix begins at an anchor (a line whose number is a multiple of `ANCHOR_LINES`), not at "the
 last n tokens". A window that slides with every key would change the prompt's first token on every key, and
-nothing computed for the last prompt could be used again.
+nothing computed for the last prompt could be used again. The hole begins at an anchor, too: where it moved
+with every line, the suffix would be read again behind each.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class InFileContext:
     typed: str  # what stands in the current line before the cursor
     suffix: str
     start_line: int  # 0-based line of the file at which `prefix` begins
-    hole_lines: int = 0  # lines above the cursor's that stand in the hole, as if just typed
+    hole_lines: int = 0  # lines above the cursor's that stand in the hole, as if just written
 
-    def around_middle(self) -> tuple[str, str]:
+    def split_at_hole(self) -> tuple[str, str]:
         """What stands above the hole, and what stands in it before the cursor."""
         lines = _lines(self.prefix)
         above = max(len(lines) - self.hole_lines, 0)
@@ -35,9 +36,22 @@ class InFileContext:
 
 
 def cut_in_file(
-    request: CompletionRequest, tokenizer: Tokenizer, prefix_tokens: int, suffix_tokens: int
+    request: CompletionRequest,
+    tokenizer: Tokenizer,
+    prefix_tokens: int,
+    suffix_tokens: int,
+    hole_lines: int = 0,
 ) -> InFileContext:
-    """Cut the file around the cursor to the budgets (in tokens; `typed` counts as part of the prefix)."""
+    """Cut the file around the cursor.
+
+    Args:
+        request: the place to complete.
+        tokenizer: counts tokens.
+        prefix_tokens: before the cursor at most, `typed` among them.
+        suffix_tokens: behind the cursor at most.
+        hole_lines: the hole begins at the last anchor that is at least so many lines above the cursor's line;
+            0: in the cursor's line.
+    """
     line_start = request.prefix.rfind("\n") + 1
     typed = _last_tokens(request.prefix[line_start:], tokenizer, prefix_tokens)
     is_whole = (
@@ -50,7 +64,13 @@ def cut_in_file(
     if start == len(lines) and lines:  # not even the lines since the last anchor fit: cut within them
         start = _first_fitting_line(lines, tokenizer, budget)
         prefix = "".join(lines[start:])
-    return InFileContext(prefix, typed, _first_lines(request.suffix, tokenizer, suffix_tokens), start)
+    suffix = _first_lines(request.suffix, tokenizer, suffix_tokens)
+    return InFileContext(prefix, typed, suffix, start, _lines_in_hole(len(lines), hole_lines))
+
+
+def _lines_in_hole(line: int, hole_lines: int) -> int:
+    """How many lines above a line (0-based) stand in the hole; the file may have fewer in sight."""
+    return line - max(line - hole_lines, 0) // ANCHOR_LINES * ANCHOR_LINES if hole_lines else 0
 
 
 def _lines(text: str) -> list[str]:

@@ -3,7 +3,7 @@
 In: the in-file context, kept chunks in prompt order, a `FimFormat`. Out: a `Prompt` (typed segments and
 token ids). To add a layout, write a function and add it to `LAYOUTS`.
 
-In every layout with a middle token the prefix ends at the start of a line, some lines above the cursor's;
+In every layout with a middle token the prefix ends where the hole begins, some lines above the cursor's, and
 what follows up to the cursor stands behind the middle token. While somebody types, the prompt only grows at
 its end.
 """
@@ -98,9 +98,9 @@ def _commented(parts: PromptParts, chunk: Chunk) -> str:
 
 
 def _in_file(parts: PromptParts, before_prefix: list[Segment], after_suffix: list[Segment]) -> list[Segment]:
-    """Prefix, suffix and typed part in the family's order; `before_prefix` follows the prefix token."""
+    """Prefix, suffix and hole in the family's order; `before_prefix` follows the prefix token."""
     row = parts.format
-    above, in_hole = parts.in_file.around_middle()
+    above, in_hole = parts.in_file.split_at_hole()
     prefix = _control(row.prefix_token) + before_prefix + _text(SegmentRole.PREFIX, above)
     suffix = _control(row.suffix_token) + _text(SegmentRole.SUFFIX, parts.in_file.suffix) + after_suffix
     typed = _control(row.middle_token) + _text(SegmentRole.TYPED, in_hole)
@@ -190,8 +190,8 @@ LAYOUT_NAMES = (AUTO, *LAYOUTS)  # values of the setting
 def writing_layout(layout: str, row: FimFormat) -> str:
     """The layout in which a family's model completes; `UsageError` for an unknown one.
 
-    ``auto`` is where the truth is likely with chunks and without, and where a new line leaves all that stands
-    before it as it is, so that only the suffix is read again; measured for Qwen2.5-Coder (`LOG.md`).
+    ``auto`` is where the truth is likely with chunks and without, and where a hole that moves leaves all that
+    stands before it as it is; measured for Qwen2.5-Coder (`LOG.md`).
     """
     if layout == AUTO:
         return AUTO_WRITES if row.fills_in_the_middle else "repository"

@@ -387,6 +387,7 @@ async def test_several_lines_where_a_block_opens_and_one_inside_a_line(sample_re
 async def test_several_lines_between_braces_that_the_editor_closed(sample_repository: Path) -> None:
     function = "function add(first, second) {\n  const sum = first + second;\n  return sum;\n}\n\n"
     async with connected_editor() as (editor, _):
+        # the fake model ends where it copies a control token: that before the hole
         await editor.initialize(sample_repository, options={**FAKE, "filter": "none", "hole_lines": 0})
         uri = (sample_repository / "web" / "add.ts").as_uri()
         editor.open(uri, f"{function}function add(first, second) {{}}\n", "typescript")
