@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codefilter.languages import LANGUAGES, TEXT
-from codefilter.postprocess import Extent, Place, clean, extent_of, parsing_first
+from codefilter.postprocess import Extent, Place, clean, extent_of, parsing_first, without_closed
 from codefilter.postprocess.cleaning import RULES
 from codefilter.types import CompletionRequest
 
@@ -125,3 +125,22 @@ def test_any_text_at_any_place(before: str, after: str, model: str, language: st
     squeezed = "".join(cleaned.split())
     assert squeezed in "".join(model.split())
     assert cleaned == "" or len(cleaned.strip()) > 1
+
+
+@pytest.mark.parametrize(
+    ("suffix", "left"),
+    [
+        (")\nend\n", "\nend\n"),
+        ("])  \nend\n", "  \nend\n"),
+        (")", ""),
+        (") + 1\n", ") + 1\n"),
+        ("):\n", "):\n"),
+        ("})\n", "})\n"),
+        ('")\n', '")\n'),
+        ("\n)\n", "\n)\n"),
+        ("", ""),
+    ],
+)
+def test_brackets_alone_behind_the_cursor_are_not_asked_about(suffix: str, left: str) -> None:
+    request = CompletionRequest("a.py", "x = f(", suffix, "python")
+    assert without_closed(request) == CompletionRequest("a.py", "x = f(", left, "python")

@@ -5,7 +5,7 @@ belongs to the editor's way: benchmarks score what the model wrote, unless clean
 """
 
 from codefilter.postprocess.cleaning import Cleaned, clean, parsing_first
-from codefilter.postprocess.extent import Extent, extent_of
+from codefilter.postprocess.extent import Extent, extent_of, without_closed
 from codefilter.postprocess.place import Place
 
-__all__ = ["Cleaned", "Extent", "Place", "clean", "extent_of", "parsing_first"]
+__all__ = ["Cleaned", "Extent", "Place", "clean", "extent_of", "parsing_first", "without_closed"]

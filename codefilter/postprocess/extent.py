@@ -1,19 +1,23 @@
-"""How much to ask for at a place: the rest of one line, or a block.
+"""What to ask for at a place: the rest of one line, or a block, and without which brackets.
 
-In: a `Place`. Out: an `Extent`. People accept a single line where they are in the middle of one, and welcome
-several where a block has just been opened: after ``def f():`` or ``{``, also below its docstring or comment.
+In: a `Place`, a request. Out: an `Extent`, a request. People accept a single line where they are in the middle
+of one, and welcome several where a block has just been opened: after ``def f():`` or ``{``, also below its
+docstring or comment.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
 
 from codefilter.postprocess.place import CLOSERS, OPENERS, Place, Token, indentation_of, width
+from codefilter.types import CompletionRequest
 
 _HEADER_CHARACTERS = 2_000  # enough for a long signature and its docstring
 _CLOSING = re.compile(r"[)\]};,\s]*")
+_CLOSED = re.compile(r"[)\]]+(?=[^\S\n]*(\n|\Z))")
 
 
 class Extent(StrEnum):
@@ -29,6 +33,17 @@ def extent_of(place: Place) -> Extent:
     if _CLOSING.fullmatch(place.rest) and opened_indentation(place) is not None:
         return Extent.BLOCK
     return Extent.WITHIN_LINE if place.rest.strip() else Extent.LINE
+
+
+def without_closed(request: CompletionRequest) -> CompletionRequest:
+    """A request as if the brackets were not there that stand alone behind the cursor.
+
+    Editors put them there, and they come and go while somebody types: everything behind them would be read
+    again. What a model writes without them is better, too, as it writes the line to its end (`LOG.md`);
+    `cut_overlap` takes off what is then twice. Quotes stay: without them it is worse.
+    """
+    closed = _CLOSED.match(request.suffix)
+    return replace(request, suffix=request.suffix[closed.end() :]) if closed else request
 
 
 @lru_cache(maxsize=4)  # several rules ask about one place

@@ -13,7 +13,15 @@ from codefilter.attribution import attribute
 from codefilter.budget import Plan, Planner, ReadingCost
 from codefilter.completion import Completer, PreparedPrompt
 from codefilter.lm.base import Cancellation, LanguageModel
-from codefilter.postprocess import Cleaned, Extent, Place, clean, extent_of, parsing_first
+from codefilter.postprocess import (
+    Cleaned,
+    Extent,
+    Place,
+    clean,
+    extent_of,
+    parsing_first,
+    without_closed,
+)
 from codefilter.types import Completion, CompletionRequest, FilterDecision, FinishReason
 
 _TEMPERATURE = 0.8  # of the candidates after the first
@@ -93,7 +101,7 @@ class Suggester:
         """
         if wanted.place == self._read_place:
             return False
-        request = replace(wanted.request, max_new_tokens=1)
+        request = replace(without_closed(wanted.request), max_new_tokens=1)
         plan = self._plan(request, replace(wanted, budget_seconds=0.0), cancellation)
         self._generate(request, plan.prepared, 1, cancellation)
         self._read_place = wanted.place
@@ -137,8 +145,8 @@ class Suggester:
 
 
 def _sized(wanted: Wanted, extent: Extent) -> CompletionRequest:
-    """The request with as many lines as fit at the place."""
-    request = wanted.request
+    """The request as the model is to see it, with as many lines as fit at the place."""
+    request = without_closed(wanted.request)
     if extent is Extent.WITHIN_LINE:
         return replace(request, max_lines=1)
     if extent is Extent.BLOCK and wanted.block_lines > 1 and request.max_lines is not None:

@@ -372,6 +372,17 @@ async def test_what_changes_nothing_that_is_read_spoils_no_answer(sample_reposit
         assert "asked before" in editor.logs[-1]
 
 
+async def test_a_bracket_that_the_editor_closed_stands_once(sample_repository: Path) -> None:
+    known = "total = add_up(first, second)\n"
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "filter": "none"})
+        uri = (sample_repository / "new.py").as_uri()
+        editor.open(uri, f"{known}other = add_up")
+        assert await editor.inline_text(uri, 1, 14) == "(first, second)"
+        editor.edit(uri, (1, 14), (1, 14), "(fi)")
+        assert await editor.inline_text(uri, 1, 17) == "rst, second"
+
+
 async def test_several_lines_where_a_block_opens_and_one_inside_a_line(sample_repository: Path) -> None:
     function = "def add_up(values):\n    total = sum(values)\n    return total\n\n\n"
     async with connected_editor() as (editor, _):
