@@ -1,8 +1,8 @@
 """What to ask for at a place: the rest of one line, or a block, and without which brackets.
 
-In: a `Place`, a request. Out: an `Extent`, a request. People accept a single line where they are in the middle
-of one, and welcome several where a block has just been opened: after ``def f():`` or ``{``, also below its
-docstring or comment.
+In: a `Place`, a request. Out: an `Extent`, a request. People accept a single line where they are within one,
+and welcome several where a block has just been opened: after ``def f():`` or ``{``, also below its docstring
+or comment.
 """
 
 from __future__ import annotations

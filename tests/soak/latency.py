@@ -3,9 +3,10 @@
 In: places of Fresh, and the texts that stood there. Out: median and 95th percentile of what a person waits
 for, cold (the first request of a file), warm, and without the model, with the share of every stage.
 
-Notable: the truth is typed key by key, with a request after every key, as editors send them, and the pauses
-that people make behind words and on new lines; in a pause the answer is waited for. A request that the next
-key replaces is counted, not timed. Nothing is taken, so that every text is typed to its end.
+Notable: the truth is typed key by key, with a request after every key and brackets that close themselves, as
+editors do it, and with the pauses that people make behind words and on new lines; in a pause the answer is
+waited for. A request that the next key replaces is counted, not timed. Nothing is taken, so that every text
+is typed to its end.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from tests.soak.wire import Asked, Wire
 _KEY_SECONDS = 0.18  # between two keys inside a word: about 65 words a minute
 _THINK_CHANCE = 0.3  # behind a word
 _LONGEST_TEXT = 90  # characters typed at one place
+_CLOSED_BY = {"(": ")", "[": "]", "{": "}"}
 _WAITING = "debounce, queue, protocol"
 
 
@@ -114,11 +116,15 @@ async def _type(
 ) -> None:
     start, is_cold = len(task.request.prefix), True
     text = task.target[:_LONGEST_TEXT]
-    for number, key in enumerate(text):
-        wire.notify("textDocument/didChange", document.replace(start + number, start + number, key))
-        asked = _ask(wire, document, start + number + 1)
+    closed = ""  # brackets that the editor has put behind the cursor
+    for offset, key in enumerate(text, start):
+        is_typed_over = key == closed[:1]
+        added = "" if is_typed_over else _CLOSED_BY.get(key, "")
+        closed = added + closed[is_typed_over:]
+        wire.notify("textDocument/didChange", document.replace(offset, offset + is_typed_over, key + added))
+        asked = _ask(wire, document, offset + 1)
         measured.counts["requests"] += 1
-        thinks = number == 0 or key == "\n" or (not key.isalnum() and generator.random() < _THINK_CHANCE)
+        thinks = offset == start or key == "\n" or (not key.isalnum() and generator.random() < _THINK_CHANCE)
         if thinks:
             await _answered(asked)
         else:
