@@ -14,65 +14,126 @@ from codefilter.filters.oracle import DEFAULT_IMPACT_NATS
 from tests.recorded_results import read
 
 _DRAWN = {
-    Method.BY_REPOSITORY: "repositories are drawn, so they speak for other repositories too",
-    Method.WITHIN_REPOSITORIES: "tasks are drawn within the repositories, so they speak for these only",
+    Method.BY_REPOSITORY: "packages are drawn",
+    Method.WITHIN_REPOSITORIES: "tasks are drawn within the packages, so they speak for these only",
+}
+_SHOWN = {
+    "none": "nothing",
+    "top-k:1": "the first chunk that is found",
+    "classifier": "**what the filter keeps**",
+    "all": "all ten chunks",
 }
 
 
+def state() -> str:
+    """The main figures, for the top of the README."""
+    results = _results(read("fresh-hole.json"))
+    rows = [
+        "| shown to the model | tokens of other files | exact match | edit similarity | nats per token | truth less likely than with nothing |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm in summarise(results, list(_SHOWN)):
+        worse = "" if arm.arm == "none" else f"in {100 * (arm.worse_than_first or 0):.0f} %"
+        rows.append(
+            f"| {_SHOWN[arm.arm]} | {arm.cross_file_tokens:.0f} | {arm.exact_match:.1f} | {arm.edit_similarity:.1f} "
+            f"| {arm.nats_per_token:.3f} | {worse} |"
+        )
+    return "\n".join([*rows, ""])
+
+
 def evaluation() -> str:
-    record = _joined("fresh-auto.json", "fresh-all.json")
+    record = read("fresh-hole.json")
     results = _results(record)
     looked_at = {result.task_id for result in _results(read("fresh-layout.json"))}
     others = [result for result in results if result.task_id not in looked_at]
+    pairs = [
+        ("top-k:1", "none"),
+        ("all", "none"),
+        ("classifier", "none"),
+        ("classifier", "top-k:1"),
+        ("classifier", "all"),
+    ]
+    return "\n".join(
+        [
+            "### Completions",
+            "",
+            f"**Fresh** is our benchmark: {_tasks(results)} whose first files on the package index are later than the model, and that no "
+            f"training label is of. Levels {record['levels'].replace(',', ' and ')}, {record['model']['name']}, RepoCoder's metrics, the default "
+            "prompt and engine (`fresh-hole.json`; `codefilter report data/results/fresh-hole.json --tests 2` makes the picture, and of a "
+            "run's folder also a page with its tasks, their chunks and what each arm wrote):",
+            "",
+            *arms(record),
+            "",
+            *differences(record, pairs),
+            "",
+            "![Table of arms; edit similarity against prompt tokens and seconds](data/results/report.png)",
+            "",
+            f"All tasks of Fresh had been run with earlier prompts, and {len(looked_at)} of them were looked at before the filter's threshold was "
+            f"moved for the last time. On the {_tasks(others)} besides, the filter gains "
+            f"{_gains(others, record['benchmark'], ['none', 'top-k:1', 'all'])}.",
+            "",
+            _chosen(),
+            "",
+            *_hole(),
+            "",
+            _controls(),
+            "",
+            _oracle(),
+            "",
+            _layout_before(),
+        ]
+    )
+
+
+def _chosen() -> str:
+    """What was chosen beforehand, and on what."""
     chosen = read("choose-threshold.json")
     figures = ", ".join(
         f"`{arm['arm']}` {arm['nats_per_token']:.3f} with {arm['cross_file_tokens']:.0f}"
         for arm in chosen["arms"]
     )
-    pairs = [
-        ("top-k:1", "none"),
-        ("top-k-like:classifier", "none"),
-        ("all", "none"),
-        ("classifier", "none"),
-        ("classifier", "top-k:1"),
-        ("classifier", "top-k-like:classifier"),
-        ("classifier", "all"),
-    ]
-    gains = _gains(others, record["benchmark"], ["none", "top-k:1", "top-k-like:classifier", "all"])
-    return "\n".join(
-        [
-            "**Completions**, all of Python. An arm is one way to complete. EM is exact match, ES edit similarity (both 0 to 100), nats per "
-            "token the mean natural-log likelihood of the ground truth; *Fresh* is our benchmark of ten packages whose first files "
-            "on the package index are later than the model, and that no training label is of.",
-            "",
-            f"**Fresh**, {_tasks(results)} ({record['levels']}; {record['model']['name']}; RepoCoder's metrics; "
-            "the default layout and engine, ONNX Runtime with 8-bit weights and activations; `fresh-auto.json`, and `all` on another "
-            f"machine, `fresh-all.json`: {_machines_agree()}). `top-k:1` shows the retriever's first chunk; `top-k-like:classifier`, at the same tasks, as many "
-            "tokens as the filter keeps, of the chunks that the retriever ranks first:",
-            "",
-            *arms(record),
-            "",
-            f"k and the threshold were chosen on tasks of the train packages; the threshold on {chosen['tasks']}, by nats per "
-            f"token and tokens of other files (`choose-threshold.json`): {figures}. It had been moved once before, after a look at "
-            "the first 120 tasks of Fresh. Of the 44 places 36 are of repositories that the filter's weights learned from.",
-            "",
-            *differences(record, pairs),
-            "",
-            "Those 120 tasks had been looked at in this layout too (`fresh-layout.json`), the others in the one before. On the other "
-            f"{_tasks(others)} alone the filter gains {gains}.",
-            "",
-            "The same in `codefilter report data/results/fresh-auto.json --tests 2`; of a run's folder the page also shows tasks, their "
-            "chunks and what each arm wrote (the seconds are of two cores without VNNI, at times busy):",
-            "",
-            "![Table of arms; edit similarity against prompt tokens and seconds](data/results/report.png)",
-            "",
-            _oracle(),
-            "",
-            _all_ten(),
-            "",
-            _layout_before(),
-        ]
+    return (
+        "**Chosen on tasks of the train packages**: one chunk is the best of the first 1, 2, 3 and 5 (28 tasks, `LOG.md`; all ten were better "
+        f"still). The filter's threshold, how likely to help a chunk must be, on {chosen['tasks']} tasks in an older layout and by another engine "
+        f"(`choose-threshold.json`), by nats per token and tokens of other files: {figures}. 36 of these are of packages that the filter "
+        "learned from."
     )
+
+
+def _hole() -> list[str]:
+    """What it gives that the hole begins above the cursor's line."""
+    choice = read("choose-hole.json")
+    chosen = {arm["arm"]: arm["nats_per_token"] for arm in choice["arms"]}
+    figures = "; ".join(
+        f"`{arm}` "
+        + ", ".join(
+            f"{value:.3f} with {name.partition('=')[2] or '0'}"
+            for name, value in chosen.items()
+            if name.partition("/")[0] == arm
+        )
+        for arm in ("none", "classifier", "all")
+    )
+    now, before = read("fresh-hole.json"), _joined("fresh-auto.json", "fresh-all.json")
+    names = [arm["arm"] for arm in now["arms"]]
+    earlier = {
+        key: [row | {"arm": _before(row["arm"])} for row in before[key] if row["arm"] in names]
+        for key in ("arms", "results")
+    }
+    joined = now | {key: now[key] + earlier[key] for key in ("arms", "results")}
+    return [
+        "**Where the hole begins.** The model fills a hole in the file. It used to begin in the cursor's line; now it begins 4 to 19 lines above, and "
+        "these lines are given as its beginning, so that the code just above the cursor is the last that the model reads, and not what stands "
+        f"below. Chosen on {choice['tasks']} tasks of the train packages (`choose-hole.json`), nats per token with so many lines: {figures}. Against a hole "
+        f"in the cursor's line, on the {_tasks(_results(joined))} of Fresh (`fresh-auto.json`, `fresh-all.json`; all but `all` on a processor without "
+        f"VNNI, where {_machines_agree()}):",
+        "",
+        *differences(joined, [(name, _before(name)) for name in names]),
+    ]
+
+
+def _before(arm: str) -> str:
+    """The name of an arm in a record of before the setting."""
+    return f"{arm}/hole_lines=0"
 
 
 def _machines_agree() -> str:
@@ -85,10 +146,18 @@ def _machines_agree() -> str:
     ]
     tokens = sum(row.target_tokens for row in without)
     apart = sum(abs(row.target_nats - with_vnni[row.task_id].target_nats) for row in without) / tokens
-    same = sum(row.edit_similarity == with_vnni[row.task_id].edit_similarity for row in without)
+    return f"the same prompts of {len(without)} tasks are {apart:.3f} nats per token apart, `fresh-all-none.json`"
+
+
+def _controls() -> str:
+    """The filter against as many tokens that somebody else chose."""
+    ranked, drawn = read("fresh-auto.json"), read("fresh-layout.json")
     return (
-        f"`none` on {len(without)} tasks is {apart:.3f} nats per token apart there, and {same} texts are as similar to the truth, "
-        "`fresh-all-none.json`"
+        "**Against equal tokens**, with the hole in the cursor's line: where the model is shown as many tokens as the filter keeps, but "
+        f"of the chunks that the retriever ranks first (`top-k-like:classifier`; {_tasks(_results(ranked))}, `fresh-auto.json`), the filter gains "
+        f"{_gains(_results(ranked), ranked['benchmark'], ['top-k-like:classifier'])}; of chunks drawn at random "
+        f"({_tasks(_results(drawn))}, by OpenVINO, `fresh-layout.json`), "
+        f"{_gains(_results(drawn), drawn['benchmark'], ['random-like:classifier'])}."
     )
 
 
@@ -104,49 +173,27 @@ def _oracle() -> str:
     results, name = _results(record), record["arms"][-1]["arm"]
     filtered, perfect = summarise(results, ["classifier", name])
     return (
-        f"**The oracle** keeps a chunk if by itself it makes the truth likelier by {DEFAULT_IMPACT_NATS:g} nats per token, measured as for the labels. On "
-        f"{_tasks(results)}, as far as the time went (`fresh-oracle.json`), with {perfect.cross_file_tokens:.0f} tokens of other files (the filter "
-        f"{filtered.cross_file_tokens:.0f}), it gains "
-        f"{_gains(results, record['benchmark'], ['none', 'all', 'classifier'], name)}: what is left for a better filter."
-    )
-
-
-def _all_ten() -> str:
-    """The arms that 120 tasks have in the default layout."""
-    record = read("fresh-layout.json")
-    pairs = [
-        ("all", "none"),
-        ("classifier", "none"),
-        ("classifier", "all"),
-        ("classifier", "random-like:classifier"),
-        ("none", "none/layout=repository"),
-        ("classifier", "classifier/layout=repository"),
-    ]
-    return "\n".join(
-        [
-            f"**Chunks drawn at random, and the layout before**, {_tasks(_results(record))}, computed by OpenVINO with float32 "
-            "activations (`fresh-layout.json`; half of the tasks had been looked at before the rest was run; "
-            "`random-like:classifier` keeps as many tokens as the filter, of chunks drawn at random). In the layout `repository`, in which "
-            "the labels were made, chunks and the current file stand in the prompt as files of a repository, under headers "
-            "that `none` has too; these make the ground truth less likely. In today's (`auto`) chunks stand as code at the beginning of the "
-            "prefix, and a prompt without chunks is that of one file. Of two that did not differ on 26 tasks of the train packages it "
-            "is the one that leaves more computed while somebody types; two others had been looked at on Fresh (`LOG.md`):",
-            "",
-            *arms(record),
-            "",
-            *differences(record, pairs),
-        ]
+        f"**What a perfect filter would gain.** `oracle` knows the truth, and keeps a chunk if by itself it makes it likelier by {DEFAULT_IMPACT_NATS:g} nats per "
+        f"token, measured as for the labels. On {_tasks(results)}, as far as the time went (`fresh-oracle.json`; the hole in the cursor's line), with "
+        f"{perfect.cross_file_tokens:.0f} tokens of other files (the filter {filtered.cross_file_tokens:.0f}), it gains "
+        f"{_gains(results, record['benchmark'], ['none', 'all', 'classifier'], name)}."
     )
 
 
 def _layout_before() -> str:
-    """What the filter gains in the layout of the labels."""
-    record = read("fresh-core.json")
-    results = _results(record)
+    """The layout of the labels, for completions."""
+    layouts, core = read("fresh-layout.json"), read("fresh-core.json")
+    cost = ", ".join(
+        f"`{arm}` {_gains(_results(layouts), layouts['benchmark'], [f'{arm}/layout=repository'], arm)}"
+        for arm in ("none", "classifier")
+    )
     return (
-        f"**In the layout before**, in which the next two tables are too, the filter gains on {_tasks(results)} "
-        f"(`fresh-core.json`) {_gains(results, record['benchmark'], ['none', 'all', 'top-k:1'])}; but what a header costs `none` is in "
-        "the first of these."
+        "**The layout.** Labels are measured in the layout `repository`, which shows chunks and the current file as files of a repository, "
+        "under headers that `none` has too. Completions have `auto`: chunks as code at the beginning of the prefix, and without chunks the "
+        f"plain prompt of one file. On {_tasks(_results(layouts))} (`fresh-layout.json`; half of them looked at before the rest was run) it gains: {cost}. "
+        "Of two layouts that did not differ on 26 tasks of the train packages it is the one that leaves more computed while somebody "
+        "types; two others had been looked at on Fresh (`LOG.md`). In `repository`, in which RepoEval's table is too, the filter gains on "
+        f"{_tasks(_results(core))} (`fresh-core.json`) {_gains(_results(core), core['benchmark'], ['none', 'all', 'top-k:1'])}."
     )
 
 
@@ -171,7 +218,7 @@ def repoeval() -> str:
     record = read("repoeval-function.json")
     return _held_against_each_other(
         record,
-        f"**RepoEval**, {record['tasks']} function tasks of three repositories (`repoeval-function.json`; every model has "
+        f"**RepoEval**, {record['tasks']} function tasks of three repositories, in the layout `repository` (`repoeval-function.json`; every model has "
         "probably seen them, so differences say more than levels):",
     )
 
@@ -184,9 +231,9 @@ def another_generator() -> str:
         f"{record['tasks']} tasks of Fresh (`fresh-smollm2.json`):",
     )
     return (
-        f"{text}\n\nNot run yet, for want of processor hours: `oracle` and chunks drawn at random on more tasks, `threshold` at equal tokens, `perplexity`, "
-        "iterative and selective retrieval, the default model from left to right, post-processing; Fresh's functions; RepoEval "
-        "and the other generator in the default layout. Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and CrossCodeEval."
+        f"{text}\n\nNot run yet, for want of processor hours: Fresh's functions; RepoEval in the default layout; `threshold`, `perplexity`, iterative and "
+        "selective retrieval, post-processing. Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and "
+        "CrossCodeEval."
     )
 
 
@@ -219,7 +266,7 @@ def differences(record: Any, pairs: Sequence[tuple[str, str]]) -> list[str]:
     found = {baseline: _compared(results, record["benchmark"], baseline) for _, baseline in pairs}
     (method,) = {found[baseline][arm, "nats"].difference.method for arm, baseline in pairs}
     rows = [
-        f"Differences with 97.5 % intervals (95 %, corrected for two figures, not for the number of rows; {_DRAWN[method]}):",
+        f"Differences ({_DRAWN[method]}):",
         "",
         "| | nats per token | ES | EM | win / tie / loss in nats | repositories + / - |",
         "|---|---|---|---|---|---|",

@@ -41,15 +41,6 @@ def _soak(run: dict[str, Any]) -> str:
     return text + (f". Not as it must be: {'; '.join(problems)}." if problems else ". Nothing was amiss.")
 
 
-def _kept(rows: list[dict[str, Any]]) -> str:
-    shown = (
-        f"with `{row['filter']}` {row['hits']} of {row['hits'] + row['requests']} pauses are answered by what was suggested "
-        f"before, and the others read {row['prompt_tokens'] - row['reused_tokens']:.0f} of {row['prompt_tokens']:.0f} tokens"
-        for row in rows
-    )
-    return f"Of recorded typing (`speed-typing.json`), {'; '.join(shown)} (medians)."
-
-
 def in_the_editor() -> str:
     """Answers while somebody types, and the soak."""
     latency, soak = read("latency.json"), read("soak.json")
@@ -61,11 +52,9 @@ def in_the_editor() -> str:
             f"{counts['replaced by the next key']} of them. At each task the cursor rested for {latency['rest_seconds']:.0f} s before the "
             "first key, in which VS Code and Neovim let the place be read:",
             "",
-            "| answers | number | seconds, median (95th percentile) | finding, filtering | reading | writing | waiting |",
+            "| answers | number | seconds, median (95th percentile) | finding, filtering | reading | writing | pause and queue |",
             "|---|---|---|---|---|---|---|",
             *map(_answers, latency["rows"]),
-            "",
-            _kept(read("speed-typing.json")["rows"]),
             "",
             "Hours of editing pressed into minutes, with files that vanish and broken messages in between (`soak.json`):",
             "",

@@ -1,9 +1,11 @@
-"""The README's figures, made from data/results/: ``python -m tests.readme_results`` prints the section.
+"""The README's figures, made from data/results/: ``python -m tests.readme_results`` puts them there.
 
-In: the records that `codefilter evaluate` and `codefilter speed` wrote. Out: Markdown. `test_readme` checks
-that the README holds exactly this.
+In: the records that `codefilter evaluate` and `codefilter speed` wrote. Out: Markdown between two marks of the
+README. `test_readme` checks that it holds exactly this.
 """
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from codefilter.dataset.coalitions import CoalitionFigures
@@ -91,9 +93,7 @@ def _label_layouts() -> str:
         f"repository impacts spread {files['signal_to_noise']:.1f} times as wide as those of unrelated chunks, with chunks as "
         f"comments behind the suffix {comments['signal_to_noise']:.1f} times; of the unrelated ones "
         f"{100 * files['raw_control_positive']:.0f} % and {100 * comments['raw_control_positive']:.0f} % seem to help before the "
-        f"correction, {100 * files['control_positive']:.0f} % and {100 * comments['control_positive']:.0f} % after it. The ground "
-        f"truth has {files['nats_none']:.1f} and {comments['nats_none']:.1f} nats without chunks, {files['nats_all']:.1f} and "
-        f"{comments['nats_all']:.1f} with all."
+        f"correction, {100 * files['control_positive']:.0f} % and {100 * comments['control_positive']:.0f} % after it."
     )
 
 
@@ -109,7 +109,7 @@ def labels() -> str:
             f"unrelated chunks, {100 * whole['negative']:.1f} % harm; of the unrelated ones themselves "
             f"{100 * whole['control_positive']:.1f} % seem to help. Impacts spread {whole['signal_to_noise']:.1f} "
             "times as wide as those of unrelated chunks.",
-            f"- The ground truth has {whole['nats_none']:.1f} nats without chunks, {whole['nats_all']:.1f} with all that fit "
+            f"- The ground truth of a task has {whole['nats_none']:.1f} nats without chunks, {whole['nats_all']:.1f} with all that fit "
             f"into the prompt (all ten in {whole['all_fitted']} tasks), "
             f"{whole['nats_best_chunk']:.1f} with the best one alone; all that fit make it less likely in "
             f"{100 * whole['all_worse_than_none']:.0f} % of the tasks ({100 * whole['all_worse_where_fitted']:.0f} % where all ten fit).",
@@ -134,8 +134,8 @@ def _engine_rows(name: str) -> list[str]:
 
 
 def _engine(description: str) -> str:
-    """Without where a server was."""
-    return description.split(", ")[-1] if description.startswith("remote, ") else description
+    """Without where a server was, and what it says of its build."""
+    return "llama-server" if description.startswith("remote, ") else description
 
 
 def engines() -> str:
@@ -160,37 +160,49 @@ def engines() -> str:
 
 
 def speed() -> str:
-    record = read("speed-cancellation.json")
-    cancellation = record["rows"][0]
     return "\n".join(
         [
-            "**Speed** on two cores, with VNNI unless another machine is named (the indexes on one that is quicker by half):",
+            "**Also measured**, with VNNI (the indexes on a machine that is quicker by half):",
             "",
             readme_speed.indexes(),
             readme_speed.likelihoods(),
             readme_speed.agreement(),
-            f"- On another day's machine ({record['machine']}), slower by far, {cancellation['requests']} of {cancellation['repeats']} requests were "
-            f"cancelled in the middle of a prompt that takes {cancellation['whole_prompt_seconds']:.0f} s; they stop after "
-            f"{cancellation['median_seconds']:.2f} s, at worst {cancellation['worst_seconds']:.2f} s (`speed-cancellation.json`).",
         ]
     )
 
 
 def render() -> str:
     sections = (
-        labels(),
-        trained_filter(),
-        tuned_reader(),
         readme_benchmarks.evaluation(),
         readme_benchmarks.repoeval(),
         readme_benchmarks.another_generator(),
-        engines(),
+        "### Speed",
         readme_speed.requests(),
         readme_editor.in_the_editor(),
+        engines(),
         speed(),
+        "### The filter",
+        trained_filter(),
+        tuned_reader(),
+        "### Impact labels",
+        labels(),
     )
     return "\n\n".join(sections) + "\n"
 
 
+PARTS: Mapping[str, Callable[[], str]] = {"state": readme_benchmarks.state, "results": render}
+
+
+def marks(name: str) -> tuple[str, str]:
+    """What stands in the README before and behind a part."""
+    return f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+
+
 if __name__ == "__main__":
-    print(render(), end="")
+    readme = Path(__file__).parents[1] / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, made in PARTS.items():
+        begin, end = marks(name)
+        before, rest = text.split(begin)
+        text = before + begin + made() + end + rest.split(end, 1)[1]
+    readme.write_text(text, encoding="utf-8")

@@ -17,10 +17,16 @@ def _request_row(row: dict[str, Any]) -> str:
     seconds, other = row["seconds"], row["baseline"]
     filtered = "" if row["first_filter_ratio"] is None else f"{row['first_filter_ratio']:.2f}"
     return (
-        f"| {name} | {row['requests']} | {row['prompt_tokens']:.0f} / {row['new_tokens']:.0f} "
+        f"| {name} | {row['requests']} | {row['prompt_tokens']:.0f} / {row['prompt_tokens'] - row['reused_tokens']:.0f} / {row['new_tokens']:.0f} "
         f"| {seconds['median_seconds']:.2f} ({seconds['p95_seconds']:.2f}) "
         f"| {other['median_seconds']:.2f} ({other['p95_seconds']:.2f}) "
         f"| {row['baseline_ratio']:.2f} | {total:.2f} | {filtered} |"
+    )
+
+
+def _answered(rows: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{row['hits']} of {row['hits'] + row['requests']} with `{row['filter']}`" for row in rows
     )
 
 
@@ -35,15 +41,16 @@ def requests() -> str:
     cold, typing = _rows("speed-requests.json"), _rows("speed-typing.json")
     return "\n".join(
         [
-            "**Requests** from place to text on two cores, seconds as median (95th percentile), against "
-            "llama-server with the same token ids and as many tokens written (`speed-requests.json`, "
-            "`speed-typing.json`, each with a picture beside it). From nothing, and on recorded typing with a "
-            "request at every pause; pauses that an earlier suggestion answers are left out:",
+            "**Requests** from place to text on two cores with VNNI, against llama-server with the same token ids and as many "
+            "tokens written, seconds as median (95th percentile); `speed-requests.json`, `speed-typing.json`, each with a picture beside "
+            "it. *Cold*: nothing of the prompt was computed before. *Typing*: recorded, with a request at every pause:",
             "",
-            "| request, filter | number | tokens in / out | seconds | llama-server | speedup, median "
-            "| speedup, in all | speedup over `all` |",
+            "| request, filter | number | tokens of the prompt / read anew / written | seconds | llama-server | faster, median "
+            "| faster, total time | faster than with all ten chunks |",
             "|---|---|---|---|---|---|---|---|",
             *(_request_row(row) for row in [*cold, *typing]),
+            "",
+            f"Pauses that an earlier suggestion answers are left out: {_answered(typing)}.",
         ]
     )
 

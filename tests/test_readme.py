@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 
 from codefilter.cli import app
-from tests.readme_results import render
+from tests.readme_results import PARTS, marks
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,9 +46,10 @@ def test_every_result_that_is_named_is_there(name: str) -> None:
     assert (ROOT / name).exists()
 
 
-def test_the_figures_are_those_of_the_records() -> None:
-    shown = README.split("<!-- results -->\n")[1].split("<!-- end of results -->")[0]
-    assert shown == render()
+@pytest.mark.parametrize("name", PARTS)
+def test_the_figures_are_those_of_the_records(name: str) -> None:
+    begin, end = marks(name)
+    assert README.split(begin)[1].split(end)[0] == PARTS[name]()
 
 
 def test_the_session_shown_is_the_recorded_one() -> None:
