@@ -38,7 +38,8 @@ def state() -> str:
             f"| {_SHOWN[arm.arm]} | {arm.cross_file_tokens:.0f} | {arm.exact_match:.1f} | {arm.edit_similarity:.1f} "
             f"| {arm.nats_per_token:.3f} | {worse} |"
         )
-    return "\n".join([*rows, ""])
+    about = f"On {_tasks(results)} that are newer than the model, and that the filter never saw ([more](#completions)):"
+    return "\n".join([about, "", *rows, ""])
 
 
 def evaluation() -> str:
@@ -60,7 +61,7 @@ def evaluation() -> str:
             f"**Fresh** is our benchmark: {_tasks(results)} whose first files on the package index are later than the model, and that no "
             f"training label is of. Levels {record['levels'].replace(',', ' and ')}, {record['model']['name']}, RepoCoder's metrics, the default "
             "prompt and engine (`fresh-hole.json`; `codefilter report data/results/fresh-hole.json --tests 2` makes the picture, and of a "
-            "run's folder also a page with its tasks, their chunks and what each arm wrote):",
+            "run's folder also a page with its tasks, their chunks and what each arm wrote; seconds are of two cores, on which tests ran beside the first tasks):",
             "",
             *arms(record),
             "",
