@@ -63,7 +63,7 @@ def test_a_record_alone_compares_as_the_folder_does(
 def test_the_table_tells_how_many_completions_have_no_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # with lines in the hole the fake model copies a line end, and then one completion has no text
+    # with lines in the hole one of the fake model's completions has no text
     arguments = ("repoeval", "--data", write_repoeval(tmp_path / "data"), "--arms", "none/hole_lines=0")
     assert evaluate(*arguments, "--out", tmp_path / "run") == 0
     assert "empty" not in capsys.readouterr().out
