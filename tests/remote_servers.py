@@ -272,16 +272,30 @@ class CompletionsDouble(ScriptedServer):
                 return
 
     def _stream_of(self, body: Any) -> Streamed:
-        written = [*self._write(body)]
-        for start in range(0, len(written), 2):  # two tokens at a time
-            yield {"choices": [self._choice(body, written[start : start + 2])]}
-        ended = bool(written) and written[-1][0] in self.model.tokenizer.control_ids
+        part: list[tuple[int, float]] = []
+        token = -1
+        for token, nats in self._write(body):
+            part.append((token, nats))
+            if len(part) >= 2 and self._is_whole(part):  # two tokens at a time, or a character
+                yield {"choices": [self._choice(body, part)]}
+                part = []
+        if part:
+            yield {"choices": [self._choice(body, part)]}
+        ended = token in self.model.tokenizer.control_ids
         yield {"choices": [{"text": "", "finish_reason": "stop" if ended else "length"}]}
         yield {"choices": [], "usage": {}}
 
+    def _bytes(self, written: list[tuple[int, float]]) -> bytes:
+        return b"".join(self.model.tokenizer.token_bytes[token] for token, _ in written)
+
+    def _is_whole(self, written: list[tuple[int, float]]) -> bool:
+        data = self._bytes(written)
+        return data.decode("utf-8", "ignore").encode() == data
+
     def _choice(self, body: Any, written: list[tuple[int, float]]) -> dict[str, Any]:
         ids = [token for token, _ in written]
-        choice: dict[str, Any] = {"text": self.model.tokenizer.decode(ids)}
+        # Servers keep back what is not a whole character, also at the end.
+        choice: dict[str, Any] = {"text": self._bytes(written).decode("utf-8", "ignore")}
         nats: list[float | None] = [value for _, value in written]
         if body.get("echo") and self.echoes:
             nats = [None, *self.nats(body["prompt"]), *nats]

@@ -111,6 +111,7 @@ class CompletionsServer:
         if missing and not self._features.is_vllm:
             required_ids = self._tokenizer.encode(options.required_text)
             ids, before, missing = [*ids, *required_ids], Piece(missing, tuple(required_ids)), b""
+            left = max(0, left - len(required_ids))
         while missing and left:
             allowed = {"allowed_token_ids": spelling_ids(self._tokenizer, missing)}
             answer = await connection.post(_COMPLETIONS, self._body(ids, options, 1) | allowed)
@@ -120,6 +121,8 @@ class CompletionsServer:
             ids, left = [*ids, *piece.token_ids], left - 1
             missing = missing[len(piece.data) :] if missing.startswith(piece.data) else b""
         if not left:
+            if before is not None:
+                yield before
             return
         body = self._body(ids, options, left) | {"stream": True}
         async with aclosing(connection.events(_COMPLETIONS, body)) as events:
