@@ -15,7 +15,14 @@ from codefilter.cli import main
 from codefilter.evaluation.records import read_plan
 from codefilter.evaluation.storage import MISMATCHES_FILE, RESULTS_FILE, read_results
 from codefilter.paths import exclusive
-from tests.released_data import line_records, task_file, write_crosscodeeval, write_jsonl, write_repoeval
+from tests.released_data import (
+    REPOSITORY,
+    line_records,
+    task_file,
+    write_crosscodeeval,
+    write_jsonl,
+    write_repoeval,
+)
 
 MODEL = ["--model", "fake"]
 
@@ -83,6 +90,15 @@ def test_shards_and_a_limit_are_parts_of_the_same_run(tmp_path: Path) -> None:
     assert len(list(read_results(tmp_path / "run"))) == 15
     assert evaluate("repoeval", "--data", data, "--limit", "2", "--out", tmp_path / "few") == 0
     assert len({result.task_id for result in read_results(tmp_path / "few")}) == 2
+
+
+def test_only_tasks_of_some_repositories(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_repoeval(tmp_path / "data")
+    arguments = ("repoeval", "--data", data, "--out", tmp_path / "run", "--arms", "none", "--repositories")
+    assert evaluate(*arguments, "nobody") == 2
+    assert REPOSITORY in capsys.readouterr().err
+    assert evaluate(*arguments, REPOSITORY) == 0
+    assert {result.repository for result in read_results(tmp_path / "run")} == {REPOSITORY}
 
 
 def test_arms_and_shards_are_added_to_what_a_folder_holds(

@@ -25,6 +25,7 @@ from codefilter.evaluation import (
     TaskResult,
     evaluate,
     limit_tasks,
+    only_repositories,
     parse_arm,
     parse_arms,
     parse_shard,
@@ -527,6 +528,14 @@ def test_shards_are_a_partition(sizes: list[int], num_shards: int) -> None:
     groups = groups_of(sizes)
     parts = [ids(shard_tasks(groups, shard, num_shards)) for shard in range(1, num_shards + 1)]
     assert sorted(task_id for part in parts for task_id in part) == sorted(ids(groups))
+
+
+def test_tasks_of_some_repositories() -> None:
+    groups = groups_of([1, 2, 3])
+    assert only_repositories(groups, ["r2", "r0"]) == [groups[0], groups[2]]
+    with pytest.raises(UsageError, match="of a repository 'r7'") as caught:
+        only_repositories(groups, ["r1", "r7"])
+    assert caught.value.hint == "There are: r0, r1, r2."
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])

@@ -61,6 +61,9 @@ def evaluate_command(
         int | None,
         typer.Option("--per-repo", min=1, help="Of train and --repo: tasks per repository and level; 10."),
     ] = None,
+    repositories: Annotated[
+        str | None, typer.Option("--repositories", help="Only tasks of these, by name; by commas.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many tasks.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Which tasks are drawn.")] = 0,
     shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Only every N-th task.")] = "1/1",
@@ -111,7 +114,7 @@ def evaluate_command(
     drawn = _draw(benchmark, repo, data, chosen, per_repo, seed)
     if not resume and out is not None:
         _refuse_used(out)
-    groups = _choose_tasks(drawn, limit, seed, number_of_shard)
+    groups = _choose_tasks(drawn, repositories, limit, seed, number_of_shard)
     completing = _executor(on_ray, settings, parsed, workers, write=write, family=family)
     plan = _plan(
         drawn,
@@ -204,12 +207,15 @@ def _draw(
     return draw_benchmark(benchmark or "", data, levels)
 
 
-def _choose_tasks(drawn: DrawnTasks, limit: int | None, seed: int, shard: tuple[int, int]) -> list[TaskGroup]:
+def _choose_tasks(
+    drawn: DrawnTasks, repositories: str | None, limit: int | None, seed: int, shard: tuple[int, int]
+) -> list[TaskGroup]:
     """The tasks of this run; `SourceError` where there are none."""
-    from codefilter.evaluation import limit_tasks, shard_tasks
+    from codefilter.evaluation import limit_tasks, only_repositories, shard_tasks
 
-    groups = shard_tasks(limit_tasks(drawn.groups, limit, seed), *shard)
     _say_mismatches(drawn.mismatches)
+    chosen = only_repositories(drawn.groups, repositories.split(",")) if repositories else drawn.groups
+    groups = shard_tasks(limit_tasks(chosen, limit, seed), *shard)
     if not any(group.tasks for group in groups):
         raise SourceError(
             f"{drawn.name} has no task here",

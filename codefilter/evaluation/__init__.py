@@ -9,7 +9,14 @@ from codefilter.evaluation.arms import Arm, parse_arm, parse_arms
 from codefilter.evaluation.execution import Executor, LocalExecutor
 from codefilter.evaluation.results import ChunkUse, TaskContext, TaskError, TaskResult
 from codefilter.evaluation.running import Outcome, evaluate
-from codefilter.evaluation.selection import TaskGroup, group_tasks, limit_tasks, parse_shard, shard_tasks
+from codefilter.evaluation.selection import (
+    TaskGroup,
+    group_tasks,
+    limit_tasks,
+    only_repositories,
+    parse_shard,
+    shard_tasks,
+)
 from codefilter.evaluation.summary import ArmSummary, summarise
 
 __all__ = [
@@ -26,6 +33,7 @@ __all__ = [
     "evaluate",
     "group_tasks",
     "limit_tasks",
+    "only_repositories",
     "parse_arm",
     "parse_arms",
     "parse_shard",

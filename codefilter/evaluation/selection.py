@@ -43,6 +43,15 @@ def group_tasks(benchmark: Benchmark, levels: Collection[TaskLevel]) -> list[Tas
     ]
 
 
+def only_repositories(groups: Sequence[TaskGroup], names: Collection[str]) -> list[TaskGroup]:
+    """The tasks of some repositories; `UsageError` for a name that has none."""
+    known = [group.name for group in groups]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no tasks of a repository {name!r}", hint=f"There are: {', '.join(known)}.")
+    return [group for group in groups if group.name in names]
+
+
 def limit_tasks(groups: Sequence[TaskGroup], limit: int | None, seed: int = 0) -> list[TaskGroup]:
     """`limit` tasks, drawn with a seed, as even as can be over repositories and levels.
 
