@@ -221,3 +221,4 @@ class CompletionTask:
     target: str
     level: TaskLevel
     provenance: Provenance
+    other_files: tuple[SourceFile, ...] = ()  # what a record shows of them, where its repository is not here

@@ -199,10 +199,19 @@ def write_crosscodeeval(folder: Path, *, with_repositories: bool = False) -> Pat
     """A task in each of the four languages."""
     for language, (path, text, _) in SOURCES.items():
         write_jsonl(folder / language / "line_completion.jsonl", [crosscode_record(language, prompt_lines=1)])
-        write_jsonl(folder / language / "line_completion_rg1_bm25.jsonl", ["another variant of the same"])
+        write_jsonl(folder / language / "line_completion_oracle_bm25.jsonl", ["one that knows the truth"])
         if with_repositories:
             write_files(folder / "crosscodeeval_rawdata" / f"owner-shop-{language}-a544085", {path: text})
     return folder
+
+
+def with_fragments(record: dict[str, Any], **texts: str) -> dict[str, Any]:
+    """A record with what a retriever found in other files, by name without ``.py``."""
+    found = [
+        {"retrieved_chunk": text, "filename": f"acme/{name}.py", "score": 9.5 - rank}
+        for rank, (name, text) in enumerate(texts.items())
+    ]
+    return record | {"crossfile_context": {"text": "# Here are some relevant code fragments", "list": found}}
 
 
 def write_crosscodelongeval(folder: Path) -> Path:

@@ -28,6 +28,7 @@ from tests.released_data import (
     line_records,
     repoeval_record,
     task_file,
+    with_fragments,
     write_crosscodeeval,
     write_crosscodelongeval,
     write_files,
@@ -316,6 +317,29 @@ def test_crosscodeeval_without_repositories_is_checked_against_itself(tmp_path: 
     assert python.request.prefix.endswith("        total = ")
     assert python.target == 'article["price"] * amount'
     assert python.request.suffix.startswith("\n\n        return")
+
+
+def test_crosscodeeval_without_repositories_has_the_fragments_of_its_records(tmp_path: Path) -> None:
+    folder = write_crosscodeeval(tmp_path)
+    record = with_fragments(crosscode_record("python"), till="def scan():\n", store="the task's own file")
+    record["crossfile_context"]["list"] += [
+        {"retrieved_chunk": text, "filename": "acme/till.py", "score": 1.0}
+        for text in ("\n    return 1\n\n", "def scan():\n")
+    ]
+    plain = crosscode_record("python") | {"crossfile_context": None}
+    write_jsonl(folder / "python" / "line_completion_rg1_bm25.jsonl", [record])
+    write_jsonl(folder / "python" / "line_completion_rg1_unixcoder_cosine_sim.jsonl", [plain])
+    loaded = get_benchmark("crosscodeeval").load(folder)
+    assert not loaded.mismatches
+    python = next(task for task in loaded.tasks if task.request.language == "python")
+    assert [(file.path, file.text) for file in python.other_files] == [
+        ("acme/till.py", "def scan():\n\n    return 1\n")
+    ]
+    broken = with_fragments(crosscode_record("python"), **{"../../secret": "x"})
+    write_jsonl(folder / "python" / "line_completion_rg1_bm25.jsonl", [broken])
+    (mismatch,) = get_benchmark("crosscodeeval").load(folder).mismatches
+    assert mismatch.reason is MismatchReason.WRONG_FORM
+    assert "no path below a repository" in mismatch.detail
 
 
 def test_crosscodeeval_with_repositories_has_whole_files(tmp_path: Path) -> None:

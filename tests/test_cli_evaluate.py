@@ -17,8 +17,10 @@ from codefilter.evaluation.storage import MISMATCHES_FILE, RESULTS_FILE, read_re
 from codefilter.paths import exclusive
 from tests.released_data import (
     REPOSITORY,
+    crosscode_record,
     line_records,
     task_file,
+    with_fragments,
     write_crosscodeeval,
     write_jsonl,
     write_repoeval,
@@ -135,6 +137,27 @@ def test_without_repositories_it_is_said_that_nothing_can_be_retrieved(
     with_them = write_crosscodeeval(tmp_path / "whole", with_repositories=True)
     assert evaluate("crosscodeeval", "--data", with_them, "--arms", "none", "--out", tmp_path / "run2") == 0
     assert said not in capsys.readouterr().out
+
+
+def test_without_repositories_what_the_records_show_is_retrieved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = with_fragments(
+        crosscode_record("python"),
+        till="def scan(article, amount):\n    total = article['price'] * amount\n    return total\n",
+        shop="def open_shop(articles):\n    return [article['price'] for article in articles]\n",
+    )
+    other = crosscode_record("python", number=1)  # shows nothing, and must not be given the first one's
+    write_jsonl(tmp_path / "data" / "python" / "line_completion_rg1_bm25.jsonl", [record, other])
+    arguments = ("crosscodeeval", "--data", tmp_path / "data", "--out", tmp_path / "run")
+    assert evaluate(*arguments, "--arms", "none,all,classifier") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "what the records show of other files is all that is retrieved from" in shown
+    results = {(result.task_id[-6:], result.arm): result for result in read_results(tmp_path / "run")}
+    assert {chunk.path for chunk in results["0/line", "all"].chunks} == {"acme/till.py", "acme/shop.py"}
+    assert results["0/line", "all"].cross_file_tokens > 0
+    assert {chunk.polarity for chunk in results["0/line", "classifier"].chunks} != {"unknown"}
+    assert not results["1/line", "all"].chunks
 
 
 def test_another_run_in_the_same_folder_is_refused(

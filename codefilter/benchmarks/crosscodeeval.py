@@ -5,14 +5,16 @@ Source: Ding et al., "CrossCodeEval" (arXiv 2310.11248); Wu et al., "Repoformer"
 within a line, and the right context goes on behind it.
 
 Notable: the release has no repositories (the authors send them on request). Without any, records are checked
-only against themselves, which the result says, and tasks have no more context than their record. Whether line
-numbers count from 0 or 1 is written nowhere: both are accepted.
+only against themselves, which the result says, and what their ``crossfile_context`` lists of other files is
+all that can be retrieved. Whether line numbers count from 0 or 1 is written nowhere: both are accepted.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from codefilter.benchmarks.base import MismatchReason
@@ -39,9 +41,10 @@ class _CrossCode(ReleasedBenchmark):
     file_name: re.Pattern[str]  # its group is the level
 
     def task_files(self, folder: Path) -> list[tuple[Path, TaskLevel]]:
-        """One file per folder, language and level, the one with the shortest name.
+        """One file per folder, language and level.
 
-        Its variants hold the same tasks with other cross-file context, which is not used here.
+        Its variants hold the same tasks with other cross-file context. BM25's is taken before another
+        retriever's, and what was found with the truth in the query ("oracle") where there is no other.
         """
         chosen: dict[tuple[Path, str, TaskLevel], Path] = {}
         for path in find_task_files(folder, ["*_completion*.jsonl"]):
@@ -50,7 +53,7 @@ class _CrossCode(ReleasedBenchmark):
                 continue
             key = (path.parent, match["language"] or "", TaskLevel(match["level"]))
             known = chosen.get(key, path)
-            chosen[key] = min(path, known, key=lambda p: (len(p.name), p.name))
+            chosen[key] = min(path, known, key=_preference)
         return [(path, level) for (_, _, level), path in sorted(chosen.items())]
 
     def parser(self, level: TaskLevel) -> Callable[[RawLine], Record]:
@@ -71,6 +74,7 @@ class _CrossCode(ReleasedBenchmark):
             right_context=line.text("right_context"),
             context_start_line=metadata.number("context_start_lineno"),
             start_line=metadata.number("groundtruth_start_lineno"),
+            fragments=_fragments(line),
         )
 
     def place(self, record: Record, source: SourceFile) -> CompletionTask:
@@ -96,7 +100,8 @@ class _CrossCode(ReleasedBenchmark):
         """A task between the record's own contexts."""
         _check_line(record, record.context_start_line + record.prompt.count("\n"))
         text = record.prompt + record.target + record.right_context
-        return _task(record, record.prompt, record.right_context, content_hash(text))
+        task = _task(record, record.prompt, record.right_context, content_hash(text))
+        return replace(task, other_files=tuple(_other_files(record)))
 
     def prepare(self, progress: Progress) -> tuple[str, ...]:
         """Nothing can be fetched without the user's own steps."""
@@ -121,6 +126,30 @@ class CrossCodeLongEval(_CrossCode):
     levels = (TaskLevel.CHUNK, TaskLevel.FUNCTION)
     origin = "Take crosscodelongeval/processed_data of https://github.com/amazon-science/Repoformer."
     file_name = re.compile(r"(?:(?P<language>[a-z]+)_)?(?P<level>chunk|function)_completion\w*\.jsonl")
+
+
+def _preference(path: Path) -> tuple[bool, bool, bool, int, str]:
+    """Of variants with the same tasks, the least is taken."""
+    name = path.name
+    return "oracle" in name, "rg1" not in name, "bm25" not in name, len(name), name
+
+
+def _fragments(line: RawLine) -> tuple[tuple[str, str], ...]:
+    if line.values.get("crossfile_context") in (None, "", {}):
+        return ()
+    listed = line.section("crossfile_context").sections("list")
+    return tuple((one.path(one.text("filename")), one.text("retrieved_chunk")) for one in listed)
+
+
+def _other_files(record: Record) -> Iterator[SourceFile]:
+    """The fragments of each other file, one below the other."""
+    texts: dict[str, list[str]] = defaultdict(list)
+    for path, text in record.fragments:
+        if path != record.path:
+            texts[path].append(text.strip("\n"))
+    for path, parts in texts.items():
+        text = "\n\n".join(dict.fromkeys(parts)) + "\n"
+        yield SourceFile(path, text, language_of(path), content_hash(text))
 
 
 def _task(record: Record, prefix: str, suffix: str, file_hash: str) -> CompletionTask:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -40,6 +40,7 @@ class Record:
     right_context: str  # empty in RepoEval
     context_start_line: int  # line of the source file that the prompt begins on
     start_line: int  # ... and the target
+    fragments: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)  # paths and texts of other files
 
     def mismatch(self, reason: MismatchReason, detail: str) -> Mismatch:
         """This record as one that gives no task."""
@@ -64,6 +65,13 @@ class RawLine:
     def text(self, name: str) -> str:
         """A field that is text."""
         return self._typed(name, str, "text")
+
+    def sections(self, name: str) -> list[RawLine]:
+        """A field that is a list of objects, or missing."""
+        values = self.values.get(name, [])
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            raise WrongFormError(f"{name} is {_kind(values)}, not a list of objects")
+        return [RawLine(self.file, self.line, value) for value in values]
 
     def texts(self, name: str) -> list[str]:
         """A field that is a list of text, not empty."""

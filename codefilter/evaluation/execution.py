@@ -14,6 +14,8 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from codefilter.completion import Completer, PreparedPrompt
@@ -27,7 +29,7 @@ from codefilter.lm.base import LanguageModel, ModelIdentity
 from codefilter.metrics import METRIC_FAMILY, writes_on
 from codefilter.prompts.formats import get_format
 from codefilter.strategies import get_strategy
-from codefilter.types import Completion, CompletionRequest, CompletionTask
+from codefilter.types import Completion, CompletionRequest, CompletionTask, SourceFile
 
 LEFT_TO_RIGHT = "left-to-right"  # the layout that shows no suffix, whatever the model could read
 
@@ -82,8 +84,8 @@ class TaskWorker:
         Raises:
             UsageError: what is wrong for every task.
         """
-        if item.group != self._group:
-            self._completers = self._open(item.group)
+        if item.group != self._group or item.group.root is None:
+            self._completers = self._open(item.group, item.task.other_files)
             self._group = item.group
         finished = {r.prompt_id: r for r in item.finished if not is_postprocessed(r.arm)}
         memory = PromptMemory(item.task, self._model, finished, self._family)
@@ -98,11 +100,14 @@ class TaskWorker:
                 gc.collect()
                 yield failed
 
-    def _open(self, group: TaskGroup) -> Mapping[str, Completer] | CodeFilterError:
+    def _open(
+        self, group: TaskGroup, other_files: Sequence[SourceFile]
+    ) -> Mapping[str, Completer] | CodeFilterError:
         """What completes in a repository under each arm, or why nothing does."""
         arms = self._arms.values()
+        chunkers = {arm.settings.chunker for arm in arms}
         try:
-            indexes = {chunker: open_index(group, chunker) for chunker in {a.settings.chunker for a in arms}}
+            indexes = {chunker: open_index(group, chunker, other_files) for chunker in chunkers}
             return {
                 arm.name: Completer(
                     indexes[arm.settings.chunker],
@@ -181,14 +186,28 @@ class LocalExecutor:
         return chain.from_iterable(map(worker.run, items))
 
 
-def open_index(group: TaskGroup, chunker: str) -> RepositoryIndex | None:
-    """The repository's index without the files that hold answers."""
+def open_index(
+    group: TaskGroup, chunker: str, other_files: Sequence[SourceFile] = ()
+) -> RepositoryIndex | None:
+    """The repository's index without files that hold answers; where it is not here, one of `other_files`."""
     if group.root is None:
-        return None
+        return _index_of(group.name, other_files, chunker) if other_files else None
     index = RepositoryIndex.open(group.root, chunker=chunker)
     for path in group.excluded_paths:
         index.remove_file(path)
     return index
+
+
+def _index_of(repository: str, files: Sequence[SourceFile], chunker: str) -> RepositoryIndex:
+    """An index of nothing but some texts; it lives in memory."""
+    with TemporaryDirectory() as folder:
+        root = Path(folder, repository)
+        for file in files:
+            path = root / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(file.text, encoding="utf-8")
+        with RepositoryIndex.open(root, chunker=chunker, cache_dir=Path(folder, "index")) as index:
+            return index
 
 
 def _context(task: CompletionTask, prepared: PreparedPrompt) -> TaskContext:

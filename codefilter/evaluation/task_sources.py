@@ -21,6 +21,7 @@ from codefilter.types import TaskLevel, content_hash
 
 SAMPLED_LEVELS = (TaskLevel.LINE, TaskLevel.API)  # unless others are asked for
 NOTHING_TO_RETRIEVE = "No repository: nothing can be retrieved, every arm is `none`."
+FRAGMENTS_TO_RETRIEVE = "No repository: what the records show of other files is all that is retrieved from."
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,21 @@ def draw_benchmark(name: str, data: Path | None, levels: Sequence[TaskLevel] | N
     loaded = source.load(data)
     chosen = levels or source.levels
     groups = tuple(group_tasks(loaded, chosen))
-    alone = any(group.root is None for group in groups)
     return DrawnTasks(
         name,
         groups,
         loaded.data_sha256,
         tuple(mismatch for mismatch in loaded.mismatches if mismatch.level in chosen),
         source.availability(data).missing,
-        (*loaded.notices, *source.caveats, *([NOTHING_TO_RETRIEVE] if alone else [])),
+        (*loaded.notices, *source.caveats, *_without_repositories(groups)),
     )
+
+
+def _without_repositories(groups: Sequence[TaskGroup]) -> tuple[str, ...]:
+    alone = [task for group in groups if group.root is None for task in group.tasks]
+    if not alone:
+        return ()
+    return (FRAGMENTS_TO_RETRIEVE if any(task.other_files for task in alone) else NOTHING_TO_RETRIEVE,)
 
 
 def draw_packages(role: str, levels: Sequence[TaskLevel], count: int, seed: int) -> DrawnTasks:
