@@ -246,6 +246,22 @@ def test_what_failed_in_one_run_and_was_done_in_another_is_no_error(tmp_path: Pa
     ]
 
 
+def test_shards_stay_joined_beside_other_settings_and_other_benchmarks(tmp_path: Path) -> None:
+    shards = [
+        write_run(tmp_path / name, [made_result(task, arm) for arm in ("none", "all")])
+        for name, task in (("1", "r0/x"), ("2", "r0/y"))
+    ]
+    settings = replace(PLAN, settings=Settings(model="fake", prefix_tokens=99))
+    third = write_run(tmp_path / "3", [made_result("r0/x", "none")], settings)
+    (joined,) = join_runs([read_run(path) for path in (*shards, third)])
+    assert joined.arms == ("none · 1", "all · 1", "none · 3")
+    assert sum(result.arm == "all · 1" for result in joined.results) == 2
+    elsewhere = replace(PLAN, benchmark="other", metric_family="crosscodeeval")
+    fourth = write_run(tmp_path / "4", [made_result("r0/x", "none")], elsewhere)
+    first, second = join_runs([read_run(path) for path in (*shards, fourth)])
+    assert (first.arms, first.tasks, second.arms) == (("none", "all"), 2, ("none",))
+
+
 def test_arms_with_other_weights_are_kept_apart_and_shards_of_the_same_joined(tmp_path: Path) -> None:
     runs = []
     for number, (task, weights) in enumerate([("r0/x", "a"), ("r0/y", "a"), ("r0/x", "b")]):

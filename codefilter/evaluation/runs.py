@@ -95,11 +95,10 @@ def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
     Raises:
         UsageError: two runs of one benchmark are on different data, or of different metric families.
     """
-    labels = _labels(runs)
     joined = []
     for benchmark in dict.fromkeys(run.plan.benchmark for run in runs):
-        labelled = zip(runs, labels, strict=True)
-        own = [(run, names) for run, names in labelled if run.plan.benchmark == benchmark]
+        of_benchmark = tuple(run for run in runs if run.plan.benchmark == benchmark)
+        own = list(zip(of_benchmark, _labels(of_benchmark), strict=True))
         if len({run.plan.data_sha256 for run, _ in own}) > 1:
             raise UsageError(
                 f"these runs of {benchmark} are on different data", hint="Compare runs on the same data only."
@@ -123,15 +122,15 @@ def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
         arms = tuple(dict.fromkeys(names[arm] for run, names in own for arm in run.arms))
         arms = tuple(arm for arm in arms if arm in present)
         errors = tuple(error for place, error in failed.items() if place not in found)
-        of_benchmark = tuple(run for run, _ in own)
         joined.append(JoinedResults(benchmark, of_benchmark, arms, tuple(found.values()), errors))
     return joined
 
 
 def _labels(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """What the arms of each run are called beside those of the others."""
+    """What the arms of each run are called beside those of the others; one name for the same settings."""
     models = _told_apart([(run.plan.model.name, run.plan.model.sha256[:8]) for run in runs])
-    folders = _told_apart([(run.path.name, str(run.path)) for run in runs])
+    paths = {_key(run): run.path for run in reversed(runs)}  # of the first with these settings
+    folders = _told_apart([(paths[_key(run)].name, str(paths[_key(run)])) for run in runs])
     labels = []
     for run, model, folder in zip(runs, models, folders, strict=True):
         same_model = [other for other in runs if other.plan.model.sha256 == run.plan.model.sha256]
