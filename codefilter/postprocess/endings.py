@@ -15,7 +15,8 @@ from codefilter.languages import TEXT, language_of
 from codefilter.postprocess.extent import Extent, extent_of, opened_indentation
 from codefilter.postprocess.place import Place, Token, indentation_of, unmatched_closers, width
 
-_CONTROL_TEXT = re.compile(r"<[|｜]\w|<(fim|file_sep|repo_name)\w*>|^\s*```", re.MULTILINE)
+_CONTROL_TEXT = re.compile(r"<[|｜]\w|<(fim|file_sep|repo_name)\w*>")
+_FENCE = re.compile(r"^\s*```", re.MULTILINE)
 _CONTROL_LINE = re.compile(r"^<(/?s|reponame|filename)>", re.MULTILINE)  # further in, they may be code
 _PATH_LINE = re.compile(r"(?:#|//|--|\+{5}|path:|<filename>)\s*(\S+\.\w+)", re.IGNORECASE)
 _FRAGMENT_LINE = "the below code fragment can be found in"  # what the layout after-suffix writes (Repoformer)
@@ -28,9 +29,11 @@ _MAX_OPTIONS = 6
 
 
 def cut_leaked_header(place: Place, text: str) -> str:
-    """Control tokens in letters, Markdown fences, and the paths that stand above files in a prompt."""
+    """Control tokens in letters, Markdown fences in code, paths that stand above files in a prompt."""
     if found := _CONTROL_TEXT.search(text):
         text = text[: found.start()]
+    if place.language != TEXT and (found := _FENCE.search(text)) and place.errors(text):
+        text = text[: found.start()]  # in a docstring it would be no error
     typed = len(place.typed)
     if found := _CONTROL_LINE.search(place.typed + text, typed):
         text = text[: found.start() - typed]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import gcd
 
+from codefilter.languages import TEXT
 from codefilter.postprocess.extent import opened_indentation
 from codefilter.postprocess.place import CLOSERS, Place, indentation_of, width
 
@@ -37,9 +38,10 @@ def style_of(place: Place, text: str) -> Style:
     """The style that most lines around the cursor have; where they say nothing, that of the text."""
     around = [line for line in (place.before + place.after).split("\n") if line.strip()]
     written = [line for line in text.split("\n") if line.strip()]
-    with_tabs = sum(line.startswith("\t") for line in around)
-    with_spaces = sum(line.startswith("  ") for line in around)
-    if with_tabs > with_spaces or (with_tabs == with_spaces == 0 and place.language == "go"):
+    with_tabs, with_spaces = _indented(around)
+    if with_tabs == with_spaces == 0:
+        with_tabs, with_spaces = (1, 0) if place.language == "go" else _indented(written)
+    if with_tabs > with_spaces:
         return Style(True, _DEFAULT_STEP)
     if text.startswith("\n"):
         written.insert(0, place.typed)
@@ -51,13 +53,23 @@ def style_of(place: Place, text: str) -> Style:
     return Style(False, _DEFAULT_STEP)
 
 
+def _indented(lines: Sequence[str]) -> tuple[int, int]:
+    """How many lines begin with a tab, and with spaces."""
+    return sum(line.startswith("\t") for line in lines), sum(line.startswith("  ") for line in lines)
+
+
 def repair_indentation(place: Place, text: str) -> str:
-    """Tabs or spaces of the file; the first line where its block is; the others where they are beside it."""
+    """Tabs or spaces of the file; the first line where its block is; the others where they are beside it.
+
+    In plain text, a Makefile for instance, a tab that the model writes may be syntax, and stays.
+    """
     if place.typed.strip() and place.typed[-1].isspace():
         text = text.lstrip(" \t")
     lines = text.split("\n")
     style = style_of(place, text)
     movable = [i for i in _lines_outside_strings(place, text) if lines[i].strip() and (i or _is_blank(place))]
+    if place.language == TEXT:
+        movable = [i for i in movable if not lines[i].startswith("\t")]
     if not movable:
         return text
     before = {
