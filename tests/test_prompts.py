@@ -2,8 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from hypothesis import example, given, settings
@@ -200,6 +201,25 @@ def test_a_short_file_is_whole_and_a_giant_line_is_cut() -> None:
     assert cut_in_file(request("a\nb", "c\n"), BYTES, 100, 100) == InFileContext("a\n", "b", "c\n", 0)
     cut = cut_in_file(request("x" * 5000, "y" * 5000), BYTES, 100, 50)
     assert (len(cut.typed), len(cut.suffix)) == (100, 50)
+
+
+def test_lines_of_megabytes_are_not_tokenized_to_their_ends() -> None:
+    class Counting:
+        encoded = 0
+
+        def encode(self, text: str) -> list[int]:
+            self.encoded += len(text)
+            return BYTES.encode(text)
+
+        def decode(self, token_ids: Sequence[int]) -> str:
+            return BYTES.decode(token_ids)
+
+    long, counting = "x" * 1_000_000, Counting()
+    for prefix, suffix in ((long, long), (f"{long}\n", f"\n{long}"), (f"a\n{long}\nb", long)):
+        cut = cut_in_file(request(prefix, suffix), cast(Tokenizer, counting), 100, 50)
+        assert prefix.endswith(cut.prefix + cut.typed)
+        assert suffix.startswith(cut.suffix)
+    assert counting.encoded < 50_000
 
 
 @given(st.integers(0, 100), st.integers(0, 40))

@@ -16,6 +16,8 @@ from codefilter.tokenizer import Tokenizer
 from codefilter.types import CompletionRequest
 
 ANCHOR_LINES = 16
+_MOST_CHARACTERS = 16  # per token, on average: what has more of them is not tokenized to its end
+_ALWAYS_CHARACTERS = 4096  # what is no longer is
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def _anchored_start(lines: list[str], tokenizer: Tokenizer, budget: int) -> int:
     start = len(lines)
     anchor = (len(lines) - 1) // ANCHOR_LINES * ANCHOR_LINES
     while start > 0:
-        budget -= len(tokenizer.encode("".join(lines[anchor:start])))
+        budget -= _num_tokens("".join(lines[anchor:start]), tokenizer, budget)
         if budget < 0:
             break
         start, anchor = anchor, anchor - ANCHOR_LINES
@@ -94,7 +96,7 @@ def _anchored_start(lines: list[str], tokenizer: Tokenizer, budget: int) -> int:
 def _first_fitting_line(lines: list[str], tokenizer: Tokenizer, budget: int) -> int:
     start = len(lines)
     while start > 0:
-        budget -= len(tokenizer.encode(lines[start - 1]))
+        budget -= _num_tokens(lines[start - 1], tokenizer, budget)
         if budget < 0:
             break
         start -= 1
@@ -105,8 +107,9 @@ def _first_lines(text: str, tokenizer: Tokenizer, budget: int) -> str:
     """As many whole lines from the beginning as fit; a part of the first where not even that fits."""
     kept: list[str] = []
     for line in _lines(text):
-        ids = tokenizer.encode(line)
-        if len(ids) > budget:
+        beginning = line[: _longest(budget)]
+        ids = tokenizer.encode(beginning)
+        if len(ids) > budget or len(beginning) < len(line):
             if not kept:
                 kept.append(_clean(tokenizer.decode(ids[:budget])))
             break
@@ -116,8 +119,19 @@ def _first_lines(text: str, tokenizer: Tokenizer, budget: int) -> str:
 
 
 def _last_tokens(text: str, tokenizer: Tokenizer, budget: int) -> str:
-    ids = tokenizer.encode(text)
-    return text if len(ids) <= budget else _clean(tokenizer.decode(ids[len(ids) - budget :]))
+    end = text[-_longest(budget) :]
+    ids = tokenizer.encode(end)
+    return end if len(ids) <= budget else _clean(tokenizer.decode(ids[len(ids) - budget :]))
+
+
+def _num_tokens(text: str, tokenizer: Tokenizer, budget: int) -> int:
+    """Tokens of a text; of one that is far too long for the budget, so many that it is not kept."""
+    return len(tokenizer.encode(text)) if len(text) <= _longest(budget) else budget + 1
+
+
+def _longest(budget: int) -> int:
+    """Characters after which a text is over a budget unseen: lines of megabytes take seconds to tokenize."""
+    return max(_MOST_CHARACTERS * budget, _ALWAYS_CHARACTERS)
 
 
 def _clean(text: str) -> str:
