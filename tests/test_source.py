@@ -448,6 +448,8 @@ def test_own_ignore_file_has_the_last_word(tmp_path: Path) -> None:
         serviceAccountKey.json x-firebase-adminsdk-ab12.json local.settings.json secrets/db_password.txt
         deploy/Secrets/prod.yaml .secrets/token.txt prod-secrets.yaml app.secrets.yml appsettings.secrets.json
         my_secrets.toml secrets/.env .config/gh/hosts.yml home/.config/gh/hosts.yml
+        db-secret.yaml my_secret.yml app.secret.json secrets-prod.yaml secret-db.yml secrets_prod.toml .env~
+        .env-production.yml .env-prod.sh .env_local prod.env.sh app.env.local env.production deploy/env.local
         """
     ),
 )
@@ -462,6 +464,7 @@ def test_secrets(path: str) -> None:
         .env.example .env.template env.py secrets.py credentials.go keyboard.py key.ts tokenizer.json
         package.json ssh/config.md docs/secretsmanager.md secrets/manager.py .secrets/store.ts prod_secrets.go
         secrets/.env.example nosecrets/prod.yaml settings.json hosts.yml gh/hosts.yml secretary.json
+        app.env.example environment.yml env.yml secretary.yaml env.development.ts .envoy.yaml
         """
     ),
 )

@@ -32,7 +32,8 @@ _SKIPPED_FOLDERS = _any_of(
 _SECRET_FOLDERS = _words(".ssh .aws .azure .gnupg .kube .docker .password-store")
 _SECRETS = _any_of(
     """
-    .env .env.* *.env .envrc *.tfvars *.tfvars.json *.tfstate *.tfstate.*
+    .env .env[.~_-]* *.env *.env.* .envrc env.local env.prod* env.stag* env.dev*
+    *.tfvars *.tfvars.json *.tfstate *.tfstate.*
     *.pem *.key *.p8 *.p12 *.pfx *.ppk *.jks *.keystore *.kdb *.kdbx *.asc *.gpg *.pgp *.ovpn
     *.mobileprovision id_rsa* id_dsa* id_ecdsa* id_ed25519* authorized_keys known_hosts
     .netrc _netrc .npmrc .pypirc .yarnrc.yml .htpasswd .pgpass .my.cnf .git-credentials .dockercfg
@@ -41,10 +42,12 @@ _SECRETS = _any_of(
     *_credentials.json client_secret*.json *service-account*.json *service_account*.json *serviceaccount*.json
     *firebase-adminsdk*.json google-services.json local.settings.json
     *secrets.yaml *secrets.yml *secrets.json *secrets.toml *secrets.ini *secrets.txt *secrets.properties
+    *[._-]secret.y*ml *[._-]secret.json *[._-]secret.toml
+    secret[s_-]*.y*ml secret[s_-]*.json secret[s_-]*.toml secret[s_-]*.ini secret[s_-]*.properties
     """
 )
 _SECRET_PLACES = _any_of("*/secrets/* */.secrets/* */.config/gh/hosts.yml")  # a slash before the path
-_NO_SECRETS = _any_of(".env.example .env.sample .env.template .env.dist .env.defaults")
+_NO_SECRETS = _any_of("*.env.example *.env.sample *.env.template *.env.dist *.env.defaults")
 
 _GENERATED = _any_of(
     """
