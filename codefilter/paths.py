@@ -35,6 +35,16 @@ def cache_path() -> Path:
     return platformdirs.user_cache_path("codefilter", appauthor=False)
 
 
+def private_cache_path(name: str) -> Path:
+    """A folder of the cache for what is made of the user's own code: nobody else may look into it."""
+    folder = cache_path() / name
+    with suppress(OSError):  # whoever writes into it says what is wrong
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_mode & 0o077:  # made before, or by another umask
+            folder.chmod(0o700)
+    return folder
+
+
 def data_path() -> Path:
     """Folder of the project's own data: inside the installed package, or ``data/`` of a checkout."""
     packaged = Path(__file__).parent / "_data"

@@ -26,6 +26,17 @@ def test_without_the_variable_the_cache_is_the_users_own(monkeypatch: pytest.Mon
     assert paths.cache_path().is_absolute()
 
 
+def test_what_is_made_of_private_code_is_private(cache: Path) -> None:
+    (cache / "index").mkdir(parents=True, mode=0o755)
+    (cache / "index").chmod(0o755)  # of an older version
+    for name in ("index", "evaluations"):
+        folder = paths.private_cache_path(name)
+        assert folder == cache / name
+        assert folder.stat().st_mode & 0o777 == 0o700
+    (cache / "file").write_text("in the way")
+    assert paths.private_cache_path("file/index") == cache / "file" / "index"  # who writes there is told
+
+
 def test_the_data_folder_has_the_manifests() -> None:
     assert {path.name for path in (paths.data_path() / "manifests").iterdir()} >= {
         "models.toml",

@@ -18,7 +18,7 @@ from codefilter.cli import options
 from codefilter.config import Settings, load_settings
 from codefilter.errors import SourceError, UsageError
 from codefilter.metrics import FAMILIES, METRIC_FAMILY, get_family
-from codefilter.paths import cache_path, exclusive
+from codefilter.paths import exclusive, private_cache_path
 from codefilter.types import TaskLevel, content_hash
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ def evaluate_command(
         writes=write,
         family=family,
     )
-    folder = out or cache_path() / "evaluations" / f"{drawn.name}-{content_hash(str(plan.same_run()))[:8]}"
+    name = f"{drawn.name}-{content_hash(str(plan.same_run()))[:8]}"
+    folder = out or private_cache_path("evaluations") / name
     allowed = minutes if minutes is not None else 8.0 if repo is not None else None
     deadline = started + 60 * allowed if allowed is not None else None
     waiting_since = time.monotonic()

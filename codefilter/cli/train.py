@@ -16,7 +16,7 @@ from tqdm import tqdm
 from codefilter.cli.options import MAX_SEED, finite
 from codefilter.cli.train_generative import RECORD_FILE, generative_command
 from codefilter.errors import UsageError
-from codefilter.paths import cache_path, exclusive, write_atomically
+from codefilter.paths import exclusive, private_cache_path, write_atomically
 from codefilter.types import content_hash
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _adapt(
     )
     texts = [(source.version, text_sha256(source)) for source in sources]
     recipe = (str(repo.resolve()), texts, loaded.identity.sha256, asdict(options), asdict(settings))
-    labels = cache_path() / "labels" / f"{name}-{content_hash(repr(recipe))[:12]}"
+    labels = private_cache_path("labels") / f"{name}-{content_hash(repr(recipe))[:12]}"
     with (
         exclusive(
             lock_name(labels), on_wait=lambda: typer.echo(f"waiting for another build of {labels}", err=True)

@@ -33,7 +33,7 @@ from codefilter.index.spec import IndexSpec
 from codefilter.index.store import SavedIndex, open_store
 from codefilter.index.workers import WorkersEndedError
 from codefilter.languages import language_of
-from codefilter.paths import cache_path
+from codefilter.paths import private_cache_path
 from codefilter.source import ScanReport, Skipped, SkipReason, scan, skip_reason, text_reason
 from codefilter.types import Chunk, SourceFile, content_hash
 
@@ -96,7 +96,7 @@ class RepositoryIndex:
             UsageError: there is no such folder, scope or chunker.
         """
         spec = IndexSpec.checked(root, scope, chunker, options)
-        folder = cache_dir if cache_dir is not None else cache_path() / "index"
+        folder = cache_dir if cache_dir is not None else private_cache_path("index")
         index = cls(spec, open_store(folder / spec.file_name, spec.settings, rebuild=rebuild))
         try:
             report = index.refresh(workers=workers, progress=progress)
