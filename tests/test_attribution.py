@@ -13,6 +13,7 @@ from codefilter.cli import main
 from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.dataset.storage import read_examples
+from codefilter.feedback import FeedbackRecord, FeedbackStore, Outcome
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Continuation, LanguageModel
 from codefilter.lm.fake import FakeLanguageModel, byte_tokenizer_spec
@@ -21,6 +22,9 @@ from tests.labelled_repositories import label_with_fake
 from tests.remote_servers import TextDouble
 
 SETTINGS = Settings(model="fake", filter="all")
+SHOWN = FeedbackRecord(
+    "1", 1.0, "/shop", "shop/new.py", "python", "", "", "", Outcome.SHOWN, 0, None, "fake", "all", 1, 1
+)
 
 
 def explained(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
@@ -198,6 +202,20 @@ def test_what_the_labels_say_is_not_chosen(capsys: pytest.CaptureFixture[str], o
     assert f"{option[0]} does not go with --data" in capsys.readouterr().err
 
 
+def test_what_an_editor_showed_is_explained(capsys: pytest.CaptureFixture[str], new_file: Path) -> None:
+    place = (new_file, "--line", 1, "--model", "fake", "--filter", "all")
+    assert main(["explain", *map(str, place), "--id", "ab"]) == 2
+    assert "no completions are kept" in capsys.readouterr().err
+    store = FeedbackStore()
+    for record_id, text in (("abc1", "iscount(amount)"), ("abd2", "elivery()")):
+        store.put(replace(SHOWN, record_id=record_id, text=text))
+    store.close()
+    assert explained(capsys, *place, "--id", "abd")["text"] == "elivery()"
+    for wanted, count in (("ab", 2), ("x", 0)):
+        assert main(["explain", *map(str, place), "--id", wanted]) == 2
+        assert f"{count} of the completions that are kept" in capsys.readouterr().err
+
+
 @pytest.fixture
 def text_server() -> Iterator[TextDouble]:
     server = TextDouble()
@@ -224,6 +242,7 @@ def test_a_server_without_likelihoods_is_a_clear_error(
         (("shop/new.py",), "nothing to explain"),
         (("--data", "labels"), "nothing to explain"),
         (("shop/new.py", "--line", "1", "--data", "labels", "--id", "1"), "nothing to explain"),
+        (("shop/new.py", "--line", "1", "--text", "a", "--id", "1"), "nothing to explain"),
         (("shop/new.py", "--line", "1", "--repo", ".", "--repo", ".."), "one repository"),
         (("shop/new.py", "--line", "99", "--model", "fake"), "line 99 is not there"),
         (("shop/new.py", "--line", "1", "--model", "fake", "--filter", "magic"), "unknown filter"),

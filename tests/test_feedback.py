@@ -143,6 +143,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 completions in" in shown
     assert "1 accepted, 1 rejected (50% taken)" in shown
     assert "a.py  add(first)" in shown
+    assert shown.splitlines()[-1].startswith("2  ")
     assert main(["feedback", "show", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["acceptance_rate"] == 0.5
     assert main(["feedback", "path"]) == 0

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from codefilter.cli import options
 from codefilter.cli.complete import FILE_WIDTH, chunk_to_json
+from codefilter.cli.feedback import find_record
 from codefilter.cli.labels import find_example, load_model_of
 from codefilter.coloring import STRONG_NATS, terminal_tokens
 from codefilter.config import Settings, load_settings
@@ -60,7 +61,13 @@ def explain_command(
         Path | None, typer.Option("--data", metavar="DIR", help="Explain the truth of an example of labels.")
     ] = None,
     example: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="A part of its name, or its number from 1.")
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="Of --data: a part of its name, or its number from 1. Of a file: explain the text that an "
+            "editor showed, by the id that `codefilter feedback show` tells.",
+        ),
     ] = None,
     repos: Annotated[
         list[Path] | None,
@@ -111,15 +118,16 @@ def explain_command(
                     hint="Leave it out: place, prompt and text are the labels'.",
                 )
         subject = _labelled(data, example, repos or [], overrides, config)
-    elif file is not None and line is not None and data is None and example is None:
+    elif file is not None and line is not None and data is None and None in (example, text):
         if repos and len(repos) > 1:
             raise UsageError("a file has one repository", hint="Give --repo once.")
         repo = repos[0] if repos else find_repository(Path(os.path.realpath(file)))
-        subject = _placed(file, options.hole(line, column, hole_end), text, repo, overrides, config)
+        shown = find_record(example).text if example is not None else text
+        subject = _placed(file, options.hole(line, column, hole_end), shown, repo, overrides, config)
     else:
         raise UsageError(
             "nothing to explain",
-            hint="Name a place (FILE --line N [--text T]) or an example of labels (--data DIR --id ID).",
+            hint="Name a place (FILE --line N [--text T | --id ID]), or an example (--data DIR --id ID).",
         )
     explanation = _explain(subject)
     if html is not None:

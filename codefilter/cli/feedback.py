@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from codefilter.errors import UsageError
-from codefilter.feedback import FeedbackStore, feedback_file, summarize
+from codefilter.feedback import FeedbackRecord, FeedbackStore, feedback_file, summarize
 
 app = typer.Typer(
     name="feedback", help="What became of completions; kept on this machine only.", no_args_is_help=True
@@ -46,7 +46,20 @@ def show_command(
     for record in newest:
         when = datetime.fromtimestamp(record.time).isoformat(" ", "minutes")
         text = record.text.strip().split("\n")[0]
-        print(f"{when}  {record.outcome.value:15}  {record.path}  {text}")
+        print(f"{record.record_id[:12]:12}  {when}  {record.outcome.value:15}  {record.path}  {text}")
+
+
+def find_record(wanted: str) -> FeedbackRecord:
+    """The record whose id begins so; `UsageError` unless there is one."""
+    if not feedback_file().exists():
+        raise UsageError("no completions are kept", hint="Switch feedback on in the editor's settings.")
+    found = [record for record in FeedbackStore().records() if record.record_id.startswith(wanted)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found)} of the completions that are kept have an id that begins with {wanted!r}",
+            hint="`codefilter feedback show --limit 9` tells the newest.",
+        )
+    return found[0]
 
 
 @app.command("path")
