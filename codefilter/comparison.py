@@ -67,6 +67,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("em", "exact match, %", lambda r: _percent(r.exact_match)),
         Metric("es", "edit similarity, %", lambda r: r.edit_similarity),
+        Metric("identifier_em", "identifier match, %", lambda r: _percent(r.identifier_exact_match)),
         Metric("identifier_f1", "identifier F1, %", lambda r: r.identifier_f1),
         Metric("valid", "valid in place, %", lambda r: _percent(r.valid_in_place)),
         Metric(

@@ -90,6 +90,8 @@ def test_what_is_shown_is_what_was_measured(run: Path) -> None:
     assert baseline is not None
     assert baseline.difference == ""
     assert everything.outcome == "12/0/0"
+    assert section.stages.stages == ("retrieve", "read", "write")
+    assert section.stages.rows[0] == ("none", ("0.500", "1.000", "2.000"))
     assert set(table.plots) == {
         "edit similarity, % against prompt tokens",
         "edit similarity, % against seconds to the first token",
@@ -247,7 +249,7 @@ def test_a_browser_shows_it_and_filters_the_tasks(run: Path) -> None:
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto((run / "report.html").as_uri())
         assert page.title() == "CodeFilter: fresh"
-        assert page.locator("table tbody tr").count() == 2
+        assert page.locator("table tbody tr").count() == 4  # figures and seconds of two arms
         assert page.locator("figure svg").count() == 3
         tasks = page.locator("details.task")
         page.locator("input[type=search]").fill("r1/a.py:2-2")

@@ -25,6 +25,7 @@ class ArmSummary:
     tasks: int
     exact_match: float | None  # percent
     edit_similarity: float | None  # percent
+    identifier_exact_match: float | None  # percent
     identifier_f1: float | None  # percent
     valid_in_place: float | None  # percent of those where something can be said
     abstained: float | None  # percent: nothing was written, or only white space
@@ -65,6 +66,7 @@ def _summarise(arm: str, rows: Sequence[TaskResult], first: dict[str, float]) ->
         tasks=len(rows),
         exact_match=mean(lambda row: row.exact_match, 100),
         edit_similarity=mean(lambda row: row.edit_similarity),
+        identifier_exact_match=mean(lambda row: row.identifier_exact_match, 100),
         identifier_f1=mean(lambda row: row.identifier_f1),
         valid_in_place=mean(lambda row: row.valid_in_place, 100),
         abstained=mean(lambda row: row.abstained, 100) if written else None,

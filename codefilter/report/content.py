@@ -27,6 +27,7 @@ from codefilter.comparison import (
 from codefilter.evaluation.results import ChunkText, TaskContext, TaskError, TaskResult
 from codefilter.evaluation.runs import JoinedResults, Run, join_runs, read_run
 from codefilter.evaluation.storage import read_chunks, read_contexts
+from codefilter.evaluation.summary import summarise
 from codefilter.report.diffs import Span, diff
 from codefilter.report.plots import draw_differences, draw_quality_against
 
@@ -70,6 +71,14 @@ class LevelTable:
 
 
 @dataclass(frozen=True)
+class StageTable:
+    """Where the time goes: mean seconds of every stage, of each arm."""
+
+    stages: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]  # arm, seconds
+
+
+@dataclass(frozen=True)
 class ChunkView:
     """A candidate, and what the arms did with it."""
 
@@ -109,6 +118,7 @@ class BenchmarkSection:
     facts: tuple[str, ...]
     caveats: tuple[str, ...]
     tables: tuple[LevelTable, ...]
+    stages: StageTable
     differences: str  # SVG
     tasks: tuple[TaskView, ...]
     num_tasks: int
@@ -156,6 +166,7 @@ def _section(
         facts=tuple(dict.fromkeys(fact for run in joined.runs for fact in _facts(run))),
         caveats=tuple(dict.fromkeys([*joined.notices, *(source.caveats if source is not None else ())])),
         tables=tuple(_table(level, rows, joined, tests) for (_, level), rows in groups.items()),
+        stages=_stages(joined),
         differences=draw_differences(joined.results, first),
         tasks=tuple(_tasks(joined, max_tasks)),
         num_tasks=joined.tasks,
@@ -207,6 +218,18 @@ def _table(level: str, rows: Sequence[Comparison], joined: JoinedResults, tests:
             for arm in dict.fromkeys(row.arm for row in rows)
         ),
         plots={title: svg for title, svg in plots.items() if svg},
+    )
+
+
+def _stages(joined: JoinedResults) -> StageTable:
+    summaries = summarise(joined.results, joined.arms)
+    stages = tuple(dict.fromkeys(stage for summary in summaries for stage in summary.seconds))
+    return StageTable(
+        stages,
+        tuple(
+            (row.arm, tuple(f"{row.seconds[stage]:.3f}" if stage in row.seconds else "–" for stage in stages))
+            for row in summaries
+        ),
     )
 
 
