@@ -18,7 +18,7 @@ from typing import NamedTuple
 from lsprotocol.types import TextDocumentContentChangeEvent, TextDocumentItem
 from pygls.uris import to_fs_path, uri_scheme, urlparse
 
-from codefilter_lsp.positions import changed_span
+from codefilter_lsp.positions import Lines
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,6 @@ class Documents:
         """The open document, or None."""
         return self._by_uri.get(uri)
 
-    def is_open(self, path: Path) -> bool:
-        """Whether the editor has this file open, so that its text on disk does not count."""
-        return any(document.path == path for document in self._by_uri.values())
-
     def open(self, item: TextDocumentItem) -> Document:
         """Take a document that the editor opened."""
         document = Document(item.uri, path_of(item.uri), item.language_id, item.text)
@@ -80,13 +76,12 @@ class Documents:
         document = self._by_uri.get(uri)
         if document is None:
             return None
-        text, edits = document.text, []
+        lines, edits = Lines(document.text, encoding), []
         for change in changes:
-            start, end = changed_span(text, change, encoding)
-            same = _num_same(text[start:end], change.text)
-            edits.append(Edit(start + same, end, len(change.text) - same))
-            text = text[:start] + change.text + text[end:]
-        document = replace(document, text=text)
+            start, old = lines.change(change)
+            same = _num_same(old, change.text)
+            edits.append(Edit(start + same, start + len(old), len(change.text) - same))
+        document = replace(document, text=lines.text)
         self._by_uri[uri] = document
         return document, edits
 

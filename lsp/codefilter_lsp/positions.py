@@ -6,13 +6,15 @@ Out: offsets in code points, edited texts, positions. Nothing else in the projec
 Notable: pygls has a codec of its own, but it splits lines at form feeds and at U+2028 too, which the protocol
 does not (3.17, "Position"), so that one such character shifts every later edit; and it takes a column beyond
 the end of the last line for the one before it. Here lines end at ``\n``, ``\r\n`` and ``\r`` only, a column
-beyond the end is the end of the line, and a column inside a character is the place before it.
+beyond the end is the end of the line, and a column inside a character is the place before it. And it goes
+through the whole text for every change, of which "replace all" sends thousands at once.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from io import StringIO
 
 from lsprotocol.types import (
     Position,
@@ -40,32 +42,69 @@ _UNITS: dict[str, Callable[[str], int]] = {
 }
 
 
+class Lines:
+    """A text that changes, line by line.
+
+    A change costs its own lines and what lies between it and the one before it: many of them, bottom to top
+    or top to bottom, take about as long as reading the text once.
+    """
+
+    def __init__(self, text: str, encoding: str) -> None:
+        self._encoding = encoding
+        self._lines = _split(text)
+        self._starts = [0]  # offsets of the first lines, as many as are known
+
+    @property
+    def text(self) -> str:
+        """The text as it is now."""
+        return "".join(self._lines)
+
+    def place(self, position: Position) -> tuple[int, int]:
+        """Line and offset of a position; what lies beyond a line or the text is its end."""
+        line = min(position.line, len(self._lines))
+        for known in self._lines[len(self._starts) - 1 : line]:
+            self._starts.append(self._starts[-1] + len(known))
+        column = _column("".join(self._lines[line : line + 1]), position.character, self._encoding)
+        return line, self._starts[line] + column
+
+    def change(self, change: TextDocumentContentChangeEvent) -> tuple[int, str]:
+        """Apply a change of ``textDocument/didChange``; the offset where it begins, and what it replaces."""
+        if not isinstance(change, TextDocumentContentChangePartial):
+            replaced = self.text
+            self._lines, self._starts = _split(change.text), [0]
+            return 0, replaced
+        first, start = self.place(change.range.start)
+        last, end = max((first, start), self.place(change.range.end))
+        first = max(0, first - 1)  # a "\n" may come to stand behind the "\r" of the line above
+        before = self._starts[first]
+        old = "".join(self._lines[first : last + 1])
+        new = old[: start - before] + change.text + old[end - before :]
+        self._lines[first : last + 1] = _split(new)
+        del self._starts[first + 1 :]
+        return start, old[start - before : end - before]
+
+
+def _split(text: str) -> list[str]:
+    """Lines with their ends."""
+    return list(StringIO(text, newline=""))  # which splits at the protocol's line ends and at no other
+
+
+def _column(line: str, character: int, encoding: str) -> int:
+    """Column in code points of one in code units."""
+    line = line.rstrip("\r\n")
+    if line.isascii():
+        return min(character, len(line))
+    units_of, units = _UNITS[encoding], 0
+    for column, one in enumerate(line):
+        units += units_of(one)
+        if units > character:
+            return column
+    return len(line)
+
+
 def offset_at(text: str, position: Position, encoding: str) -> int:
     """Offset in code points of a position; what lies beyond a line or the text is its end."""
-    start = 0
-    for _ in range(position.line):
-        line_end = _LINE_END.search(text, start)
-        if line_end is None:
-            return len(text)
-        start = line_end.end()
-    line_end = _LINE_END.search(text, start)
-    line = text[start : line_end.start() if line_end else len(text)]
-    if line.isascii():
-        return start + min(position.character, len(line))
-    units_of, units = _UNITS[encoding], 0
-    for column, character in enumerate(line):
-        units += units_of(character)
-        if units > position.character:
-            return start + column
-    return start + len(line)
-
-
-def changed_span(text: str, change: TextDocumentContentChangeEvent, encoding: str) -> tuple[int, int]:
-    """Which [start, end) of a text one change of ``textDocument/didChange`` replaces, in code points."""
-    if not isinstance(change, TextDocumentContentChangePartial):
-        return 0, len(text)
-    start = offset_at(text, change.range.start, encoding)
-    return start, max(start, offset_at(text, change.range.end, encoding))
+    return Lines(text, encoding).place(position)[1]
 
 
 def position_at(text: str, offset: int, encoding: str) -> Position:
