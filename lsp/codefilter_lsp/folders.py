@@ -14,10 +14,11 @@ from pathlib import Path
 
 from codefilter.completion import Completer
 from codefilter.config import Settings
+from codefilter.errors import UsageError
 from codefilter.index import RepositoryIndex
 from codefilter.languages import get_language, language_of
 from codefilter.lm.base import Cancellation
-from codefilter.source import IGNORE_FILES, SkipReason, is_secret, skip_reason
+from codefilter.source import IGNORE_FILES, SkipReason, is_secret, is_skipped_folder, skip_reason
 from codefilter.types import CompletionRequest
 from codefilter_lsp.checkout import checkout_of
 from codefilter_lsp.documents import Document, path_in
@@ -112,8 +113,16 @@ class Folder:
         self._checkout = checkout_of(root) if root else ""
 
     def relative(self, path: Path) -> str:
-        """The path as the index knows it."""
+        """The path as the editor has it."""
         return path.name if self.root is None else path.relative_to(self.root).as_posix()
+
+    def real_relative(self, path: Path) -> str:
+        """The path as the index has it: where links lead, if that lies inside."""
+        if self.root is not None:
+            real, root = (Path(os.path.realpath(one)) for one in (path, self.root))
+            if real.is_relative_to(root):
+                return real.relative_to(root).as_posix()
+        return self.relative(path)
 
     def note_change(self, path: str = "") -> None:
         """What a file says has changed; without a path, what many may say."""
@@ -133,11 +142,12 @@ class Folder:
             return SkipReason.SECRET.value
         if self.root is None:
             return ""
-        root = Path(os.path.realpath(self.root))
-        paths = {self.relative(document.path)}
-        if real.is_relative_to(root):
-            paths.add(real.relative_to(root).as_posix())
-        reasons = {skip_reason(root, path) for path in paths}
+        paths = {self.relative(document.path), self.real_relative(document.path)}
+        try:
+            reasons = {skip_reason(self.root, path) for path in paths}
+        except UsageError:  # no such folder, not yet or not any more: names are all there is
+            folders = [name for path in paths for name in path.split("/")[:-1]]
+            reasons = {SkipReason.FOLDER if any(map(is_skipped_folder, folders)) else None}
         return next((reason.value for reason in _NOT_COMPLETED if reason in reasons), "")
 
     def forget_model(self) -> None:
@@ -156,7 +166,7 @@ class Folder:
     def make_request(self, document: Document, offset: int) -> CompletionRequest:
         """The request for a place in an open document."""
         if document.path is not None:
-            path = self.relative(document.path)
+            path = self.real_relative(document.path)
             language = language_of(path, document.text)
         else:
             path = path_in(document.uri).name or "untitled"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from codefilter.config import Settings
-from codefilter.errors import SourceError
+from codefilter.errors import SourceError, UsageError
 from codefilter.index import RepositoryIndex
 from codefilter.source import is_skipped_folder
 from codefilter_lsp.background import Background, Editor
@@ -110,18 +110,17 @@ class Workspace:
                 return self._folders[parent]
         return self._outside
 
-    def _folders_with(self, path: Path) -> Iterator[tuple[Folder, str]]:
-        """All folders whose indexes may have a file, and its path there; a folder may lie inside another."""
-        for root, folder in self._folders.items():
-            if root in path.parents:
-                yield folder, folder.relative(path)
+    def _folders_with(self, path: Path) -> Iterator[Folder]:
+        """All folders whose indexes may have a file; a folder may lie inside another."""
+        return (folder for root, folder in self._folders.items() if root in path.parents)
 
     def document_changed(self, path: Path | None, text: str | None) -> None:
         """A document now has this text, or that of its file (None). The index follows a moment later."""
         if path is None:
             return
         plain = with_plain_line_ends(text) if text is not None else None
-        for folder, relative in self._folders_with(path):
+        for folder in self._folders_with(path):
+            relative = folder.real_relative(path)
             if plain is not None:
                 folder.note_change(relative)
             self._changes_of(folder).documents[relative] = plain
@@ -131,12 +130,18 @@ class Workspace:
 
         What git and other tools do in folders of their own, all the time, is none of our business.
         """
+        opened = {
+            (folder, folder.real_relative(document.path))
+            for document in self.documents
+            if document.path is not None
+            for folder in self._folders_with(document.path)
+        }
         for path in paths:
-            if self.documents.is_open(path):
-                continue
-            for folder, relative in self._folders_with(path):
-                if not any(map(is_skipped_folder, relative.split("/"))):
-                    self._changes_of(folder).files.add(relative)
+            for folder in self._folders_with(path):
+                relative = folder.relative(path)  # a link that came or went is judged itself
+                if (folder, relative) in opened or any(map(is_skipped_folder, relative.split("/"))):
+                    continue
+                self._changes_of(folder).files.add(relative)
 
     def look_for_other_commit(self) -> None:
         """Notice a switch of branches in editors that do not watch files."""
@@ -177,9 +182,9 @@ class Workspace:
                 )
         except Exception as error:
             folder.changes = Changes()  # the next one sets the clock, and it is tried again
-            if not isinstance(error, SourceError):
+            if not isinstance(error, SourceError | UsageError):
                 raise
-            self._editor.log(in_one_line(error))  # an empty project has no first file yet
+            self._editor.log(in_one_line(error))  # a new project has no first file yet, or no folder
             return
         finally:
             folder.is_opening = False
@@ -189,7 +194,8 @@ class Workspace:
             return
         for document in self.documents:  # their unsaved text is not on disk
             if document.path is not None and folder.root in document.path.parents:
-                folder.changes.documents[folder.relative(document.path)] = with_plain_line_ends(document.text)
+                path = folder.real_relative(document.path)
+                folder.changes.documents[path] = with_plain_line_ends(document.text)
         folder.note_change()
         await self._apply_changes(folder)
 

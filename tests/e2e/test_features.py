@@ -887,6 +887,49 @@ async def test_a_link_to_another_file_is_completed(sample_repository: Path) -> N
         assert await editor.inline_text(uri, *AT_END) == "idth(box)"
 
 
+@pytest.mark.parametrize(("link", "target"), [("b.py", "src/a.py"), ("linked", "src")])
+async def test_a_file_that_is_opened_through_a_link_is_the_file_itself(
+    sample_repository: Path, link: str, target: str
+) -> None:
+    real = sample_repository / "src" / "a.py"
+    real.parent.mkdir()
+    real.write_text("def zebra_crossing_width(saved):\n    return 3\n")
+    (sample_repository / link).symlink_to(sample_repository / target)
+    linked = sample_repository / (link if link == "b.py" else "linked/a.py")
+    uri, here = linked.as_uri(), (sample_repository / "here.py").as_uri()
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        editor.open(uri, "def zebra_cro")
+        assert "ssing" not in await editor.inline_text(uri, 0, 13)  # it is no context of its own
+        answer = server.answering.answers.last
+        assert answer is not None
+        assert answer.request.path == "src/a.py"
+
+        editor.edit(uri, (0, 13), (0, 13), "ssing_width(unsaved):\n    return 3\n")
+        editor.open(here, "w = zebra_cro")
+        await editor.until_inline(here, 0, 13, lambda text: text == "ssing_width(unsaved):")
+        written = sample_repository / "written.py"
+        written.write_text("def marker_of_the_batch():\n    return 0\n")
+        editor.report_files((real, types.FileChangeType.Changed), (written, types.FileChangeType.Created))
+        editor.edit(here, (0, 13), (0, 13), "\nm = marker_of_the_b")
+        await editor.until_inline(here, 1, 19, lambda text: "atch" in text)
+        assert await editor.inline_text(here, 0, 13) == "ssing_width(unsaved):"  # still as the editor has it
+
+
+async def test_a_file_that_becomes_a_link_leaves_the_index(sample_repository: Path) -> None:
+    file = sample_repository / "shop" / "orders.py"
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        index = server.files.folder_of(file).index
+        assert index is not None
+        file.unlink()
+        file.symlink_to(file.with_name("pricing.py"))
+        editor.report_files((file, types.FileChangeType.Changed))
+        await editor.until(lambda: "shop/orders.py" not in index.paths)
+
+
 async def test_a_folder_around_another_follows_its_files_too(sample_repository: Path) -> None:
     inner = sample_repository / "shop"
     edited, written = inner / "orders.py", inner / "pricing.py"

@@ -285,6 +285,39 @@ async def test_an_empty_project_is_indexed_with_its_first_file(tmp_path: Path) -
         assert editor.messages == []
 
 
+async def test_a_folder_that_is_not_there_yet_is_indexed_once_it_is(tmp_path: Path) -> None:
+    root = tmp_path / "new"
+    first, second, installed = (root / name for name in ("a.py", "b.py", "node_modules/c.js"))
+    async with connected_editor() as (editor, _):
+        await editor.initialize(root, options=FAKE)
+        await editor.until_indexed()
+        editor.open(first.as_uri(), ONE_LINE)
+        editor.rest(first.as_uri(), *AT_END)
+        assert await editor.inline_text(first.as_uri(), *AT_END) == "idth(box)"
+        editor.open(installed.as_uri(), ONE_LINE)
+        assert await editor.inline_text(installed.as_uri(), *AT_END) == ""
+        root.mkdir()
+        second.write_text("def zebra_crossing_width(lanes):\n    return 3 * lanes\n")
+        first.write_text("w = zebra_cro")
+        editor.edit(first.as_uri(), (0, 0), (1, 17), "w = zebra_cro")
+        editor.save(first.as_uri())
+        await editor.until_inline(first.as_uri(), 0, 13, lambda text: text == "ssing_width(lanes):")
+        assert editor.messages == []
+
+
+async def test_a_folder_that_is_gone_is_completed_all_the_same(sample_repository: Path) -> None:
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until_indexed()
+        uri = (sample_repository / "new.py").as_uri()
+        editor.open(uri, ONE_LINE)
+        assert await editor.inline_text(uri, *AT_END) == "idth(box)"
+        sample_repository.rename(sample_repository.with_name("elsewhere"))
+        editor.edit(uri, (0, 0), (0, 0), "# gone\n")
+        editor.rest(uri, 2, 17)
+        assert await editor.inline_text(uri, 2, 17) == "idth(box)"
+
+
 async def test_documents_outside_every_folder_and_without_a_file(
     sample_repository: Path, tmp_path: Path
 ) -> None:
