@@ -14,7 +14,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from codefilter.errors import CodeFilterError
-from codefilter.paths import cache_path, write_atomically
+from codefilter.paths import private_cache_path, write_atomically
 from codefilter_lsp.answers import Answer
 from codefilter_lsp.explaining import explain, to_markdown
 from codefilter_lsp.items import ACCEPT_COMMAND, answer_of
@@ -98,7 +98,7 @@ async def _show(server: CodeFilterServer, explanation: dict[str, Any]) -> None:
     Every page has a name of its own: editors that have one open do not look whether it has changed.
     """
     measured = any(chunk["impact_nats"] is not None for chunk in explanation["chunks"])
-    page = cache_path() / "explanations" / f"{explanation['id'][:12]}{'-measured' * measured}.md"
+    page = private_cache_path("explanations") / f"{explanation['id'][:12]}{'-measured' * measured}.md"
     write_atomically(page, to_markdown(explanation))
     for old in sorted(page.parent.glob("*.md"), key=lambda one: one.stat().st_mtime)[:-_KEPT_PAGES]:
         old.unlink(missing_ok=True)
