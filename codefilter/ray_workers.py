@@ -14,8 +14,10 @@ from itertools import islice
 from typing import Any
 
 from codefilter.config import Settings
-from codefilter.errors import UsageError
+from codefilter.errors import ModelError, UsageError
 from codefilter.lm.base import LanguageModel, ModelIdentity
+
+_MOST_RETRIES = 3  # of a task whose worker ended
 
 
 class ModelWorker:
@@ -61,7 +63,7 @@ class RayWorkers:
             num_gpus=1 if gpus >= count else 0,
             scheduling_strategy="SPREAD",
             max_restarts=-1,
-            max_task_retries=-1,
+            max_task_retries=_MOST_RETRIES,
         )(kind)
         self._workers: list[Any] = [actor.remote(*arguments) for _ in range(count)]
         identity, description = self._get(self._workers[0].about.remote())
@@ -100,6 +102,11 @@ class RayWorkers:
             return self._ray.get(promised)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
+        except self._ray.exceptions.RayActorError as error:
+            raise ModelError(
+                f"a Ray worker ended {_MOST_RETRIES + 1} times at the same task",
+                hint="Is there enough memory for so many --workers? The same command goes on.",
+            ) from error
 
     def close(self) -> None:
         """End the workers, not the cluster."""

@@ -20,12 +20,13 @@ from codefilter.dataset.execution import LocalExecutor
 from codefilter.dataset.records import ExampleRecord
 from codefilter.dataset.sources import find_sources
 from codefilter.dataset.storage import DatasetFolder, read_examples
-from codefilter.errors import ModelMissingError, UsageError
+from codefilter.errors import ModelError, ModelMissingError, UsageError
 from codefilter.evaluation import LocalExecutor as LocalEvaluation
 from codefilter.evaluation import TaskError, TaskGroup, TaskResult, evaluate, parse_arms
 from codefilter.evaluation.storage import read_chunks, read_contexts, read_in_order
 from codefilter.labeling import LabelOptions
 from codefilter.lm.fake import FakeLanguageModel
+from codefilter.ray_workers import ModelWorker, RayWorkers
 from tests import killed_evaluations
 from tests.killed_builds import PLAN, SMALL
 from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
@@ -117,6 +118,25 @@ def test_a_cluster_that_loses_its_workers_has_the_same_results(tmp_path: Path) -
     assert read_in_order(tmp_path / "cluster", ids, [arm.name for arm in arms]) == list(outcome.results)
     for read in (read_contexts, read_chunks):
         assert set(read(tmp_path / "cluster")) == set(read(tmp_path / "alone"))
+
+
+class EndingWorker(ModelWorker):
+    """What runs out of memory at some tasks."""
+
+    def double(self, number: int) -> int:
+        if number == 3:
+            os._exit(1)
+        return 2 * number
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_task_that_ends_every_worker_ends_the_run() -> None:
+    workers = RayWorkers(EndingWorker, SLOW, count=1)
+    done = []
+    with pytest.raises(ModelError, match="ended 4 times at the same task") as caught:
+        done += workers.run("double", iter(range(1, 6)), ahead=0)
+    assert "--workers" in caught.value.hint
+    workers.close()
 
 
 @pytest.mark.usefixtures("cluster")
