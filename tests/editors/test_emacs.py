@@ -81,6 +81,22 @@ def test_lsp_mode_shows_ghost_text_and_tab_takes_it(emacs: Terminal, sample_repo
     assert written == "width = compute_width(box)\nother = compute_width(box)\n"
 
 
+EGLOT_LOG = (
+    "(cl-defmethod eglot-handle-notification (_s (_m (eql window/logMessage)) &key message &allow-other-keys)"
+    ' (message "said %s" message))'
+)
+LSP_MODE_LOG = "(advice-add 'lsp--window-log-message :after (lambda (&rest said) (message \"said %S\" said)))"
+
+
+@pytest.mark.parametrize(
+    ("client", "log"), [(EGLOT, EGLOT_LOG), (LSP_MODE, LSP_MODE_LOG)], ids=["eglot", "lsp-mode"]
+)
+def test_the_server_is_told_where_the_cursor_rests(emacs: Terminal, log: str) -> None:
+    emacs.keys(f"\x1b:{log}{ENTER}")
+    emacs.keys(f"\x18\x06orders.py{ENTER}")
+    emacs.until("shop/orders.py: read ahead", pressing="\x0e")  # the next line
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("default_model_pulled")
 @pytest.mark.parametrize("options", ["(:latencyBudgetMs 0)"])

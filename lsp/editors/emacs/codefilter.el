@@ -33,10 +33,17 @@
 (declare-function make-lsp-client "lsp-mode")
 (declare-function lsp-stdio-connection "lsp-mode")
 (declare-function lsp-request "lsp-mode")
+(declare-function lsp-find-workspace "lsp-mode")
+(declare-function lsp-notify "lsp-mode")
+(declare-function lsp--text-document-position-params "lsp-mode")
 (declare-function jsonrpc-request "jsonrpc")
+(declare-function jsonrpc-notify "jsonrpc")
 (declare-function eglot-current-server "eglot")
+(declare-function eglot--server-info "eglot")
+(declare-function eglot--TextDocumentPositionParams "eglot")
 (declare-function lsp-inline-completion-accept "lsp-inline-completion")
 (defvar eglot-server-programs)
+(defvar lsp--cur-workspace)
 (defvar lsp-inline-completion-active-map)
 (defvar lsp-inline-completion-idle-delay)
 (defvar lsp-response-timeout)
@@ -108,6 +115,21 @@
   "Say what goes on, and why nothing is shown."
   (interactive)
   (message "%S" (codefilter--run "status")))
+
+(defun codefilter--rested ()
+  "Tell the server where the cursor rests, so that the model reads the place before a key is pressed."
+  (cond
+   ((and (bound-and-true-p lsp-mode) buffer-file-name)
+    (let ((lsp--cur-workspace (lsp-find-workspace 'codefilter buffer-file-name)))
+      (when lsp--cur-workspace
+        (lsp-notify "codefilter/didRest" (lsp--text-document-position-params)))))
+   ((bound-and-true-p eglot--managed-mode)
+    (let ((server (eglot-current-server)))
+      (when (and server (equal "codefilter-lsp" (plist-get (eglot--server-info server) :name)))
+        (jsonrpc-notify server :codefilter/didRest (eglot--TextDocumentPositionParams)))))))
+
+(defvar codefilter--rest-timer (run-with-idle-timer 0.5 t #'codefilter--rested)
+  "Once after every key or move.")
 
 (provide 'codefilter)
 ;;; codefilter.el ends here
