@@ -4,7 +4,7 @@ In: the records that `codefilter evaluate` and `codefilter speed` wrote. Out: Ma
 README. `test_readme` checks that it holds exactly this.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from codefilter.dataset.figures import Agreement, LabelFigures
 from codefilter.dataset.stats import of_agreement, of_sets
 from tests import readme_benchmarks, readme_editor, readme_speed
 from tests.recorded_results import read
+
+_AIMED_AUC = 0.75
 
 
 def trained_filter() -> str:
@@ -44,7 +46,20 @@ def trained_filter() -> str:
             f"{100 * figures['abstains']:.0f} % of the tasks. Harmful chunks it does not tell apart: among the kept they are "
             f"{figures['negatives_kept']:.1f} times as frequent as among all. Judging the chunks of a place takes "
             f"{1000 * cold:.0f} ms (median; `speed-filter.json`).",
+            "",
+            _learning_curve(record["curve"]),
         ]
+    )
+
+
+def _learning_curve(curve: Sequence[Mapping[str, float]]) -> str:
+    """What more labels gave, and how many more the aim would take at that rate."""
+    steps = ", ".join(f"{step['auc']:.3f} with {step['label_tasks']}" for step in curve)
+    (tasks, auc), (_, before) = ((curve[i]["label_tasks"], curve[i]["auc"]) for i in (-1, -2))
+    doublings = (_AIMED_AUC - auc) / (auc - before)
+    return (
+        f"By labelled tasks, over all chunks: {steps}. The aim of {_AIMED_AUC} takes {doublings:.1f} more doublings at the rate of the last "
+        f"(some {round(tasks * 2**doublings, -3):,.0f} tasks), or a better reader."
     )
 
 
