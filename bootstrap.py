@@ -74,13 +74,15 @@ def install_for_editors() -> int:
     """Install the server and its model, and say where the server is."""
     install(extra="cpu")
     run("fetching the default model", [PYTHON, "-m", "codefilter", "models", "pull"], capture=True)
-    server = PROGRAMS / ("codefilter-lsp.exe" if os.name == "nt" else "codefilter-lsp")
-    link = Path.home() / ".local" / "bin" / server.name
-    if os.name != "nt" and (link.is_symlink() or not link.exists()):
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(server)
-        say(f"{link} starts it")
+    suffix = ".exe" if os.name == "nt" else ""
+    client, server = (PROGRAMS / f"{name}{suffix}" for name in ("codefilter", "codefilter-lsp"))
+    for program in (client, server) if os.name != "nt" else ():
+        link = Path.home() / ".local" / "bin" / program.name
+        if link.is_symlink() or not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(program)
+            say(f"{link} starts it")
     print(server)
     return 0
 
@@ -162,7 +164,9 @@ def make_environment() -> None:
     """Create the virtual environment, or say what this Python lacks."""
     say(f"creating {VENV}")
     existed = VENV.exists()
-    result = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False)
+    orphaned = (VENV / "pyvenv.cfg").exists() and not Path(PYTHON).exists()  # its Python is gone
+    options = ["--clear"] if orphaned else []
+    result = subprocess.run([sys.executable, "-m", "venv", *options, str(VENV)], check=False)
     if result.returncode != 0:
         if not existed:  # half of an environment would be taken for a whole one
             shutil.rmtree(VENV, ignore_errors=True)

@@ -38,7 +38,7 @@ def run_module(name: str, *arguments: Path, doing: str, num_bytes: int, folder: 
     )
     if finished.returncode == 0:
         return
-    if finished.returncode == -signal.SIGKILL:
+    if finished.returncode == -getattr(signal, "SIGKILL", 0):  # Windows has none; and 0 has returned above
         raise ModelError(
             f"{doing} was killed by the system",
             hint=f"It needs about {num_bytes / 1e9:.0f} GB of memory: close other programs.",

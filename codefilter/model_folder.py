@@ -17,7 +17,7 @@ from codefilter.errors import IntegrityError, ModelError
 from codefilter.paths import remembered_sha256, sha256_of_file, write_atomically
 from codefilter.weights import known_models
 
-_RECORD = "codefilter.json"
+RECORD_FILE = "codefilter.json"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -73,13 +73,13 @@ def hash_files(folder: Path) -> dict[str, str]:
 
 def write_record(folder: Path, record: Record) -> None:
     """Put a pulled model's record beside its files."""
-    write_atomically(folder / _RECORD, json.dumps(asdict(record), indent=2) + "\n")
+    write_atomically(folder / RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
 
 
 def read_record(folder: Path) -> Record | None:
     """The record of a pulled model; None where there is none, or nothing that can be read."""
     try:
-        return Record(**json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+        return Record(**json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

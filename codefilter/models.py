@@ -25,6 +25,7 @@ from codefilter.errors import (
     first_line,
 )
 from codefilter.model_folder import (
+    RECORD_FILE,
     ModelFolder,
     Record,
     check_files,
@@ -41,6 +42,7 @@ from codefilter.paths import (
     cache_path,
     disk_errors,
     exclusive,
+    expanded,
     folder_bytes,
     remembered_sha256,
     remove_leftovers,
@@ -100,7 +102,7 @@ def resolve(name_or_folder: str | Path) -> ModelFolder:
     name = str(name_or_folder)
     if (known := _known(name)) is not None:
         return _installed(name, known)
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         pulled = read_record(folder) if folder.resolve().is_relative_to(_models_path().resolve()) else None
         return check_files(folder, pulled) if pulled else open_folder(folder)
@@ -210,7 +212,7 @@ def _pull_from_hub(name: str, home: Path, progress: Progress) -> None:
         raise _not_from_hub(name, error) from error
     top_level = [sibling.rfilename for sibling in info.siblings or () if "/" not in sibling.rfilename]
     require_loadable(name, top_level)
-    wanted = [file for file in top_level if file.endswith((".safetensors", ".json"))]
+    wanted = [f for f in top_level if f.endswith((".safetensors", ".json")) and f != RECORD_FILE]
     try:
         huggingface_hub.snapshot_download(name, revision=info.sha, local_dir=downloads, allow_patterns=wanted)
     except Exception as error:

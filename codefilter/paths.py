@@ -51,6 +51,14 @@ def data_path() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "data"
 
 
+def expanded(name: str) -> Path:
+    """A path that somebody wrote, its ``~`` replaced; as it is where there is no such user."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
 def sha256_of_file(path: Path) -> str:
     """Sha256 of a file's bytes, as hex."""
     with path.open("rb") as file:

@@ -112,6 +112,17 @@ def test_an_environment_without_pip_is_made_anew(bootstrap: ModuleType, commands
     assert any("--upgrade pip" in line for line in commands.lines[made:])
 
 
+def test_an_environment_whose_python_is_gone_is_made_anew(bootstrap: ModuleType, commands: Commands) -> None:
+    Path(bootstrap.PYTHON).parent.mkdir(parents=True)
+    Path(bootstrap.PYTHON).symlink_to("/opt/python-that-was-removed")
+    bootstrap.make_environment()
+    assert not commands.any("--clear")  # no environment, so nothing is deleted
+    (bootstrap.VENV / "pyvenv.cfg").touch()
+    Path(bootstrap.PYTHON).unlink(missing_ok=True)
+    bootstrap.make_environment()
+    assert commands.any(f"-m venv --clear {bootstrap.VENV}")
+
+
 def test_test_installs_more_than_demo(bootstrap: ModuleType, commands: Commands) -> None:
     bootstrap.install("cpu")
     commands.lines.clear()
@@ -221,5 +232,6 @@ def test_installation_for_editors_puts_the_server_where_it_is_found(
     assert commands.any("models pull")
     server = tmp_path / "venv" / "bin" / "codefilter-lsp"
     assert capsys.readouterr().out.strip() == str(server)
-    assert (tmp_path / ".local" / "bin" / "codefilter-lsp").readlink() == server
+    for name in ("codefilter", "codefilter-lsp"):
+        assert (tmp_path / ".local" / "bin" / name).readlink() == server.parent / name
     assert bootstrap.main() == 0  # a second time

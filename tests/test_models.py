@@ -384,6 +384,7 @@ def test_a_model_of_the_hub_is_fetched_only_by_pull(
         "model.safetensors",
         "pytorch_model.bin",
         "onnx/config.json",
+        "codefilter.json",  # somebody published what they had pulled
     ]
     info = SimpleNamespace(sha="abc", siblings=[SimpleNamespace(rfilename=name) for name in published])
 
@@ -455,6 +456,11 @@ def test_the_commands_print_json(machine: Machine) -> None:
 
 
 @pytest.mark.slow
+def test_a_home_that_nobody_has_is_no_folder(machine: Machine) -> None:
+    with pytest.raises(UsageError, match="no model is called"):
+        models.resolve("~nobody-of-that-name/model")
+
+
 @pytest.mark.usefixtures("user_cache")
 def test_the_converted_tensors_are_those_of_the_gguf() -> None:
     import gguf

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pygls.exceptions import JsonRpcInternalError
 
 from bootstrap import DEMO_FILE, DEMO_PACKAGE, DEMO_PLACE
 from codefilter.errors import CodeFilterError, UsageError
@@ -146,6 +147,37 @@ def test_without_the_token_and_under_another_name_there_is_nothing(
     page.headers["Host"] = "evil.example"
     assert page.ask("files")[0] == 404
     assert playground.server_address[0] == "127.0.0.1"
+
+
+def test_the_address_that_a_browser_is_started_with_leads_there_once(playground: Playground) -> None:
+    assert playground.token not in playground.url_for_once
+    ticket = playground.url_for_once.rpartition("/")[2]
+    answers = []
+    for host in ("evil.example", None, None):
+        connection = http.client.HTTPConnection(HOST, playground.server_port, timeout=30)
+        connection.request("GET", f"/{ticket}", headers={"Host": host} if host else {})
+        answer = connection.getresponse()
+        answers.append((answer.status, answer.getheader("Location")))
+        connection.close()
+    assert answers == [(404, None), (302, playground.url), (404, None)]
+
+
+def test_what_the_server_refuses_is_an_answer(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(self: Session, name: str, *arguments: object) -> None:
+        raise JsonRpcInternalError("a server that takes text cannot score text")
+
+    monkeypatch.setattr(Session, "_command", refuse)
+    status, said, _ = page.ask("attribute", {"id": "x"})
+    assert (status, said) == (400, {"error": "a server that takes text cannot score text"})
+
+
+def test_a_server_that_has_ended_by_itself_can_be_stopped(repository: Path) -> None:
+    session = Session(repository, {"model": "fake"})
+    session.start()
+    process = session._client._server
+    assert process is not None
+    process.kill()  # as the terminal's Ctrl-C does
+    session.stop()
 
 
 def test_only_source_files_of_the_repository_are_shown(page: Page) -> None:

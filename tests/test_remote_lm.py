@@ -20,7 +20,7 @@ from codefilter.cli.doctor import State, run_checks
 from codefilter.errors import CancelledError, ModelError, ModelMissingError, UsageError
 from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, ModelIdentity
 from codefilter.lm.fake import FakeLanguageModel, byte_tokenizer_spec
-from codefilter.lm.loading import load_model, load_tokenizer
+from codefilter.lm.loading import load_model, load_tokenizer, with_absolute_folder
 from codefilter.lm.remote.connection import Patience
 from codefilter.lm.remote.endpoint import KEY_VARIABLE, Endpoint, parse_endpoint
 from codefilter.lm.remote.model import RemoteLanguageModel
@@ -124,6 +124,7 @@ def test_a_name_says_everything(name: str, endpoint: Endpoint) -> None:
         "remote:http://host:port",
         "remote:http://[::1",
         "remote:http://ho st",
+        "remote:http://é..com",
         "remote:http://user:hunter2@host",
         "remote:http://host?key=hunter2",
         "remote:http://host#hunter2",
@@ -144,6 +145,20 @@ def test_any_name_is_an_endpoint_or_a_usage_error(text: str) -> None:
     except UsageError:
         return
     assert base_url.startswith("http")
+
+
+def test_a_folder_in_a_name_can_mean_the_same_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a & b"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert with_absolute_folder("./a & b") == str(folder)
+    assert with_absolute_folder("qwen2.5-coder-0.5b") == "qwen2.5-coder-0.5b"
+    name = with_absolute_folder("remote:http://h?model=m&tokenizer=a%20%26%20b&sha256=" + "0" * 64)
+    assert parse_endpoint(name) == Endpoint("http://h", "m", str(folder), "0" * 64)
+    for other in ("remote:http://h", "remote:http://h?tokenizer=smollm2-135m"):
+        assert with_absolute_folder(other) == other
 
 
 def test_engines_and_names_must_fit(tokenizer_folder: Path, start: Callable[..., Any]) -> None:

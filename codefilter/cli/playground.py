@@ -24,10 +24,13 @@ def playground_command(
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
 ) -> None:
     """Type in a browser, see ghost text, and beside it which chunks were found, kept and dropped, and why."""
+    from codefilter.lm.loading import with_absolute_folder
     from codefilter.playground.monaco import monaco_folder
     from codefilter.playground.pages import Playground
     from codefilter.playground.session import Session
 
+    if model is not None:
+        model = with_absolute_folder(model)  # the server works in another folder
     chosen = {"model": model, "engine": engine, "device": device, "filter": filter_name}
     settings = {name: value for name, value in chosen.items() if value is not None}
     session = Session(repo, settings, {"latencyBudgetMs": latency_budget_ms})
@@ -45,7 +48,7 @@ def playground_command(
             print(f"the playground is at {server.url}", flush=True)
             typer.echo("Nothing that is typed there is saved. Ctrl-C ends it.", err=True)
             if show:
-                webbrowser.open(server.url)
+                webbrowser.open(server.url_for_once)
             server.serve_forever()
     finally:
         session.stop()

@@ -6,10 +6,12 @@ In: a model's name, folder or server, engine, device, dtype. Out: a loaded `Lang
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from codefilter.architecture import Architecture
 from codefilter.config import Settings
@@ -17,10 +19,12 @@ from codefilter.errors import ModelError, UsageError
 from codefilter.lm.base import LanguageModel, ModelIdentity
 from codefilter.lm.remote.endpoint import endpoint_tokenizer, is_remote, parse_endpoint
 from codefilter.machine import instructions
+from codefilter.paths import expanded
 from codefilter.tokenizer import Tokenizer
 
 ENGINES = ("auto", "onnxruntime", "openvino", "torch", "remote")
 CPU_ENGINES = ("onnxruntime", "openvino")
+_TOKENIZER_OF_SERVER = re.compile(r"([?&]tokenizer=)[^&]*")
 _ONNXRUNTIME_IS_FASTER = ("AVX2", "AVX-512", "AVX-512 VNNI")  # as measured; on others nothing was
 
 
@@ -63,6 +67,17 @@ def load_model(
     from codefilter.lm.torch_lm import TorchLanguageModel
 
     return TorchLanguageModel(found.folder, identity, device=device, dtype=dtype, tokenizer=tokenizer)
+
+
+def with_absolute_folder(name: str) -> str:
+    """A model's name, or a server's with its tokenizer, that means the same in every working folder."""
+    if not is_remote(name):
+        folder = expanded(name)
+        return str(folder.absolute()) if folder.is_dir() else name
+    folder = expanded(parse_endpoint(name).tokenizer)
+    if not folder.is_dir():
+        return name
+    return _TOKENIZER_OF_SERVER.sub(lambda found: found[1] + quote(str(folder.absolute())), name)
 
 
 def load_configured_model(settings: Settings) -> LanguageModel:

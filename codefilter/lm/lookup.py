@@ -27,7 +27,8 @@ class NgramIndex:
         for output in outputs:
             for end in range(1, len(output)):
                 for length in range(1, min(end, NGRAM_LENGTHS[0]) + 1):
-                    self._rest_of[tuple(output[end - length : end])] = list(output[end:])
+                    rest = list(output[end : end + MAX_DRAFT_TOKENS])
+                    self._rest_of[tuple(output[end - length : end])] = rest
         self.extend(token_ids)
 
     def extend(self, token_ids: Sequence[int]) -> None:

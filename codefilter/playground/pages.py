@@ -4,7 +4,8 @@ In: HTTP requests from this machine. Out: files and JSON.
 
 Notable: whoever reaches the page can read the repository, so the server listens on the loopback only, every
 address begins with a token that is in the printed URL alone, and a request that names another host (a page of
-somebody else, whose name was pointed here) is refused.
+somebody else, whose name was pointed here) is refused. The browser is started with an address that leads
+there once, as all users of a machine may see what programs are started with.
 """
 
 from __future__ import annotations
@@ -58,12 +59,25 @@ class Playground(ThreadingHTTPServer):
         self.session = session
         self.monaco = monaco
         self.token = secrets.token_urlsafe(16)
+        self._ticket = secrets.token_urlsafe(16)
         super().__init__((HOST, port), _Handler)
 
     @property
     def url(self) -> str:
         """Where the page is."""
         return f"http://{HOST}:{self.server_port}/{self.token}/"
+
+    @property
+    def url_for_once(self) -> str:
+        """An address that leads to the page once."""
+        return f"http://{HOST}:{self.server_port}/{self._ticket}"
+
+    def take_ticket(self, ticket: str) -> bool:
+        """Whether this is that address, which is used up then."""
+        is_it = bool(self._ticket) and secrets.compare_digest(ticket.encode(), self._ticket.encode())
+        if is_it:
+            self._ticket = ""
+        return is_it
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A page that went away while it was answered is no fault."""
@@ -121,12 +135,22 @@ class _Handler(BaseHTTPRequestHandler):
         """What is asked for behind the token, or None where it may not be, which is answered."""
         hosts = (f"{HOST}:{self.server.server_port}", f"localhost:{self.server.server_port}")
         before, _, behind = self.path.partition("?")[0].removeprefix("/").partition("/")
-        if self.headers.get("Host") in hosts and secrets.compare_digest(
-            before.encode(), self.server.token.encode()
-        ):
+        is_host = self.headers.get("Host") in hosts
+        if is_host and secrets.compare_digest(before.encode(), self.server.token.encode()):
             return behind
-        self._refuse(HTTPStatus.NOT_FOUND)
+        if is_host and self.command == "GET" and self.server.take_ticket(before):
+            self._redirect(self.server.url)
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND)
         return None
+
+    def _redirect(self, url: str) -> None:
+        self.send_response(HTTPStatus.FOUND)
+        self.send_header("Location", url)
+        self.send_header("Content-Length", "0")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
 
     def _answer(self, asked: Any) -> None:
         try:

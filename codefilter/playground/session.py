@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,7 +115,8 @@ class Session:
         if (loop := self._loop) is None:
             return
         try:
-            self._run(self._stop()).result(_STOP_SECONDS)
+            with suppress(CodeFilterError, RuntimeError, TimeoutError):  # the same Ctrl-C may have ended it
+                self._run(self._stop()).result(_STOP_SECONDS)
         finally:
             self._loop = None
             loop.call_soon_threadsafe(loop.stop)
@@ -131,23 +133,30 @@ class Session:
     def open(self, path: str) -> str:
         """A file's text, of which the server now knows, so that it loads the model; errors as in `read`."""
         text = self.read(path)
-        self._run(self._open(path, text)).result()
+        self._wait(self._open(path, text))
         return text
 
     def complete(self, path: str, text: str, line: int, character: int, *, explicit: bool = False) -> Answer:
         """Complete a place (0-based, UTF-16) of a text."""
-        return self._run(self._complete(path, text, line, character, explicit)).result()
+        return self._wait(self._complete(path, text, line, character, explicit))
 
     def accept(self, command: Mapping[str, Any]) -> None:
         """The person took a text."""
-        self._run(self._command(str(command["command"]), *command.get("arguments", ()))).result()
+        self._wait(self._command(str(command["command"]), *command.get("arguments", ())))
 
     def attribute(self, answer_id: str) -> dict[str, float]:
         """What each chunk did for an answer's likelihood, by chunk id."""
-        measured: dict[str, float] | None = self._run(
+        measured: dict[str, float] | None = self._wait(
             self._command("codefilter.attribute", answer_id, {"show": False})
-        ).result()
+        )
         return measured or {}
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """What comes of it; `CodeFilterError` where the server refuses, or ends meanwhile."""
+        try:
+            return self._run(work).result()
+        except (JsonRpcException, RuntimeError) as error:
+            raise CodeFilterError(str(error)) from error
 
     def _run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if self._loop is None or self._client.has_ended:

@@ -85,7 +85,7 @@ EGLOT_LOG = (
     "(cl-defmethod eglot-handle-notification (_s (_m (eql window/logMessage)) &key message &allow-other-keys)"
     ' (message "said %s" message))'
 )
-LSP_MODE_LOG = "(advice-add 'lsp--window-log-message :after (lambda (&rest said) (message \"said %S\" said)))"
+LSP_MODE_LOG = '(advice-add \'lsp--window-log-message :after (lambda (&rest said) (message "said %S" said)))'
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import os
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from codefilter.errors import UsageError
 from codefilter.lm.base import UNVERIFIED, ModelIdentity
 from codefilter.models import DEFAULT_MODEL, resolve
+from codefilter.paths import expanded
 from codefilter.prompts.formats import detect_family, tokenizer_and_family
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import content_hash
@@ -66,6 +66,7 @@ def parse_endpoint(name: str) -> Endpoint:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port  # both are checked only when they are asked for
+        (host or "").encode("idna")  # a host that no name server could know
     except ValueError:
         raise UsageError("the address after remote: is not a URL", hint=_EXAMPLE) from None
     if parts.scheme not in ("http", "https") or not host or not url.isprintable() or " " in url:
@@ -102,7 +103,7 @@ def endpoint_tokenizer(endpoint: Endpoint) -> tuple[Tokenizer, str]:
         ModelMissingError: a model of that name has to be pulled first.
         ModelError: a folder without a tokenizer.
     """
-    folder = Path(endpoint.tokenizer).expanduser()
+    folder = expanded(endpoint.tokenizer)
     if folder.is_dir():
         tokenizer = Tokenizer.from_folder(folder)
         return tokenizer, detect_family(tokenizer)

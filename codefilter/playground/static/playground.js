@@ -192,11 +192,18 @@ async function measure() {
   const wanted = shown.id;
   byId("measure").disabled = true;
   byId("scale").textContent = "Measuring …";
-  const measured = await ask("attribute", { id: wanted });
+  let measured = {};
+  let problem = "";
+  try {
+    measured = (await ask("attribute", { id: wanted })).impacts;
+  } catch (error) {
+    problem = error.message;
+  }
   if (shown.id === wanted) {
-    impacts = measured.impacts;
+    impacts = measured;
     byId("measure").disabled = Object.keys(impacts).length > 0; // a newer request stopped it: try again
     showChunks();
+    byId("scale").textContent ||= problem;
   }
 }
 

@@ -216,8 +216,7 @@ class CodeFilter {
       void vscode.window.showErrorMessage("This build of the extension came without the server; see its README.");
       return;
     }
-    await this.client?.dispose();
-    this.client = undefined;
+    await this.dropClient();
     try {
       if (await install(this.around, wheel, this.log)) {
         await this.downloadModel();
@@ -241,9 +240,15 @@ class CodeFilter {
   }
 
   private async restart(): Promise<void> {
-    await this.client?.dispose();
-    this.client = undefined;
+    await this.dropClient();
     await this.start();
+  }
+
+  /** Ends the server; one that never started cannot be ended, which must not keep the next from starting. */
+  private async dropClient(): Promise<void> {
+    const client = this.client;
+    this.client = undefined;
+    await client?.dispose().catch((error: unknown) => this.log.warn(String(error)));
   }
 
   private async forgetFeedback(): Promise<void> {

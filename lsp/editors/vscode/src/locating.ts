@@ -76,9 +76,11 @@ export interface Step {
 export function installSteps(python: string, wheel: string, around: Surroundings): Step[] {
   const environment = environmentIn(around.storage);
   const inside = programIn(environment, "python", around.platform);
+  const orphaned = existsSync(join(environment, "pyvenv.cfg")) && !existsSync(inside); // its Python is gone
+  const create = ["-I", "-m", "venv", ...(orphaned ? ["--clear"] : []), environment];
   const install = ["-I", "-m", "uv", "pip", "install", "--python", inside, "--torch-backend", "auto"];
   return [
-    { title: "Creating an environment", program: { command: python, args: ["-I", "-m", "venv", environment] } },
+    { title: "Creating an environment", program: { command: python, args: create } },
     { title: "Fetching the installer", program: { command: inside, args: ["-I", "-m", "pip", "install", "uv"] } },
     { title: "Installing CodeFilter", program: { command: inside, args: [...install, `${wheel}${ENGINE}`] } },
   ];

@@ -63,6 +63,9 @@ test("installation makes an environment of its own and installs the wheel that c
   const around = surroundings();
   const steps = installSteps("/usr/bin/python3.11", wheel, around);
   assert.deepEqual(steps[0]?.program.args, ["-I", "-m", "venv", environmentIn(around.storage)]);
+  program(join(environmentIn(around.storage), "pyvenv.cfg")); // of an environment whose Python is gone
+  const again = installSteps("/usr/bin/python3.11", wheel, around);
+  assert.deepEqual(again[0]?.program.args, ["-I", "-m", "venv", "--clear", environmentIn(around.storage)]);
   assert.equal(steps.at(-1)?.program.args.at(-1), `${wheel}[cpu]`);
   assert.equal(modelStep(around, null), undefined);
   program(programIn(environmentIn(around.storage), "codefilter", "linux"));
