@@ -165,5 +165,5 @@ class CoalitionLabeler:
             options = generation_options(task.request, prompt)
             scores = score(METRIC_FAMILY, self._model.generate(prompt.token_ids, options)[0].text, task)
             exact_match, edit_similarity = float(scores.exact_match), scores.edit_similarity
-        ranks = tuple(chunk.rank for chunk in chunks)
+        ranks = tuple(one.rank for one in chunks if one.chunk.chunk_id in prompt.chunk_ids)  # as read
         return TriedSet(name, ranks, round(likelihood.total_nats, 4), exact_match, edit_similarity)

@@ -170,13 +170,14 @@ class Labeler:
         """
         clock = _Clock()
         in_file = self._completer.cut_in_file(task.request)
-        candidates = self._completer.retrieve(task.request, in_file)
-        controls = self._draw_controls(task, candidates)
-        clock.lap("retrieve")
 
         def prompt_with(chunks: Sequence[RetrievedChunk]) -> Prompt:
             return self._completer.measuring_prompt(task.request, in_file, chunks)
 
+        found = self._completer.retrieve(task.request, in_file)
+        candidates = [one for one in found if prompt_with([one]).chunk_ids]  # else it is over the budget
+        controls = self._draw_controls(task, candidates)
+        clock.lap("retrieve")
         alone = prompt_with([])
         draft = self._write_draft(alone)
         clock.lap("draft")

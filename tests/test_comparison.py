@@ -246,6 +246,17 @@ def test_what_failed_in_one_run_and_was_done_in_another_is_no_error(tmp_path: Pa
     ]
 
 
+def test_the_metric_family_is_that_of_the_runs_that_wrote(tmp_path: Path) -> None:
+    likelihoods = write_run(
+        tmp_path / "1", [made_result("r0/x", "none", es=None, prediction=None)], replace(PLAN, writes=False)
+    )
+    written = write_run(
+        tmp_path / "2", [made_result("r0/x", "all")], replace(PLAN, metric_family="crosscodeeval")
+    )
+    (joined,) = join_runs([read_run(likelihoods), read_run(written)])
+    assert joined.metric_family == "crosscodeeval"
+
+
 def test_shards_stay_joined_beside_other_settings_and_other_benchmarks(tmp_path: Path) -> None:
     shards = [
         write_run(tmp_path / name, [made_result(task, arm) for arm in ("none", "all")])

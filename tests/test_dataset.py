@@ -231,6 +231,12 @@ def test_a_repository_alone_has_no_controls_and_is_labelled_when_there_is_anothe
     assert "two repositories" in caught.value.hint
     assert build(repositories, tmp_path / "labels").skipped == ()
     assert len(numbers(tmp_path / "labels")) == 12
+    script = "".join(f"export function area{n}(box) {{\n  return box.width * {n};\n}}\n" for n in range(9))
+    only_script = find_sources(
+        [str(write_repository(tmp_path / "page", {f"page/{n}.js": script for n in range(6)}))]
+    )
+    for _ in range(2):  # nothing is left the second time but what has no controls
+        build([*repositories, *only_script], tmp_path / "labels")
 
 
 def test_only_what_the_model_cannot_read_is_left_out_for_good(

@@ -239,6 +239,11 @@ def test_examples_whose_code_stands_in_a_benchmark_are_left_out(labels: Path) ->
     unrelated = SourceFile("x.py", WEATHER_FILES["weather/fog.py"].replace("fog", "zeppelin"), "python", "")
     others = [e for e in examples if e.record.repository == "shop"]
     assert find_exclusions(others, [Reference("bench/x", unrelated)]) == []
+    windows = [  # of one file, by records that count their lines from 0
+        Reference("bench/store", SourceFile("store.py", text, "python", ""))
+        for text in (unrelated.text, copied)
+    ]
+    assert {one.example_id for one in find_exclusions(examples, windows)} >= expected
     write_exclusions(labels, exclusions, Comparison(12, ("bench",)))
     assert read_exclusions(labels) == exclusions
     assert keep_others([], exclusions, ["packages of role train"]) == exclusions  # bench is not here any more

@@ -106,6 +106,16 @@ def test_labels_equal_the_naive_computation(shop: Path, tiny_model: LanguageMode
     assert example.everything.target.per_token == pytest.approx(together.per_token, abs=1e-4)
 
 
+def test_a_chunk_over_the_budget_gets_no_label(shop: Path) -> None:
+    model, task = FakeLanguageModel(), task_at("costs = shipping")
+    every = labeler(shop, model).label(task).chunks
+    costs = sorted(one.reading.cross_file_tokens for one in every)
+    narrow = replace(SMALL, cross_file_tokens=costs[len(costs) // 2])
+    example = labeler(shop, model, narrow).label(task)
+    assert 0 < len(example.chunks) < len(every)
+    assert all(one.reading.cross_file_tokens for one in example.chunks)
+
+
 def test_planted_chunks_get_the_signs_that_they_must_have(shop: Path) -> None:
     """The fake model copies: a chunk that goes on like the truth helps, one that goes on otherwise harms."""
     example = labeler(shop, FakeLanguageModel()).label(task_at("costs = shipping"))

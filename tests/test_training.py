@@ -17,15 +17,17 @@ from hypothesis import strategies as st
 
 from codefilter.cli import main
 from codefilter.config import Settings
-from codefilter.dataset.description import require_description
-from codefilter.dataset.sources import find_roots, find_sources
+from codefilter.dataset.description import Description, SourceRecord, require_description
+from codefilter.dataset.exclusions import Exclusion
+from codefilter.dataset.sources import find_roots, find_sources, sources_of
 from codefilter.errors import DatasetError, FilterError, IntegrityError
 from codefilter.filters.drafts import DRAFT_FEATURE_NAMES
 from codefilter.filters.features import FEATURE_NAMES, network_inputs
 from codefilter.filters.networks import Ensemble
 from codefilter.filters.trained import WEIGHTS_FILE, check_settings, load_trained, save_trained
 from codefilter.lm.fake import byte_tokenizer
-from codefilter.paths import cache_path
+from codefilter.packages import load_corpora
+from codefilter.paths import cache_path, data_path
 from codefilter.training import adapting
 from codefilter.training.adapting import auc_within_lead, is_better
 from codefilter.training.classifier import folds_of, judge_out_of_fold, shuffled, train_classifier
@@ -165,6 +167,11 @@ def test_a_word_that_is_begun_is_gained_as_a_whole() -> None:
     chunk = "def quote():\n    return lookup_discount(customer)"
     whole = copy_gains("total = ", "", "lookup_discount(customer)", [chunk])
     assert copy_gains("total = look", "", "up_discount(customer)", [chunk]) == whole
+    begun = [
+        copy_gains(f"base = first\nlast = base\n{blank}", "", "x = base", ["x = base\n"])
+        for blank in ("", "\n")
+    ]
+    assert begun[0] == begun[1]  # the word above is not begun
     assert whole[0] > 1.0
 
 
@@ -569,6 +576,24 @@ def test_an_option_of_the_other_way_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("dataset split", ("--validation", "nan")),
+        ("dataset split", ("--test", "nan")),
+        ("dataset duplicates", ("--threshold", "nan")),
+        ("dataset build --out out", ("--time-limit", "nan")),
+        ("compare", ("--seed", "-1")),
+        ("report", ("--seed", "-1")),
+    ],
+)
+def test_other_commands_refuse_them_too(
+    command: str, option: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command.split(), str(tmp_path), *option]) == 2
+    assert f"Invalid value for '{option[0]}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "option", [("--keep-from", "nan"), ("--max-tokens-share", "nan"), ("--seed", "-1"), ("--seed", "9" * 19)]
 )
 def test_a_number_that_makes_no_sense_is_refused_before_the_work(
@@ -636,12 +661,28 @@ def test_a_threshold_spends_what_another_filter_does(share: float) -> None:
     assert not len(lower) or (together >= lower.max()).mean() > share
 
 
+def test_a_labelled_package_is_not_a_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = next(pin for pin in load_corpora() if pin.role == "train")
+    monkeypatch.chdir(tmp_path)
+    write_repository(tmp_path / pin.name, SHOP_FILES)
+    write_repository(tmp_path / "mine" / "shop", SHOP_FILES)
+    recipe = require_description(data_path() / "labels" / "qwen2.5-coder-0.5b").recipe
+    named = (SourceRecord(pin.name, pin.version, pin.sha256), SourceRecord("shop", "", ""))
+    package, folder = sources_of(Description(recipe, named), ["mine/shop"], [pin.name, "shop"])
+    assert (package.pin, package.folder) == (pin, None)
+    assert folder.folder == tmp_path / "mine" / "shop"
+
+
 def test_copy_gains_are_of_places_without_labels() -> None:
     def at(place: str) -> TrainingTask:
         return replace(made_tasks(1, 1)[0], task_id=place)
 
     copied = [at(f"shop/a.py:{lines}/api") for lines in ("1-3", "4-9", "10-10", "11-12")]
     copied += [at("shop/b.py:5-5/api"), at("other/a.py:5-5/line")]
+    excluded = [Exclusion("other/a.py:90-91/line", "bench/x", 0.9)]
+    assert at("other/a.py:5-5/line").task_id not in {t.task_id for t in elsewhere(copied, [], excluded)}
     left = elsewhere(copied, [at("shop/a.py:3-4/line"), at("shop/a.py:10-10/chunk")])
     assert [task.task_id for task in left] == [task.task_id for task in copied[3:]]
 

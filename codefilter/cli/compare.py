@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from codefilter.cli.options import MAX_SEED
 from codefilter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def compare_command(
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="Metrics to show; several by repeating it.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Of the bootstrap.")] = 0,
     tests: Annotated[
         int,
         typer.Option("--tests", min=1, help="Figures judged together: wider intervals (Bonferroni)."),

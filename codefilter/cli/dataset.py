@@ -18,6 +18,7 @@ from codefilter import __version__
 from codefilter.cli import labels, options
 from codefilter.cli.evaluate import parse_level
 from codefilter.cli.from_feedback import from_feedback_command
+from codefilter.cli.options import finite
 from codefilter.config import Settings, load_settings, whole_number
 from codefilter.errors import UsageError
 from codefilter.paths import exclusive, write_atomically
@@ -57,7 +58,8 @@ def build_command(
     ] = 10,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many tasks now.")] = None,
     time_limit: Annotated[
-        float | None, typer.Option("--time-limit", min=0.0, metavar="MINUTES", help="Stop after so long.")
+        float | None,
+        typer.Option("--time-limit", min=0.0, callback=finite, metavar="MINUTES", help="Stop after so long."),
     ] = None,
     controls: Annotated[int, typer.Option("--controls", min=3, help="Control chunks per task.")] = 3,
     thresholds: Annotated[

@@ -14,6 +14,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from codefilter.cli import options
+from codefilter.cli.options import finite
 from codefilter.config import whole_number
 from codefilter.errors import CodeFilterError, DatasetError, UsageError
 from codefilter.paths import exclusive, write_atomically
@@ -121,9 +122,11 @@ def materialize_command(
 def split_command(
     folder: _Folder,
     validation: Annotated[
-        float, typer.Option("--validation", min=0, max=1, help="Share of examples.")
+        float, typer.Option("--validation", min=0, max=1, callback=finite, help="Share of examples.")
     ] = 0.15,
-    test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share of examples.")] = 0.0,
+    test: Annotated[
+        float, typer.Option("--test", min=0, max=1, callback=finite, help="Share of examples.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Of the order in which repositories are dealt.")] = 0,
     again: Annotated[bool, typer.Option("--again", help="Forget the parts that are written down.")] = False,
 ) -> None:
@@ -170,7 +173,7 @@ def duplicates_command(
     folder: _Folder,
     repos: _Repos = None,
     threshold: Annotated[
-        float, typer.Option("--threshold", min=0.1, max=1, help="Similarity, 0 to 1.")
+        float, typer.Option("--threshold", min=0.1, max=1, callback=finite, help="Similarity, 0 to 1.")
     ] = 0.7,
 ) -> None:
     """Leave out examples that stand nearly the same in a benchmark, or beside one of another repository."""

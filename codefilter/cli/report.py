@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from codefilter.cli.options import MAX_SEED
 from codefilter.paths import write_atomically
 
 
@@ -25,7 +26,7 @@ def report_command(
         str | None, typer.Option("--baseline", help="The arm to hold the others against; the first one.")
     ] = None,
     tasks: Annotated[int, typer.Option("--tasks", min=0, help="Tasks to look at, per benchmark.")] = 100,
-    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Of the bootstrap.")] = 0,
     tests: Annotated[
         int,
         typer.Option("--tests", min=1, help="Figures judged together: wider intervals (Bonferroni)."),

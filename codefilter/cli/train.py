@@ -137,7 +137,7 @@ def _train(
 ) -> TrainingRecord:
     from codefilter.dataset.description import require_description
     from codefilter.dataset.records import repositories_of
-    from codefilter.dataset.sources import find_roots, find_sources
+    from codefilter.dataset.sources import find_roots, sources_of
     from codefilter.dataset.storage import read_examples
     from codefilter.lm.loading import load_tokenizer
     from codefilter.training.card import CARD_FILE, card, refuse_other_readme
@@ -150,12 +150,10 @@ def _train(
     unlabelled = {source.name for source in description.sources if not source.problem}  # they give copy gains
     needed = repositories_of(read_examples(data)) | unlabelled
     roots = find_roots(description, [str(folder) for folder in folders], needed)
-    by_name = {folder.resolve().name: str(folder) for folder in folders}
-    named = [source.name for source in description.sources if source.name in roots]
     with tqdm(bar_format="{desc} ({elapsed})") as bar:
         record, judged = train_classifier(
             data,
-            find_sources([by_name.get(name, name) for name in named]) if named else [],
+            sources_of(description, [str(folder) for folder in folders], roots),
             roots,
             load_tokenizer(description.recipe.model.name),
             out,
@@ -183,7 +181,7 @@ def _adapt(
     from codefilter.config import load_settings
     from codefilter.dataset.build import ROUND, build_dataset
     from codefilter.dataset.execution import LocalExecutor
-    from codefilter.dataset.sources import find_roots, find_sources
+    from codefilter.dataset.sources import find_roots, find_sources, package_source
     from codefilter.dataset.storage import DatasetFolder, lock_name
     from codefilter.filters.trained import filter_folder, load_trained
     from codefilter.labeling import LabelOptions
@@ -209,7 +207,9 @@ def _adapt(
         raise UsageError(f"no folder {repo}", hint="Check the path after --repo.")
     if repo.resolve() in out.resolve().parents and not out.exists():
         write_atomically(out / IGNORE_FILES[-1], "*\n")  # else the filter would be source text the next time
-    sources = find_sources([str(repo), *(control_repos or [_CONTROL_PACKAGE])])
+    sources = find_sources([str(repo), *control_repos])
+    if not control_repos:
+        sources.append(package_source(_CONTROL_PACKAGE))
     name = sources[0].name
     plan = OwnPlan(per_repository=tasks, tasks_per_round=ROUND, own=name)
     places = plan.rounds * plan.round_tasks

@@ -30,7 +30,7 @@ from codefilter.dataset.description import (
 )
 from codefilter.dataset.execution import Executor, WorkItem
 from codefilter.dataset.sources import RepositorySource
-from codefilter.dataset.storage import DatasetFolder, LabelledFile
+from codefilter.dataset.storage import DatasetFolder, LabelledFile, has_labels
 from codefilter.errors import CancelledError, CodeFilterError, UsageError
 from codefilter.labeling import LabelOptions
 from codefilter.lm.base import ModelIdentity
@@ -173,7 +173,8 @@ class _Build:
                 if outcome.problem == FEW_CONTROLS:
                     self._given -= 1  # it comes again with every run, and must not use up each one's limit
             self._report(outcome.item.source)
-        if self._without_controls and not self._done:
+        nothing_fits = len(usable) < 2 or not has_labels(self._dataset.folder)
+        if self._without_controls and not self._done and nothing_fits:
             problems = [f"{s.name}: {s.problem}." for s in self.description.sources if s.problem]
             raise UsageError(
                 "labels need controls: chunks of other repositories, in the same language",

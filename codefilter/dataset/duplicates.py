@@ -10,6 +10,7 @@ benchmark's files, or of the earlier examples of other repositories, and the who
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,13 +138,15 @@ def _around(example: TextExample) -> Iterator[tuple[str, str]]:
 
 
 def _reference_texts(references: Iterable[Reference]) -> Iterator[tuple[str, str]]:
-    seen: set[str] = set()
+    """Pieces by place; where records without repositories show other windows of a file, by number too."""
+    known: dict[str, set[str]] = defaultdict(set)
     for reference in references:
         for start, end, piece in _pieces(reference.source):
             name = f"{reference.name}/{reference.source.path}:{start + 1}-{end}"
-            if name not in seen:
-                seen.add(name)
-                yield name, piece
+            texts = known[name]
+            if piece not in texts:
+                texts.add(piece)
+                yield name if len(texts) == 1 else f"{name} ({len(texts)})", piece
 
 
 def _pieces(source: SourceFile) -> Iterator[tuple[int, int, str]]:

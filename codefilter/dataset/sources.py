@@ -87,6 +87,30 @@ def find_roots(
     return roots
 
 
+def sources_of(
+    description: Description, folders: Sequence[str], names: Collection[str]
+) -> list[RepositorySource]:
+    """The sources of these names that a dataset was labelled from; packages are found by their hash.
+
+    Args:
+        description: of the dataset.
+        folders: of the repositories that are no packages; named like them.
+        names: those whose roots `find_roots` found.
+    """
+    by_name = {Path(folder).resolve().name: folder for folder in folders}
+    pins = {pin.sha256: pin for pin in load_corpora()}
+    return [
+        _find(by_name[source.name], {}) if source.name in by_name else _of_package(pins[source.sha256])
+        for source in description.sources
+        if source.name in names
+    ]
+
+
+def package_source(name: str) -> RepositorySource:
+    """A package of the manifest, whatever folder has its name."""
+    return _of_package(next(pin for pin in load_corpora() if pin.name == name))
+
+
 def _find(name: str, pins: dict[str, PackagePin]) -> RepositorySource:
     folder = Path(name)
     if folder.is_dir():

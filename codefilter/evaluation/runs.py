@@ -56,7 +56,7 @@ class JoinedResults:
     @property
     def metric_family(self) -> str:
         """By whose rules what was written was judged."""
-        return self.runs[0].plan.metric_family
+        return next((run for run in self.runs if run.plan.writes), self.runs[0]).plan.metric_family
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import numpy as np
 from codefilter import __version__
 from codefilter.config import Settings
 from codefilter.dataset.description import Description, require_description
+from codefilter.dataset.exclusions import read_exclusions
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.split import read_splits
 from codefilter.dataset.storage import read_examples
@@ -144,8 +145,10 @@ def train_classifier(
         )
     _require_repositories(labels, labelled)
     copied, every_part = [], read_splits(labels)  # `parts` does not name the test part
+    excluded = read_exclusions(labels)
+    unfit = {e.example_id.partition("/")[0] for e in excluded} - every_part.keys()  # all of it was left out
     for source in sources:
-        if every_part.get(source.name, "train") == "train":
+        if every_part.get(source.name, "train") == "train" and source.name not in unfit:
             progress(f"copy gains of {source.name}")
             copied += copied_tasks(
                 source,
@@ -154,7 +157,7 @@ def train_classifier(
                 out / _COPIED,
                 model_sha256=description.recipe.model.sha256,
             )
-    copied = elsewhere(copied, labelled)
+    copied = elsewhere(copied, labelled, excluded)
     _require_copied(labels, copied, labelled)
     study = _Study(copied, labelled, options, description.recipe.options)
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from codefilter.filters.features.views import names_of, tokens_of
 
-_BEGUN = re.compile(r"[^\W\d]\w*$")
+_BEGUN = re.compile(r"[^\W\d]\w*\Z")
 _ORDER = 4  # words of context
 _VOCABULARY = 5000  # words that could stand anywhere: what an unknown one costs
 _NAME_NATS = 0.3  # of a name of the truth that only the chunk has, over the truth's length: see `copy_gains`

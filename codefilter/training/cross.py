@@ -52,7 +52,11 @@ def judge_cross_out_of_fold(
     levels: Sequence[float],
     folds: Sequence[frozenset[str]],
 ) -> list[Values]:
-    """For every task, the judgement of a layer that saw no label of its repository."""
+    """For every task, the judgement of a layer that saw no label of its repository.
+
+    Not nested: the probabilities by text features that it learns from are of networks that saw other folds,
+    this one among them. That flatters its figures a little.
+    """
     pairs = list(zip(tasks, judged, strict=True))
     found: dict[str, Values] = {}
     for fold in folds:

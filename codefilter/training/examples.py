@@ -9,7 +9,7 @@ that the filter knows prompts that show more of the file than those labelled, an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from codefilter.config import Settings
 from codefilter.dataset.description import Recipe, require_description
+from codefilter.dataset.exclusions import Exclusion
 from codefilter.dataset.materialize import Materializer, TextExample
 from codefilter.dataset.records import ExampleRecord, ReadingRecord
 from codefilter.dataset.sources import RepositorySource
@@ -39,7 +40,7 @@ from codefilter.types import CompletionTask, LogLikelihood, RetrievedChunk, Task
 
 COPY_LEVELS: Mapping[TaskLevel, int] = {TaskLevel.LINE: 60, TaskLevel.API: 60, TaskLevel.CHUNK: 40}
 _COPY_BUDGETS = ((256, 64), (512, 128), (1024, 512))  # tokens before and after the hole
-_COPY_FORM = 3  # counts up when the tasks or their gains are made in another way
+_COPY_FORM = 4  # counts up when the tasks or their gains are made in another way
 _COPY_SEED = 100  # another draw than that of the labels; `elsewhere` leaves out what meets one of them
 
 Values = npt.NDArray[np.float32]
@@ -213,10 +214,20 @@ def _copied_tasks(
                 yield TrainingTask(task.task_id, source.name, level.value, features, impacts, 0 * impacts)
 
 
-def elsewhere(copied: Sequence[TrainingTask], labelled: Sequence[TrainingTask]) -> list[TrainingTask]:
-    """The tasks with copy gains that have no line in common with a labelled one."""
+def elsewhere(
+    copied: Sequence[TrainingTask], labelled: Sequence[TrainingTask], excluded: Iterable[Exclusion] = ()
+) -> list[TrainingTask]:
+    """The tasks with copy gains that have no line in common with a labelled one.
+
+    And none in a file of which an example was left out: what is like a benchmark is not learned from either.
+    """
     taken = set[tuple[str, int]]().union(*map(_lines, labelled))
-    return [task for task in copied if taken.isdisjoint(_lines(task))]
+    left_out = {_file(exclusion.example_id) for exclusion in excluded}
+    return [t for t in copied if _file(t.task_id) not in left_out and taken.isdisjoint(_lines(t))]
+
+
+def _file(task_id: str) -> str:
+    return task_id.rpartition(":")[0]
 
 
 def _lines(task: TrainingTask) -> set[tuple[str, int]]:
