@@ -122,7 +122,8 @@ def _hole() -> list[str]:
         for arm in ("none", "classifier", "all")
     )
     now, before = read("fresh-hole.json"), _joined("fresh-auto.json", "fresh-all.json")
-    names = [arm["arm"] for arm in now["arms"]]
+    had = {arm["arm"] for arm in before["arms"]}
+    names = [arm["arm"] for arm in now["arms"] if arm["arm"] in had]
     earlier = {
         key: [row | {"arm": _before(row["arm"])} for row in before[key] if row["arm"] in names]
         for key in ("arms", "results")
