@@ -201,7 +201,7 @@ def _layout_before() -> str:
         "under headers that `none` has too. Completions have `auto`: chunks as code at the beginning of the prefix, and without chunks the "
         f"plain prompt of one file. On {_tasks(_results(layouts))} (`fresh-layout.json`; half of them looked at before the rest was run) it gains: {cost}. "
         "Of two layouts that did not differ on 26 tasks of the train packages it is the one that leaves more computed while somebody "
-        "types; two others had been looked at on Fresh (`LOG.md`). In `repository`, in which RepoEval's table is too, the filter gains on "
+        "types; two others had been looked at on Fresh (`LOG.md`). In `repository` the filter gains on "
         f"{_tasks(_results(core))} (`fresh-core.json`) {_gains(_results(core), core['benchmark'], ['none', 'all', 'top-k:1'])}."
     )
 
@@ -227,8 +227,8 @@ def repoeval() -> str:
     record = read("repoeval-function.json")
     return _held_against_each_other(
         record,
-        f"**RepoEval**, {record['tasks']} function tasks of three repositories, in the layout `repository` (`repoeval-function.json`; every model has "
-        "probably seen them, so differences say more than levels):",
+        f"**RepoEval**, function tasks ({_tasks(_results(record))}, of 163 as far as the time went), with the default prompt (`repoeval-function.json`; every "
+        "model has probably seen them, so differences say more than levels):",
     )
 
 
@@ -240,9 +240,9 @@ def another_generator() -> str:
         f"{record['tasks']} tasks of Fresh (`fresh-smollm2.json`):",
     )
     return (
-        f"{text}\n\nNot run yet, for want of processor hours: Fresh's functions; RepoEval in the default layout; `threshold`, `perplexity`, iterative and "
-        "selective retrieval, post-processing. Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and "
-        "CrossCodeEval."
+        f"{text}\n\nNot run yet, for want of processor hours: Fresh's functions; `oracle` on all of Fresh, and on RepoEval; the controls of equal "
+        "tokens with today's prompt; `threshold`, `perplexity`, `generative`, iterative and selective retrieval, left to right, post-processing; the 1.5B model as a generator. "
+        "Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and CrossCodeEval."
     )
 
 
