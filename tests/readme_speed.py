@@ -50,8 +50,8 @@ def requests() -> str:
             "|---|---|---|---|---|---|---|---|",
             *(_request_row(row) for row in [*cold, *typing]),
             "",
-            f"Pauses that an earlier suggestion answers are left out: {_answered(typing)}. The cold requests, and prompt lookup and agreement below, "
-            "were measured with the hole in the cursor's line, with as many tokens.",
+            f"Pauses that an earlier suggestion answers are left out: {_answered(typing)}. Agreement, below, was "
+            "measured with the hole in the cursor's line.",
         ]
     )
 
