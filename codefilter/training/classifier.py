@@ -144,20 +144,7 @@ def train_classifier(
             hint="Label more (codefilter dataset build), and divide them (codefilter dataset split --again).",
         )
     _require_repositories(labels, labelled)
-    copied, every_part = [], read_splits(labels)  # `parts` does not name the test part
-    excluded = read_exclusions(labels)
-    unfit = {e.example_id.partition("/")[0] for e in excluded} - every_part.keys()  # all of it was left out
-    for source in sources:
-        if every_part.get(source.name, "train") == "train" and source.name not in unfit:
-            progress(f"copy gains of {source.name}")
-            copied += copied_tasks(
-                source,
-                tokenizer,
-                _settings_of(description),
-                out / _COPIED,
-                model_sha256=description.recipe.model.sha256,
-            )
-    copied = elsewhere(copied, labelled, excluded)
+    copied = _copied(labels, description, sources, tokenizer, out, labelled, progress)
     _require_copied(labels, copied, labelled)
     study = _Study(copied, labelled, options, description.recipe.options)
 
@@ -323,6 +310,32 @@ def _require_repositories(labels: Path, labelled: Sequence[TrainingTask]) -> Non
             "to learn from, to stop by, to judge",
             hint="Label more: codefilter dataset build REPO... --out DIR",
         )
+
+
+def _copied(
+    labels: Path,
+    description: Description,
+    sources: Sequence[RepositorySource],
+    tokenizer: Tokenizer,
+    out: Path,
+    labelled: Sequence[TrainingTask],
+    progress: Callable[[str], object],
+) -> list[TrainingTask]:
+    """Tasks with copy gains, of the train part and of what has no labels, where nothing is labelled."""
+    copied, parts = [], read_splits(labels)
+    excluded = read_exclusions(labels)
+    unfit = {e.example_id.partition("/")[0] for e in excluded} - parts.keys()  # all of it was left out
+    for source in sources:
+        if parts.get(source.name, "train") == "train" and source.name not in unfit:
+            progress(f"copy gains of {source.name}")
+            copied += copied_tasks(
+                source,
+                tokenizer,
+                _settings_of(description),
+                out / _COPIED,
+                model_sha256=description.recipe.model.sha256,
+            )
+    return elsewhere(copied, labelled, excluded)
 
 
 def _require_copied(labels: Path, copied: Sequence[TrainingTask], labelled: Sequence[TrainingTask]) -> None:
