@@ -31,7 +31,7 @@ _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 def cache_path() -> Path:
     """Folder for what can be fetched or computed again: ``CODEFILTER_CACHE``, or the user's cache folder."""
     if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser().absolute()
+        return expanded(chosen).absolute()
     return platformdirs.user_cache_path("codefilter", appauthor=False)
 
 

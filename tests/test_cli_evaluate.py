@@ -148,7 +148,10 @@ def test_without_repositories_what_the_records_show_is_retrieved(
         shop="def open_shop(articles):\n    return [article['price'] for article in articles]\n",
     )
     other = crosscode_record("python", number=1)  # shows nothing, and must not be given the first one's
-    write_jsonl(tmp_path / "data" / "python" / "line_completion_rg1_bm25.jsonl", [record, other])
+    secret = crosscode_record("python", number=2)
+    shown_secret = [{"retrieved_chunk": "KEY=1\ud800", "filename": "acme/.env", "score": 1.0}]
+    secret["crossfile_context"]["list"] = shown_secret
+    write_jsonl(tmp_path / "data" / "python" / "line_completion_rg1_bm25.jsonl", [record, other, secret])
     arguments = ("crosscodeeval", "--data", tmp_path / "data", "--out", tmp_path / "run")
     assert evaluate(*arguments, "--arms", "none,all,classifier") == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -158,6 +161,7 @@ def test_without_repositories_what_the_records_show_is_retrieved(
     assert results["0/line", "all"].cross_file_tokens > 0
     assert {chunk.polarity for chunk in results["0/line", "classifier"].chunks} != {"unknown"}
     assert not results["1/line", "all"].chunks
+    assert not results["2/line", "all"].chunks
 
 
 def test_another_run_in_the_same_folder_is_refused(

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codefilter.cli import main
+from codefilter.cli.train import _CONTROL_PACKAGE as DEFAULT_CONTROLS
 from codefilter.config import Settings
 from codefilter.dataset.description import Description, SourceRecord, require_description
 from codefilter.dataset.exclusions import Exclusion
@@ -673,6 +674,8 @@ def test_a_labelled_package_is_not_a_folder_of_its_name(
     package, folder = sources_of(Description(recipe, named), ["mine/shop"], [pin.name, "shop"])
     assert (package.pin, package.folder) == (pin, None)
     assert folder.folder == tmp_path / "mine" / "shop"
+    write_repository(tmp_path / "amebo", SHOP_FILES)
+    assert find_sources([DEFAULT_CONTROLS])[0].pin is not None  # what `--repo` takes controls from
 
 
 def test_copy_gains_are_of_places_without_labels() -> None:

@@ -135,7 +135,7 @@ def _preference(path: Path) -> tuple[bool, bool, bool, int, str]:
 
 
 def _fragments(line: RawLine) -> tuple[tuple[str, str], ...]:
-    if line.values.get("crossfile_context") in (None, "", {}):
+    if not isinstance(line.values.get("crossfile_context"), dict):  # it is not in every variant
         return ()
     listed = line.section("crossfile_context").sections("list")
     return tuple((one.path(one.text("filename")), one.text("retrieved_chunk")) for one in listed)

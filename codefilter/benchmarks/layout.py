@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from codefilter.errors import UsageError
-from codefilter.paths import cache_path
+from codefilter.paths import cache_path, expanded
 
 _TASK_FOLDERS = (".", "datasets", "*", "*/*")
 _REPOSITORY_FOLDERS = (".", "repositories", "repositories/*", "crosscodeeval_rawdata")
@@ -26,7 +26,7 @@ def data_folder(benchmark: str, given: Path | None = None) -> Path | None:
     """
     variable = f"CODEFILTER_{benchmark.upper()}"
     if given is None and os.environ.get(variable):
-        given = Path(os.environ[variable]).expanduser()
+        given = expanded(os.environ[variable])
     if given is None:
         prepared = prepared_folder(benchmark)
         return prepared if prepared.is_dir() else None

@@ -215,7 +215,8 @@ def _choose_tasks(
     from codefilter.evaluation import limit_tasks, only_repositories, shard_tasks
 
     _say_mismatches(drawn.mismatches)
-    chosen = only_repositories(drawn.groups, repositories.split(",")) if repositories else drawn.groups
+    names = [name.strip() for name in repositories.split(",")] if repositories else []
+    chosen = only_repositories(drawn.groups, names) if names else drawn.groups
     groups = shard_tasks(limit_tasks(chosen, limit, seed), *shard)
     if not any(group.tasks for group in groups):
         raise SourceError(

@@ -30,7 +30,7 @@ _ONLY_WITH = {
     "--data": ("sources", "html", "max_tokens_share", "keep_from", "networks"),
     "--repo": ("tasks", "control_repos", "filter_weights", "model"),
 }
-_CONTROL_PACKAGE = "amebo"  # gives control chunks where nobody names a repository
+_CONTROL_PACKAGE = "amebo==0.9.6"  # gives control chunks where nobody names a repository; no folder's name
 
 
 @app.callback()
@@ -181,7 +181,7 @@ def _adapt(
     from codefilter.config import load_settings
     from codefilter.dataset.build import ROUND, build_dataset
     from codefilter.dataset.execution import LocalExecutor
-    from codefilter.dataset.sources import find_roots, find_sources, package_source
+    from codefilter.dataset.sources import find_roots, find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name
     from codefilter.filters.trained import filter_folder, load_trained
     from codefilter.labeling import LabelOptions
@@ -207,9 +207,7 @@ def _adapt(
         raise UsageError(f"no folder {repo}", hint="Check the path after --repo.")
     if repo.resolve() in out.resolve().parents and not out.exists():
         write_atomically(out / IGNORE_FILES[-1], "*\n")  # else the filter would be source text the next time
-    sources = find_sources([str(repo), *control_repos])
-    if not control_repos:
-        sources.append(package_source(_CONTROL_PACKAGE))
+    sources = find_sources([str(repo), *(control_repos or [_CONTROL_PACKAGE])])
     name = sources[0].name
     plan = OwnPlan(per_repository=tasks, tasks_per_round=ROUND, own=name)
     places = plan.rounds * plan.round_tasks

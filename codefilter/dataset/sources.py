@@ -106,11 +106,6 @@ def sources_of(
     ]
 
 
-def package_source(name: str) -> RepositorySource:
-    """A package of the manifest, whatever folder has its name."""
-    return _of_package(next(pin for pin in load_corpora() if pin.name == name))
-
-
 def _find(name: str, pins: dict[str, PackagePin]) -> RepositorySource:
     folder = Path(name)
     if folder.is_dir():

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from codefilter.completion import Completer, PreparedPrompt
-from codefilter.errors import CancelledError, CodeFilterError, UsageError
+from codefilter.errors import CancelledError, CodeFilterError, SourceError, UsageError
 from codefilter.evaluation.arms import Arm, is_postprocessed
 from codefilter.evaluation.measuring import PromptMemory
 from codefilter.evaluation.results import ChunkText, Finding, TaskContext, TaskError, TaskResult
@@ -198,16 +198,19 @@ def open_index(
     return index
 
 
-def _index_of(repository: str, files: Sequence[SourceFile], chunker: str) -> RepositoryIndex:
-    """An index of nothing but some texts; it lives in memory."""
+def _index_of(repository: str, files: Sequence[SourceFile], chunker: str) -> RepositoryIndex | None:
+    """An index of nothing but some texts, in memory; None where none of them is what a scan would read."""
     with TemporaryDirectory() as folder:
         root = Path(folder, repository)
         for file in files:
             path = root / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(file.text, encoding="utf-8")
-        with RepositoryIndex.open(root, chunker=chunker, cache_dir=Path(folder, "index")) as index:
-            return index
+            path.write_text(file.text, encoding="utf-8", errors="replace")
+        try:
+            with RepositoryIndex.open(root, chunker=chunker, cache_dir=Path(folder, "index")) as index:
+                return index
+        except SourceError:
+            return None
 
 
 def _context(task: CompletionTask, prepared: PreparedPrompt) -> TaskContext:

@@ -18,7 +18,7 @@ from codefilter.config import Settings
 from codefilter.errors import FilterError, IntegrityError
 from codefilter.filters.features import FEATURE_NAMES
 from codefilter.filters.networks import Ensemble, Network
-from codefilter.paths import data_path, sha256_of_file, write_atomically
+from codefilter.paths import data_path, expanded, sha256_of_file, write_atomically
 from codefilter.prompts.layouts import AUTO, AUTO_WRITES, measuring_layout
 
 MANIFEST_FILE = "filter.json"
@@ -115,7 +115,7 @@ def check_settings(
 
 def filter_folder(setting: str, form: str = CLASSIFIER) -> Path:
     """The folder that the setting `filter_weights` names, for weights of that form."""
-    return data_path() / "filters" / form if setting == SHIPPED else Path(setting).expanduser()
+    return data_path() / "filters" / form if setting == SHIPPED else expanded(setting)
 
 
 def load_trained(folder: Path) -> TrainedFilter:

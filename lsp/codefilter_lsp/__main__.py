@@ -21,7 +21,7 @@ from pygls.exceptions import JsonRpcException
 
 from codefilter import __version__
 from codefilter.config import whole_number
-from codefilter.paths import cache_path
+from codefilter.paths import cache_path, expanded
 from codefilter_lsp import commands, completing
 from codefilter_lsp.server import CodeFilterServer
 
@@ -85,7 +85,7 @@ def _leave_the_folder() -> None:
     """Editors start servers in the project's folder; there, a name of a model could mean a folder of it."""
     for variable in ("CODEFILTER_CACHE", "CODEFILTER_MODELS_FROM"):
         if value := os.environ.get(variable):
-            os.environ[variable] = str(Path(value).expanduser().absolute())
+            os.environ[variable] = str(expanded(value).absolute())
     empty = cache_path() / "empty"
     try:
         empty.mkdir(parents=True, exist_ok=True)
