@@ -19,13 +19,13 @@ import sys
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal
+from typing import IO, Any, Literal, get_args
 
-from codefilter.errors import DownloadError, IntegrityError
+from codefilter.errors import DownloadError, IntegrityError, UsageError
 from codefilter.paths import (
     atomic_folder,
     cache_path,
@@ -42,6 +42,18 @@ Progress = Callable[[str, int, int], None]
 OnBytes = Callable[[int], None]
 """Told how many bytes of one download are there."""
 
+Role = Literal["train", "benchmark", "repoeval", "demo"]
+"""What a package may be used for; of all but "train" nothing is learned."""
+
+_PINNED = {
+    "name": r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    "version": r"[A-Za-z0-9][A-Za-z0-9._+!-]*",
+    "wheel": r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl",
+    "sha256": r"[0-9a-f]{64}",
+}
+_MANIFEST_HINT = (
+    'A package is a table [[package]] with name, version, wheel (its file), sha256, and role = "train".'
+)
 _ATTEMPTS = 3
 _POLL_SECONDS = 0.2
 _UNREACHABLE = re.compile(
@@ -57,9 +69,9 @@ class PackagePin:
     version: str
     wheel: str  # file name
     sha256: str  # of the wheel
-    role: Literal["train", "benchmark", "repoeval", "demo"]
-    python_files: int
-    lines: int
+    role: Role
+    python_files: int = 0  # 0: not counted
+    lines: int = 0
     nothing_before: str = ""  # day before which the index had no release of it; empty where not looked up
 
 
@@ -69,8 +81,62 @@ def silent(what: str, done_bytes: int, total_bytes: int) -> None:
 
 def load_corpora() -> tuple[PackagePin, ...]:
     """The packages of ``data/manifests/corpora.toml``, in its order."""
-    text = (data_path() / "manifests" / "corpora.toml").read_text(encoding="utf-8")
-    return tuple(PackagePin(**entry) for entry in tomllib.loads(text)["package"])
+    return read_manifest(data_path() / "manifests" / "corpora.toml")
+
+
+def read_manifest(path: Path) -> tuple[PackagePin, ...]:
+    """The packages of a manifest: TOML tables ``[[package]]`` with a `role`, or tables named like the role.
+
+    Raises:
+        UsageError: no such file, no TOML, no packages, two of one name, or one that is not pinned.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", hint=_MANIFEST_HINT) from error
+    try:
+        pins = [
+            pin_package(entry if table == "package" else {"role": table, **entry})
+            for table, entries in tables.items()
+            for entry in _tables(table, entries)
+        ]
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}", hint=_MANIFEST_HINT) from error
+    names = [pin.name for pin in pins]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None or not pins:
+        problem = "names no packages" if twice is None else f"names {twice} twice"
+        raise UsageError(f"{path} {problem}", hint=_MANIFEST_HINT)
+    return tuple(pins)
+
+
+def _tables(name: str, entries: object) -> list[dict[str, Any]]:
+    if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+        return entries
+    raise ValueError(f"{name} is no list of packages")
+
+
+def pin_package(entry: Mapping[str, Any]) -> PackagePin:
+    """A package as a manifest or a dataset names it; `ValueError` says what of it is missing or wrong.
+
+    Its name and that of its wheel become names of folders and files, so they may be nothing else.
+    """
+    label = entry.get("name", "a package")
+    if unknown := sorted(set(entry) - {field.name for field in fields(PackagePin)}):
+        raise ValueError(f"{label} has {unknown[0]!r}, which means nothing here")
+    if missing := [name for name in ("name", "version", "wheel", "sha256", "role") if name not in entry]:
+        raise ValueError(f"{label} has no {missing[0]}")
+    pin = PackagePin(**entry)
+    numbers = ("python_files", "lines")
+    for name, value in asdict(pin).items():
+        if type(value) is not (int if name in numbers else str):
+            raise ValueError(f"{label}: {name} is {value!r}")
+    if pin.role not in get_args(Role):
+        raise ValueError(f"{label}: role is {pin.role!r}, none of {', '.join(get_args(Role))}")
+    for name, pattern in _PINNED.items():
+        if not re.fullmatch(pattern, getattr(pin, name)):
+            raise ValueError(f"{label}: {name} is {getattr(pin, name)!r}")
+    return pin
 
 
 def fetch_package(pin: PackagePin, progress: Progress = silent) -> Path:

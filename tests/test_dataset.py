@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codefilter.controls import FewControlsError
-from codefilter.dataset.build import BuildPlan, Progress, build_dataset
+from codefilter.dataset.build import BuildPlan, Progress, build_dataset, recipe_of
 from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
 from codefilter.dataset.description import (
     FEW_CONTROLS,
@@ -28,7 +28,7 @@ from codefilter.dataset.execution import LocalExecutor
 from codefilter.dataset.figures import agreement, array, control_noise, label_figures, mean
 from codefilter.dataset.materialize import Materializer, open_materializer, write_text
 from codefilter.dataset.records import ExampleRecord, from_json, to_json
-from codefilter.dataset.sources import RepositorySource, find_roots, find_sources
+from codefilter.dataset.sources import RepositorySource, find_roots, find_sources, sources_of
 from codefilter.dataset.split import read_splits, split_repositories, write_splits
 from codefilter.dataset.states import STATES_FOLDER, read_states, states_path, write_states
 from codefilter.dataset.storage import JOURNAL_FILE, DatasetFolder, read_examples, refuse_existing, shards
@@ -400,6 +400,44 @@ def test_benchmark_packages_cannot_be_trained_on() -> None:
     with pytest.raises(UsageError, match="neither a folder nor a package"):
         find_sources(["amebo==0.0.0"])
     assert {source.pin.role for source in find_sources([]) if source.pin is not None} == {"train"}
+
+
+def test_packages_of_an_own_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codefilter.dataset.sources.fetch_package", lambda pin: tmp_path / pin.wheel)
+    manifest = tmp_path / "mine.toml"
+    entry = 'name = "{0}"\nversion = "1"\nwheel = "{0}-1-py3-none-any.whl"\nsha256 = "{1}"\n'
+    mine, reserved, held = (
+        entry.format(name, letter * 64)
+        for name, letter in (("mine", "a"), ("asyncvarlink", "b"), ("held", "c"))
+    )
+    manifest.write_text(f"[[train]]\n{mine}[[benchmark]]\n{held}")
+    (source,) = find_sources([], manifest)
+    assert (source.name, source.version, source.root) == ("mine", "1", tmp_path / "mine-1-py3-none-any.whl")
+    assert find_sources(["mine==1"], manifest) == [source]
+    with pytest.raises(UsageError, match="held belongs to the benchmarks"):
+        find_sources(["held"], manifest)
+    with pytest.raises(UsageError, match="neither a folder nor a package") as raised:
+        find_sources(["amebo"], manifest)  # of ours
+    assert "mine.toml" in raised.value.hint
+    # the dataset says where its text comes from, without the manifest
+    recipe = recipe_of(FakeLanguageModel().identity, SMALL, OPTIONS)
+    description = Description(recipe, sources=(source.record(),))
+    assert find_roots(description, []) == {"mine": source.root}
+    assert sources_of(description, [], ["mine"]) == [source]
+    for text, problem in ((reserved, "asyncvarlink belongs to the benchmarks"), ("", "names no packages")):
+        manifest.write_text(text and f"[[train]]\n{text}")
+        with pytest.raises(UsageError, match=problem):
+            find_sources([], manifest)
+    manifest.write_text(f"[[benchmark]]\n{held}")
+    with pytest.raises(UsageError, match='has the role "train"'):
+        find_sources([], manifest)
+
+
+def test_a_description_cannot_name_files_elsewhere() -> None:
+    recipe = recipe_of(FakeLanguageModel().identity, SMALL, OPTIONS)
+    source = SourceRecord("../mine", "1", "a" * 64, wheel="mine-1-py3-none-any.whl")
+    with pytest.raises(DatasetError, match=r"name is '\.\./mine'"):
+        find_roots(Description(recipe, sources=(source,)), [])
 
 
 def test_full_shards_are_never_written_again(

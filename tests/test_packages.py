@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codefilter import packages, paths
-from codefilter.errors import CodeFilterError, DownloadError, IntegrityError
+from codefilter.errors import CodeFilterError, DownloadError, IntegrityError, UsageError
 from codefilter.packages import PackagePin
 
 FILES = {"toy/__init__.py": "", "toy/core.py": "def answer():\n    return 42\n"}
@@ -245,6 +245,52 @@ def test_the_manifest_of_corpora() -> None:
         assert pin.wheel.startswith(f"{pin.name.replace('-', '_')}-{pin.version}-")
         assert len(bytes.fromhex(pin.sha256)) == 32
         assert pin.lines > pin.python_files > 0
+
+
+PINNED = f"""
+name = "toy"
+version = "1.0"
+wheel = "toy-1.0-py3-none-any.whl"
+sha256 = "{"a1" * 32}"
+"""
+
+
+@pytest.mark.parametrize("text", [f'[[package]]{PINNED}role = "train"', f"[[train]]{PINNED}"])
+def test_a_manifest_names_the_role_in_the_package_or_by_the_table(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    expected = PackagePin("toy", "1.0", "toy-1.0-py3-none-any.whl", "a1" * 32, "train")
+    assert packages.read_manifest(tmp_path / "mine.toml") == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[[train]", "cannot be read"),
+        ("", "names no packages"),
+        ("package = 3", "package is no list of packages"),
+        ("package = [3]", "package is no list of packages"),
+        (f"[[package]]{PINNED}", "toy has no role"),
+        (f"[[benchmarks]]{PINNED}", "role is 'benchmarks', none of train, benchmark"),
+        (f"[[train]]{PINNED}[[train]]{PINNED}", "names toy twice"),
+        (f"[[train]]{PINNED}url = 'x'", "toy has 'url', which means nothing here"),
+        (f"[[train]]{PINNED}lines = 'many'", "toy: lines is 'many'"),
+        (f"[[train]]{PINNED}".replace('"toy"', '"../toy"'), "name is '../toy'"),
+        (f"[[train]]{PINNED}".replace("toy-1.0-py3", "/etc/toy-1.0"), "wheel is '/etc/toy"),
+        (f"[[train]]{PINNED}".replace("a1a1", "a1"), "sha256 is"),
+        (f"[[train]]{PINNED}".replace('"1.0"', "1.0"), "version is 1.0"),
+    ],
+)
+def test_a_manifest_that_pins_nothing_says_why(text: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(UsageError, match=problem) as raised:
+        packages.read_manifest(tmp_path / "mine.toml")
+    assert "mine.toml" in str(raised.value)
+    assert "[[package]]" in raised.value.hint
+
+
+def test_a_manifest_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        packages.read_manifest(tmp_path / "mine.toml")
 
 
 def test_a_package_that_is_here_needs_no_lock(

@@ -50,6 +50,10 @@ def build_command(
             metavar="[REPO]...", help="Folders or packages of the manifest; none: all train packages."
         ),
     ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", help="Packages of your own, like data/manifests/corpora.toml."),
+    ] = None,
     levels: Annotated[
         str, typer.Option("--levels", help="LEVEL or LEVEL=TASKS in every round of a repository; by commas.")
     ] = "line,api,chunk,function",
@@ -122,7 +126,7 @@ def build_command(
         max_examples=limit,
         time_limit_seconds=None if time_limit is None else 60 * time_limit,
     )
-    sources = find_sources(repos or [])
+    sources = find_sources(repos or [], manifest)
     if not resume:
         refuse_existing(out)
     with exclusive(

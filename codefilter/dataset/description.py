@@ -44,6 +44,7 @@ class SourceRecord:
     version: str
     sha256: str  # of a package's wheel; "" for a folder
     problem: str = ""  # why it gives no examples, or no more
+    wheel: str = ""  # a package's file on the package index; "" for a folder, and in descriptions of before
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where examples come from: folders, and packages of the manifest.
+"""Where examples come from: folders, and packages of a manifest.
 
 In: what the command line names. Out: `RepositorySource`s, read only when their turn comes.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from codefilter.dataset.description import Description, SourceRecord
-from codefilter.errors import UsageError
-from codefilter.packages import PackagePin, fetch_package, load_corpora
+from codefilter.errors import DatasetError, UsageError
+from codefilter.packages import PackagePin, fetch_package, load_corpora, pin_package, read_manifest
 from codefilter.source import scan
 from codefilter.tasks import TaskRepository, read_repository
+
+_OWN_MANIFEST = Path("data", "manifests", "corpora.toml")
 
 
 @dataclass(frozen=True)
@@ -43,22 +45,32 @@ class RepositorySource:
 
     def record(self, problem: str = "") -> SourceRecord:
         """What the dataset remembers of it."""
-        return SourceRecord(self.name, self.version, self.pin.sha256 if self.pin else "", problem)
+        sha256, wheel = (self.pin.sha256, self.pin.wheel) if self.pin else ("", "")
+        return SourceRecord(self.name, self.version, sha256, problem, wheel)
 
 
-def find_sources(names: Sequence[str]) -> list[RepositorySource]:
+def find_sources(names: Sequence[str], manifest: Path | None = None) -> list[RepositorySource]:
     """Sources by name: an existing folder, or a package of the manifest, as ``name`` or ``name==version``.
 
-    Without names: every package of role "train".
+    Args:
+        names: without any: every package of role "train".
+        manifest: of packages that are taken instead of our own (`read_manifest`).
 
     Raises:
         UsageError: nothing of that name, two of the same name, or a package that only benchmarks may use.
     """
-    pins = {pin.name: pin for pin in load_corpora()}
+    path, packages = (
+        manifest or _OWN_MANIFEST,
+        load_corpora() if manifest is None else read_manifest(manifest),
+    )
+    pins = {pin.name: pin for pin in packages}
     if names:
-        found = [_find(name, pins) for name in names]
+        found = [_find(name, pins, path) for name in names]
     else:
         found = [_of_package(pin) for pin in pins.values() if pin.role == "train"]
+        if not found:
+            raise UsageError(f'no package of {path} has the role "train"', hint="Only these are labelled.")
+    _refuse_benchmarks(found)
     twice = {source.name for source in found if sum(source.name == other.name for other in found) > 1}
     if twice:
         raise UsageError(
@@ -79,7 +91,7 @@ def find_roots(
             build; by default all that had none.
     """
     roots = {Path(folder).resolve().name: Path(folder).resolve() for folder in folders}
-    pins = {pin.sha256: pin for pin in load_corpora()}
+    pins = _pins_of(description)
     for source in description.sources:
         wanted = source.name in needed if needed is not None else not source.problem
         if wanted and source.name not in roots and source.sha256 in pins:
@@ -98,32 +110,60 @@ def sources_of(
         names: those whose roots `find_roots` found.
     """
     by_name = {Path(folder).resolve().name: folder for folder in folders}
-    pins = {pin.sha256: pin for pin in load_corpora()}
+    pins = _pins_of(description)
     return [
-        _find(by_name[source.name], {}) if source.name in by_name else _of_package(pins[source.sha256])
+        _of_folder(Path(by_name[source.name])) if source.name in by_name else _of_package(pins[source.sha256])
         for source in description.sources
         if source.name in names
     ]
 
 
-def _find(name: str, pins: dict[str, PackagePin]) -> RepositorySource:
-    folder = Path(name)
-    if folder.is_dir():
-        folder = folder.resolve()
-        return RepositorySource(folder.name, _commit(folder), folder=folder)
+def _pins_of(description: Description) -> dict[str, PackagePin]:
+    """Packages by their hash: ours, and those that a dataset itself names.
+
+    Raises:
+        DatasetError: it names one by something that is no file of a package index.
+    """
+    pins = {pin.sha256: pin for pin in load_corpora()}
+    for source in description.sources:
+        if source.wheel and source.sha256 not in pins:
+            named = {key: getattr(source, key) for key in ("name", "version", "wheel", "sha256")}
+            try:
+                pins[source.sha256] = pin_package({**named, "role": "train"})
+            except ValueError as error:
+                raise DatasetError(
+                    f"the dataset's description names no package: {error}", hint="Build it again."
+                ) from error
+    return pins
+
+
+def _find(name: str, pins: Mapping[str, PackagePin], manifest: Path) -> RepositorySource:
+    if Path(name).is_dir():
+        return _of_folder(Path(name))
     package, _, version = name.partition("==")
     pin = pins.get(package)
     if pin is None or version not in ("", pin.version):
         raise UsageError(
             f"{name} is neither a folder nor a package of the manifest",
-            hint="See data/manifests/corpora.toml for the packages.",
-        )
-    if pin.role != "train":
-        raise UsageError(
-            f"{name} belongs to the benchmarks: nothing may be trained on it",
-            hint='Choose packages of role "train".',
+            hint=f"See {manifest} for the packages.",
         )
     return _of_package(pin)
+
+
+def _refuse_benchmarks(sources: Sequence[RepositorySource]) -> None:
+    """`UsageError` for a package that a manifest, or our own, gives another role than "train"."""
+    reserved = {pin.name for pin in load_corpora() if pin.role != "train"}
+    for source in sources:
+        if source.pin is not None and (source.pin.role != "train" or source.name in reserved):
+            raise UsageError(
+                f"{source.name} belongs to the benchmarks: nothing may be trained on it",
+                hint='Choose packages of role "train".',
+            )
+
+
+def _of_folder(folder: Path) -> RepositorySource:
+    folder = folder.resolve()
+    return RepositorySource(folder.name, _commit(folder), folder=folder)
 
 
 def _of_package(pin: PackagePin) -> RepositorySource:
