@@ -227,7 +227,7 @@ def repoeval() -> str:
     record = read("repoeval-function.json")
     return _held_against_each_other(
         record,
-        f"**RepoEval**, function tasks ({_tasks(_results(record))}, of 163 as far as the time went), with the default prompt (`repoeval-function.json`; every "
+        f"**RepoEval**, function tasks ({_tasks(_results(record))}), with the default prompt (`repoeval-function.json`; every "
         "model has probably seen them, so differences say more than levels):",
     )
 
