@@ -176,8 +176,9 @@ class Completer:
 
     def retrieve(self, request: CompletionRequest, in_file: InFileContext) -> list[RetrievedChunk]:
         """Candidates for the place, best first."""
-        limit = self._filter.max_candidates
-        k = self._settings.num_candidates if limit is None else min(limit, self._settings.num_candidates)
+        k = self._settings.num_candidates or self._filter.usual_candidates
+        if self._filter.max_candidates is not None:
+            k = min(k, self._filter.max_candidates)
         if self._retriever is None or k == 0:
             return []
         return self._retriever.retrieve(RetrievalQuery(request, in_file.start_line), k)

@@ -83,7 +83,7 @@ class Settings:
     retriever: str = _setting("hybrid")
     chunker: str = _setting("syntax")
     chunk_order: str = _setting("position")
-    num_candidates: int = _setting(10, maximum=1000)
+    num_candidates: int = _setting(0, maximum=1000)  # 0: as many as the filter usually chooses from
     prefix_tokens: int = _setting(1024, minimum=1)
     suffix_tokens: int = _setting(512)
     hole_lines: int = _setting(4)  # so many lines above the cursor's stand in the hole, or some more

@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codefilter.filters.features import FEATURE_NAMES, FeatureExtractor, group_columns, network_inputs
+from codefilter.filters.features import (
+    COMPARED_CANDIDATES,
+    FEATURE_NAMES,
+    FeatureExtractor,
+    group_columns,
+    network_inputs,
+)
 from codefilter.index import RepositoryIndex
 from codefilter.prompts.in_file import InFileContext
 from codefilter.types import CompletionRequest, RetrievedChunk
@@ -151,6 +157,27 @@ def test_the_chunks_that_were_asked_for_last_are_kept(root: Path, monkeypatch: p
         for candidate in (*found, found[0], found[1], found[0], found[2]):
             extractor.extract(request, in_file(request), [candidate])
         assert [*extractor._views] == [found[0].chunk, found[2].chunk]
+
+
+def test_one_of_many_candidates_is_judged_like_one_of_ten(root: Path) -> None:
+    paths = [f"shop/more{number}.py" for number in range(14)]
+    for number, path in enumerate(paths):
+        (root / path).write_text(
+            f"def more{number}(amounts):\n    return lookup_discount(amounts[{number}])\n"
+        )
+    found = candidates(root, paths)
+    assert len(found) > COMPARED_CANDIDATES + 2
+    extractor = FeatureExtractor(RepositoryIndex.open(root))
+    request = request_at()
+    few, many = (
+        extractor.extract(request, in_file(request), some).values
+        for some in (found[:COMPARED_CANDIDATES], found)
+    )
+    compared = slice(COMPARED_CANDIDATES)
+    np.testing.assert_array_equal(many[compared], few)
+    np.testing.assert_array_equal(network_inputs(many)[compared], network_inputs(few))
+    columns = [FEATURE_NAMES.index(f"retrieval.{name}") for name in ("rank", "score_lead")]
+    np.testing.assert_array_equal(many[COMPARED_CANDIDATES:, columns], [[1.0, 0.0]] * (len(found) - 10))
 
 
 def test_inputs_hold_the_features_and_their_distance_from_the_mean() -> None:

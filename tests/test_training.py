@@ -23,7 +23,7 @@ from codefilter.dataset.exclusions import Exclusion
 from codefilter.dataset.sources import find_roots, find_sources, sources_of
 from codefilter.errors import DatasetError, FilterError, IntegrityError
 from codefilter.filters.drafts import DRAFT_FEATURE_NAMES
-from codefilter.filters.features import FEATURE_NAMES, network_inputs
+from codefilter.filters.features import COMPARED_CANDIDATES, FEATURE_NAMES, network_inputs
 from codefilter.filters.networks import Ensemble
 from codefilter.filters.trained import WEIGHTS_FILE, check_settings, load_trained, save_trained
 from codefilter.lm.fake import byte_tokenizer
@@ -289,7 +289,7 @@ def test_the_cross_form_learns_from_drafts_what_the_texts_do_not_tell() -> None:
 
 
 @settings(max_examples=20)
-@given(st.integers(0, 2**31), st.integers(1, 12))
+@given(st.integers(0, 2**31), st.integers(1, COMPARED_CANDIDATES))
 def test_a_judgement_does_not_depend_on_the_order_of_the_candidates(seed: int, count: int) -> None:
     tasks = made_tasks(1, 4)
     ensemble = fit([], tasks, [], replace(QUICK, epochs=1))

@@ -170,6 +170,8 @@ def _print(
 
 
 def _print_chunks(console: Console, completion: Completion, lexer: str, show_context: bool) -> None:
+    from codefilter.filters.base import worth_showing
+
     if not completion.decisions:
         console.print(Text("no chunks from other files", style="dim"))
         return
@@ -177,7 +179,8 @@ def _print_chunks(console: Console, completion: Completion, lexer: str, show_con
     for heading in ("", "place", "symbol"):
         table.add_column(heading, overflow="fold", no_wrap=console.width >= FILE_WIDTH)
     table.add_column("why")
-    for decision in completion.decisions:
+    shown = worth_showing(completion.decisions)
+    for decision in shown:
         chunk = decision.candidate.chunk
         used = chunk.chunk_id in completion.prompt.chunk_ids
         reason = decision.reason if used or not decision.keep else "kept, but over the token budget"
@@ -188,6 +191,8 @@ def _print_chunks(console: Console, completion: Completion, lexer: str, show_con
             Text(reason, style="dim"),
         )
     console.print(table)
+    if more := len(completion.decisions) - len(shown):
+        console.print(Text(f"and {more} others, dropped (--json has them)", style="dim"))
     if show_context:
         for decision in completion.decisions:
             chunk = decision.candidate.chunk

@@ -200,6 +200,7 @@ def _explain(subject: _Subject) -> Explanation:
     from codefilter.attribution.explanation import Explanation
     from codefilter.attribution.measuring import attribute, num_readings
     from codefilter.completion import Completer  # torch comes in here, not with --help
+    from codefilter.filters.base import worth_showing
     from codefilter.index import RepositoryIndex
 
     model, request, settings = subject.model, subject.request, subject.settings
@@ -210,8 +211,9 @@ def _explain(subject: _Subject) -> Explanation:
     if text is None:
         completion = completer.generate(request, prepared)[0]
         text, notices = completion.text, completion.notices
-    with tqdm(desc="read", unit="prompt", total=num_readings(prepared.decisions), leave=False) as bar:
-        attribution = attribute(completer, model, request, text, prepared.decisions, on_read=bar.update)
+    decisions = worth_showing(prepared.decisions)
+    with tqdm(desc="read", unit="prompt", total=num_readings(decisions), leave=False) as bar:
+        attribution = attribute(completer, model, request, text, decisions, on_read=bar.update)
     return Explanation(
         place=subject.place,
         before=request.prefix,

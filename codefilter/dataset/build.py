@@ -32,6 +32,7 @@ from codefilter.dataset.execution import Executor, WorkItem
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import DatasetFolder, LabelledFile, has_labels
 from codefilter.errors import CancelledError, CodeFilterError, UsageError
+from codefilter.filters.base import USUAL_CANDIDATES
 from codefilter.labeling import LabelOptions
 from codefilter.lm.base import ModelIdentity
 from codefilter.machine import machine
@@ -96,7 +97,7 @@ def recipe_of(model: ModelIdentity, settings: Settings, options: LabelOptions) -
         retriever=settings.retriever,
         chunker=settings.chunker,
         chunk_order=settings.chunk_order,
-        num_candidates=settings.num_candidates,
+        num_candidates=settings.num_candidates or USUAL_CANDIDATES,
         prefix_tokens=settings.prefix_tokens,
         suffix_tokens=settings.suffix_tokens,
         cross_file_tokens=settings.cross_file_tokens,

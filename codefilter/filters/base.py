@@ -16,6 +16,8 @@ from codefilter.lm.base import Cancellation
 from codefilter.prompts.in_file import InFileContext
 from codefilter.types import Chunk, CompletionRequest, FilterDecision, LogLikelihood, RetrievedChunk
 
+USUAL_CANDIDATES = 10  # of filters that need no more, or take long for each; and of labels
+
 
 class Need(StrEnum):
     """What a filter may need besides the request and the candidates."""
@@ -75,8 +77,12 @@ class ChunkFilter(Protocol):
         """What must be there."""
 
     @property
+    def usual_candidates(self) -> int:
+        """How many candidates it chooses from where the settings do not say."""
+
+    @property
     def max_candidates(self) -> int | None:
-        """More candidates than these are of no use to the filter; None: as many as the settings say."""
+        """More candidates than these are of no use to the filter; None: there is no such number."""
 
     def decide(
         self, request: CompletionRequest, candidates: Sequence[RetrievedChunk], context: FilterContext
@@ -91,3 +97,17 @@ class TrainedChunkFilter(ChunkFilter, Protocol):
     @property
     def weights_sha256(self) -> str:
         """Of its weights."""
+
+
+def worth_showing(decisions: Sequence[FilterDecision]) -> list[FilterDecision]:
+    """What people look at, and impacts are measured of: what is kept, and the first of what is dropped.
+
+    In the order of the candidates; `USUAL_CANDIDATES` in all, or more where more are kept.
+    """
+    room = USUAL_CANDIDATES - sum(decision.keep for decision in decisions)
+    shown = []
+    for decision in decisions:
+        room -= not decision.keep
+        if decision.keep or room >= 0:
+            shown.append(decision)
+    return shown

@@ -18,7 +18,7 @@ import numpy as np
 
 from codefilter.config import Settings
 from codefilter.errors import FilterError
-from codefilter.filters.base import FilterContext, Need, Reader
+from codefilter.filters.base import USUAL_CANDIDATES, FilterContext, Need, Reader
 from codefilter.filters.classifier import ClassifierFilter, parse_keep_from, trained_for
 from codefilter.filters.drafts import (
     DRAFT_TOKENS,
@@ -37,6 +37,7 @@ class CrossFilter(ClassifierFilter):
     """Keeps the chunks that are likely enough to help, by their texts and by what a reader makes of them."""
 
     needs: frozenset[Need] = frozenset({Need.INDEX, Need.READER})
+    usual_candidates: int = USUAL_CANDIDATES  # the model reads every one
     kind = "cross"
 
     def __init__(self, trained: TrainedFilter, keep_from: float | None = None) -> None:

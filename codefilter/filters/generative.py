@@ -43,6 +43,7 @@ class GenerativeFilter:
         self._given = thresholds
         manifest = tuned.manifest
         self._more_from, self._positive_from = thresholds or (manifest.more_from, manifest.positive_from)
+        self.usual_candidates = manifest.shape.max_chunks
         self.max_candidates: int | None = manifest.shape.max_chunks
 
     @property

@@ -41,8 +41,13 @@ class KeepAsMuch:
         return self.reference.needs
 
     @property
-    def max_candidates(self) -> int | None:
+    def usual_candidates(self) -> int:
         """As many as the reference chooses from."""
+        return self.reference.usual_candidates
+
+    @property
+    def max_candidates(self) -> int | None:
+        """No more than are of use to the reference."""
         return self.reference.max_candidates
 
     def decide(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from codefilter.errors import FilterError, UsageError
 from codefilter.filters.arguments import parse_number
-from codefilter.filters.base import FilterContext, Need
+from codefilter.filters.base import USUAL_CANDIDATES, FilterContext, Need
 from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
 
 DEFAULT_IMPACT_NATS = 0.2
@@ -26,6 +26,7 @@ class KeepPositive:
 
     min_impact_nats: float
     needs: frozenset[Need] = frozenset({Need.TRUTH})
+    usual_candidates: int = USUAL_CANDIDATES
     max_candidates: int | None = None
 
     @property

@@ -18,7 +18,7 @@ import numpy as np
 
 from codefilter.errors import FilterError, UsageError
 from codefilter.filters.arguments import parse_number
-from codefilter.filters.base import FilterContext, Need
+from codefilter.filters.base import USUAL_CANDIDATES, FilterContext, Need
 from codefilter.filters.drafts import DRAFT_TOKENS, read_draft
 from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk
 
@@ -31,6 +31,7 @@ class KeepSharpening:
 
     min_gain_nats: float
     needs: frozenset[Need] = frozenset({Need.READER})
+    usual_candidates: int = USUAL_CANDIDATES
     max_candidates: int | None = None
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from codefilter.config import whole_number
 from codefilter.errors import UsageError
 from codefilter.filters.arguments import parse_number
-from codefilter.filters.base import FilterContext, Need
+from codefilter.filters.base import USUAL_CANDIDATES, FilterContext, Need
 from codefilter.index.terms import terms
 from codefilter.types import CompletionRequest, FilterDecision, Polarity, RetrievedChunk, content_hash
 
@@ -31,6 +31,7 @@ class KeepNone:
 
     name: str = "none"
     needs: frozenset[Need] = _NO_NEEDS
+    usual_candidates: int = 0
     max_candidates: int | None = 0
 
     def decide(
@@ -46,6 +47,7 @@ class KeepAll:
 
     name: str = "all"
     needs: frozenset[Need] = _NO_NEEDS
+    usual_candidates: int = USUAL_CANDIDATES
     max_candidates: int | None = None
 
     def decide(
@@ -61,6 +63,7 @@ class KeepTop:
 
     k: int
     needs: frozenset[Need] = _NO_NEEDS
+    usual_candidates: int = USUAL_CANDIDATES
     max_candidates: int | None = None
 
     @property
@@ -84,6 +87,7 @@ class KeepSimilar:
 
     threshold: float
     needs: frozenset[Need] = _NO_NEEDS
+    usual_candidates: int = USUAL_CANDIDATES
     max_candidates: int | None = None
 
     @property
@@ -118,6 +122,7 @@ class KeepScored:
 
     threshold: float
     needs: frozenset[Need] = _NO_NEEDS
+    usual_candidates: int = USUAL_CANDIDATES
     max_candidates: int | None = None
 
     @property
@@ -148,6 +153,7 @@ class KeepRandom:
 
     seed: int
     needs: frozenset[Need] = _NO_NEEDS
+    usual_candidates: int = USUAL_CANDIDATES
     max_candidates: int | None = None
 
     @property

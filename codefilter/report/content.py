@@ -181,9 +181,9 @@ def _facts(run: Run) -> list[str]:
     return [
         f"model {plan.model.name}, sha256 {plan.model.sha256[:12]}, {plan.engine}",
         f"data {plan.data_sha256[:12]}, seed {plan.seed}, levels {plan.levels}",
-        f"retriever {settings.retriever}, {settings.num_candidates} candidates, layout {settings.layout}, "
-        f"{settings.prefix_tokens} + {settings.suffix_tokens} in-file tokens, {settings.cross_file_tokens} "
-        f"of other files, hole_lines {settings.hole_lines}",
+        f"retriever {settings.retriever}, {settings.num_candidates or 'usual'} candidates",
+        f"layout {settings.layout}, {settings.prefix_tokens} + {settings.suffix_tokens} in-file tokens, "
+        f"{settings.cross_file_tokens} of other files, hole_lines {settings.hole_lines}",
         f"codefilter {plan.codefilter} {plan.commit}, {plan.machine}, {plan.metric_family} metrics",
     ]
 

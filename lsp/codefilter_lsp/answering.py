@@ -15,6 +15,7 @@ from functools import partial
 
 from codefilter.config import Settings
 from codefilter.errors import CancelledError
+from codefilter.filters.base import worth_showing
 from codefilter.lm.base import Cancellation
 from codefilter.lm.remote.endpoint import is_remote
 from codefilter_lsp.answers import Answer, Answers, Origin, Source
@@ -133,7 +134,8 @@ class Answering:
 
             def measure(cancellation: Cancellation) -> None:
                 suggester = folder.suggester(self._models)
-                measured.update(suggester.impacts(answer.request, text, completion.decisions, cancellation))
+                decisions = worth_showing(completion.decisions)
+                measured.update(suggester.impacts(answer.request, text, decisions, cancellation))
 
             self._num_measuring += 1  # nobody unloads the model in the middle
             try:

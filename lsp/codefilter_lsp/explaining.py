@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from codefilter.filters.base import worth_showing
 from codefilter.types import Completion, FilterDecision
 from codefilter_lsp.answers import Answer
 
@@ -42,7 +43,7 @@ def explain(answer: Answer, impacts: Mapping[str, float]) -> dict[str, Any]:
         "mean_log_likelihood_nats": likelihood.mean_nats if likelihood.num_tokens else None,
         "stage_seconds": completion.stage_seconds,
         "notices": list(completion.notices),
-        "chunks": [_chunk(completion, decision, late, impacts) for decision in completion.decisions],
+        "chunks": [_chunk(completion, d, late, impacts) for d in worth_showing(completion.decisions)],
     }
 
 

@@ -7,6 +7,7 @@ with what it means, in the dataclass of its group, and its value in that group's
 from codefilter.filters.features.copying import CopyEvidence
 from codefilter.filters.features.names import NameEvidence
 from codefilter.filters.features.table import (
+    COMPARED_CANDIDATES,
     FEATURE_NAMES,
     ChunkFeatures,
     FeatureExtractor,
@@ -16,6 +17,7 @@ from codefilter.filters.features.table import (
 )
 
 __all__ = [
+    "COMPARED_CANDIDATES",
     "FEATURE_NAMES",
     "ChunkFeatures",
     "CopyEvidence",

@@ -91,13 +91,15 @@ def relation_features(place: PlaceView, view: ChunkView) -> RelationFeatures:
     )
 
 
-def retrieval_features(candidate: RetrievedChunk, candidates: Sequence[RetrievedChunk]) -> RetrievalFeatures:
-    """The candidate among the others of its request."""
+def retrieval_features(
+    candidate: RetrievedChunk, candidates: Sequence[RetrievedChunk], compared: int
+) -> RetrievalFeatures:
+    """The candidate among the others of its request; all after the first `compared` are like their last."""
     best = max((other.score for other in candidates), default=0.0)
-    below = [other.score for other in candidates if other.rank == candidate.rank + 1]
+    below = [other.score for other in candidates[:compared] if other.rank == candidate.rank + 1]
     scale = best if best > 0 else 1.0
     return RetrievalFeatures(
-        rank=candidate.rank / max(1, len(candidates) - 1),
+        rank=min(1.0, candidate.rank / max(1, compared - 1)),
         score_share=candidate.score / scale,
         score_lead=(candidate.score - below[0]) / scale if below else 0.0,
         score=candidate.score,

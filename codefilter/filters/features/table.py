@@ -43,22 +43,26 @@ _GROUPS = {
 }
 FEATURE_NAMES = tuple(f"{group}.{field.name}" for group, kind in _GROUPS.items() for field in fields(kind))
 NUM_CHUNK_FEATURES = sum(not name.startswith("place.") for name in FEATURE_NAMES)  # they come first
+COMPARED_CANDIDATES = 10
+"""A chunk is compared with so many of the first, as for labels: one of thirty is judged like one of ten."""
+
 _CACHED_CHUNKS = 256  # of 20 kB each; who types sees the same few dozen again and again
 
 Matrix = npt.NDArray[np.float32]
 
 
 def network_inputs(values: Matrix) -> Matrix:
-    """What a network reads: the features, and how those of each chunk differ from the candidates' mean.
+    """What a network reads: the features, and how those of each chunk differ from the first candidates' mean.
 
     Args:
-        values: (candidates, features) of one request.
+        values: (candidates, features) of one request, the best of the retriever first.
 
     Returns:
         (candidates, features + chunk features).
     """
     of_chunks = values[:, :NUM_CHUNK_FEATURES]
-    return np.concatenate([values, of_chunks - of_chunks.mean(axis=0, keepdims=True)], axis=1)
+    mean = of_chunks[:COMPARED_CANDIDATES].mean(axis=0, keepdims=True)
+    return np.concatenate([values, of_chunks - mean], axis=1)
 
 
 def group_columns(group: str) -> list[int]:
@@ -86,22 +90,25 @@ class FeatureExtractor:
     def extract(
         self, request: CompletionRequest, in_file: InFileContext, candidates: Sequence[RetrievedChunk]
     ) -> ChunkFeatures:
-        """The features of all candidates of a request."""
+        """The features of all candidates of a request, the best of the retriever first."""
         facts = RepositoryFacts(self._index, RetrievalQuery(request, in_file.start_line))
         place = PlaceView(request, in_file, facts)
-        shared = vars(place_features(place, len(candidates))).values()
+        compared = min(len(candidates), COMPARED_CANDIDATES)
+        shared = vars(place_features(place, compared)).values()
         views = [self._view(candidate.chunk, facts) for candidate in candidates]
-        counts = Counter(name for view in views for name in view.names)
+        counts = Counter(name for view in views[:compared] for name in view.names)
         rows, names, copies = [], [], []
-        for candidate, view in zip(candidates, views, strict=True):
-            others = counts - Counter(view.names)
-            of_names, name_evidence = name_features(place, view, others, len(views) - 1)
+        for i, (candidate, view) in enumerate(zip(candidates, views, strict=True)):
+            others, num_others = counts, compared
+            if i < compared:
+                others, num_others = counts - Counter(view.names), compared - 1
+            of_names, name_evidence = name_features(place, view, others, num_others)
             of_copies, copy_evidence = copy_features(place, view)
             groups = (
                 of_names,
                 of_copies,
                 relation_features(place, view),
-                retrieval_features(candidate, candidates),
+                retrieval_features(candidate, candidates, compared),
                 shape_features(view),
             )
             rows.append([*(value for group in groups for value in vars(group).values()), *shared])
