@@ -20,9 +20,7 @@ from codefilter.filters.features.views import (
     FAMILIAR_LINES,
     ChunkView,
     PlaceView,
-    indent_of,
     names_of,
-    tokens_of,
 )
 
 Similarities = npt.NDArray[np.float32]
@@ -141,7 +139,7 @@ def _sandwich(aligned: Similarities, to_next: Similarities, novelty: Similaritie
 
 def _longest_run(place: PlaceView, chunk: ChunkView) -> tuple[float, float]:
     """The longest end of the text before the cursor that stands in the chunk with something behind it."""
-    end = tokens_of(place.near_text)[-_LONGEST_RUN:]
+    end = place.near_tokens[-_LONGEST_RUN:]
     tokens = chunk.tokens
     longest, new = 0, 0.0
     for position in range(len(tokens) - 1):
@@ -174,9 +172,6 @@ def _shift(values: Similarities) -> Similarities:
 
 def _same_indent(place: PlaceView, chunk: ChunkView, best: int) -> float:
     """Whether the line behind the aligned one steps in or out as the place's next line does."""
-    if best < 0 or not place.after or not place.before:
+    if best < 0 or place.next_step is None:
         return 0.0
-    prefix = [line for line in place.in_file.prefix.split("\n") if line.strip()]
-    suffix = [line for line in place.in_file.suffix.split("\n") if line.strip()]
-    step = indent_of(suffix[0]) - indent_of(prefix[-1])
-    return float(chunk.indents[best + 1] - chunk.indents[best] == step)
+    return float(chunk.indents[best + 1] - chunk.indents[best] == place.next_step)

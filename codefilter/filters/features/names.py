@@ -12,14 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codefilter.filters.features.views import (
-    AFTER_LINES,
     ChunkView,
     PlaceView,
-    called_names,
-    member_names,
 )
 
 _COUNTED = 3  # names; more of them say no more
+_LEAST = 1e-6  # weight that anything is divided by
 
 
 @dataclass(frozen=True)
@@ -75,17 +73,15 @@ def name_features(
 ) -> tuple[NameFeatures, NameEvidence]:
     """Compare the names of a place and a chunk; `others`: how many other candidates have a name."""
     weight, rarity = place.weight, place.facts.rarity
-    near, after = place.near_names, place.after_names
-    around = near | after
+    near, after, around = place.near_names, place.after_names, place.around_names
     shared = around & chunk.names
     new = chunk.names - place.shown_names
-    around_text = f"{place.near_text}\n" + "\n".join(place.after[:AFTER_LINES])
-    imported = frozenset(place.imported.values())
-    unused = frozenset(place.imported[name] for name in place.unused_imports)
+    imported, unused = place.imported_names, place.unused_imported_names
     own = place.enclosing_names
     defined = chunk.defined
     called = chunk.called - defined
     missing = place.missing_names & chunk.names
+    all_new = weight(new)
     finished = frozenset(name for name in new if place.unfinished and name.startswith(place.unfinished))
     features = NameFeatures(
         last=_share(place, place.last_names & chunk.names, place.last_names),
@@ -95,21 +91,21 @@ def name_features(
         of_chunk=_share(place, shared, chunk.names),
         rarest_shared=max(map(rarity, shared), default=0.0),
         cosine=_cosine(place, shared, around, chunk.names),
-        new=_share(place, new, chunk.names),
-        new_weight=math.log1p(weight(new)),
+        new=all_new / max(weight(chunk.names), _LEAST),
+        new_weight=math.log1p(all_new),
         hidden=math.log1p(weight(place.hidden_names & chunk.names)),
         hidden_often=math.log1p(weight(place.often_hidden_names & chunk.names)),
         hidden_far=math.log1p(weight(place.far_names & chunk.names)),
-        hidden_share=_share(place, place.hidden_names & new, new),
-        agreed=_share(place, [name for name in new if others[name]], new),
+        hidden_share=weight(place.hidden_names & new) / max(all_new, _LEAST),
+        agreed=weight(name for name in new if others[name]) / max(all_new, _LEAST),
         agreed_weight=sum(rarity(name) * others[name] for name in new) / max(1, num_others),
         missing=weight(missing),
         missing_assigned=_count(place.missing_names & (chunk.assigned | defined)),
         defines_last=_count(place.last_names & defined),
         defines_near=_count(near & defined),
         defines_after=_count(after & defined),
-        defines_called=_count(called_names(around_text) & defined - own),
-        defines_member=_count(member_names(around_text) & defined - own),
+        defines_called=_count(place.around_called & defined - own),
+        defines_member=_count(place.around_members & defined - own),
         defines_header=_count(place.header_names & defined),
         defines_imported=_count(imported & defined),
         defines_unused=_count(unused & defined),
@@ -131,7 +127,7 @@ def name_features(
 
 
 def _share(place: PlaceView, part: Iterable[str], whole: Iterable[str]) -> float:
-    return place.weight(part) / max(place.weight(whole), 1e-6)
+    return place.weight(part) / max(place.weight(whole), _LEAST)
 
 
 def _count(names: frozenset[str]) -> float:
@@ -142,4 +138,4 @@ def _cosine(place: PlaceView, shared: frozenset[str], first: frozenset[str], sec
     def squares(names: frozenset[str]) -> float:
         return sum(place.facts.rarity(name) ** 2 for name in names)
 
-    return squares(shared) / max(math.sqrt(squares(first) * squares(second)), 1e-6)
+    return squares(shared) / max(math.sqrt(squares(first) * squares(second)), _LEAST)

@@ -104,6 +104,15 @@ class PlaceView:
         return self.before[-1] if self.before else ""
 
     @cached_property
+    def next_step(self) -> int | None:
+        """Columns by which the line behind the cursor stands further in than the one before it; or None."""
+        if not self.after or not self.before:
+            return None
+        prefix = [line for line in self.in_file.prefix.split("\n") if line.strip()]
+        suffix = [line for line in self.in_file.suffix.split("\n") if line.strip()]
+        return indent_of(suffix[0]) - indent_of(prefix[-1])
+
+    @cached_property
     def last_names(self) -> frozenset[str]:
         """Of the current line and the last one before it."""
         return names_of(f"{self.last_line}\n{self.typed}")
@@ -114,6 +123,11 @@ class PlaceView:
         return "\n".join([*self.before[-NEAR_LINES:], self.typed])
 
     @cached_property
+    def near_tokens(self) -> Sequence[str]:
+        """Words, numbers and marks of the last lines before the cursor."""
+        return tokens_of(self.near_text)
+
+    @cached_property
     def near_names(self) -> frozenset[str]:
         """Of the last lines before the cursor."""
         return names_of(self.near_text)
@@ -122,6 +136,26 @@ class PlaceView:
     def after_names(self) -> frozenset[str]:
         """Of the first lines behind the cursor."""
         return names_of("\n".join(self.after[:AFTER_LINES]))
+
+    @cached_property
+    def around_text(self) -> str:
+        """The last lines before the cursor and the first behind it."""
+        return f"{self.near_text}\n" + "\n".join(self.after[:AFTER_LINES])
+
+    @cached_property
+    def around_names(self) -> frozenset[str]:
+        """Of the lines before and behind the cursor."""
+        return self.near_names | self.after_names
+
+    @cached_property
+    def around_called(self) -> frozenset[str]:
+        """Names that these lines call."""
+        return called_names(self.around_text)
+
+    @cached_property
+    def around_members(self) -> frozenset[str]:
+        """Names that stand behind a dot there."""
+        return member_names(self.around_text)
 
     @cached_property
     def shown_names(self) -> frozenset[str]:
@@ -170,6 +204,16 @@ class PlaceView:
         """Imported names that the rest of the file does not use (yet)."""
         once = {name for name, count in self._counts.items() if count == 1}
         return frozenset(once.intersection(self.imported))
+
+    @cached_property
+    def imported_names(self) -> frozenset[str]:
+        """What is imported, by its names where it is defined."""
+        return frozenset(self.imported.values())
+
+    @cached_property
+    def unused_imported_names(self) -> frozenset[str]:
+        """The same of what is not used."""
+        return frozenset(self.imported[name] for name in self.unused_imports)
 
     @cached_property
     def enclosing(self) -> Sequence[Definition]:
