@@ -17,6 +17,8 @@ _DRAWN = {
     Method.BY_REPOSITORY: "packages are drawn",
     Method.WITHIN_REPOSITORIES: "tasks are drawn within the packages, so they speak for these only",
 }
+_ROWS = ("arms", "results")  # of a record
+_OF_TEN = "classifier/num_candidates=10"
 _SHOWN = {
     "none": "nothing",
     "top-k:1": "the first chunk that is found",
@@ -28,7 +30,7 @@ _SHOWN = {
 
 def state() -> str:
     """The main figures, for the top of the README."""
-    results = _results(read("fresh-hole.json"))
+    results = _results(_fresh())
     rows = [
         "| shown to the model | tokens of other files | exact match | edit similarity | nats per token | truth less likely than with nothing |",
         "|---|---|---|---|---|---|",
@@ -44,7 +46,7 @@ def state() -> str:
 
 
 def evaluation() -> str:
-    record = read("fresh-hole.json")
+    record = _fresh()
     results = _results(record)
     looked_at = {result.task_id for result in _results(read("fresh-layout.json"))}
     others = [result for result in results if result.task_id not in looked_at]
@@ -55,6 +57,7 @@ def evaluation() -> str:
         ("classifier", "top-k:1"),
         ("classifier", "top-k:5"),
         ("classifier", "all"),
+        ("classifier", _OF_TEN),
     ]
     return "\n".join(
         [
@@ -62,8 +65,8 @@ def evaluation() -> str:
             "",
             f"**Fresh** is our benchmark: {_tasks(results)} whose first files on the package index are later than the model, and that no "
             f"training label is of. Levels {record['levels'].replace(',', ' and ')}, {record['model']['name']}, RepoCoder's metrics, the default "
-            "prompt and engine (`fresh-hole.json`; `codefilter report data/results/fresh-hole.json --tests 2` makes the picture, and of a "
-            "run's folder also a page with its tasks, their chunks and what each arm wrote; seconds are of two cores, on which tests ran beside the first tasks):",
+            "prompt and engine (`fresh-hole.json`, and `fresh-thirty.json` for the filter as it is now; `codefilter report` of both, with `--tests 2`, makes the "
+            "picture, and of a run's folder also a page with its tasks, their chunks and what each arm wrote; seconds are of two cores, on which tests ran beside the first tasks):",
             "",
             *arms(record),
             "",
@@ -90,14 +93,15 @@ def evaluation() -> str:
 
 def _chosen() -> str:
     """What was chosen beforehand, and on what."""
-    first, again, before = (read(f"choose-{name}.json") for name in ("validation", "again", "threshold"))
+    first, more, before = (read(f"choose-{name}.json") for name in ("validation", "candidates", "threshold"))
+    more |= {"arms": _renamed(more["arms"], {"classifier": _OF_TEN})}
     return (
-        "**Chosen on the validation packages**, five that the filter did not learn from: how many of the first chunks to hold the filter against, and "
-        "how likely to help a chunk must be to be kept (0.1, or what stands behind the colon). Nats per token, and tokens of other files, on "
-        f"{first['tasks']} tasks (`choose-validation.json`): {_tokens_and_nats(first)}. On {again['tasks']} others (`choose-again.json`): "
-        f"{_tokens_and_nats(again)}. Five are the best of the first 1, 2, 3 and 5. The threshold was 0.1 already, by {before['tasks']} tasks in an older "
-        f"layout, 36 of them of packages that the filter learned from (`choose-threshold.json`): {_tokens_and_nats(before)}. It stayed: what half of it "
-        "gains takes three times the tokens."
+        "**Chosen on the validation packages**, five that the filter did not learn from: how many of the first chunks to hold the filter against, how "
+        "likely to help a chunk must be to be kept (0.1, or what stands behind the colon), and how many candidates to choose from. Nats per token, and "
+        f"tokens of other files, on {first['tasks']} tasks with ten candidates (`choose-validation.json`): {_tokens_and_nats(first)}. Five are the best of the "
+        f"first 1, 2, 3 and 5. On {more['tasks']} others (`choose-candidates.json`): {_tokens_and_nats(more)}. So the filter chooses from thirty. The "
+        f"threshold was 0.1 already, by {before['tasks']} tasks in an older layout, 36 of them of packages that the filter learned from "
+        f"(`choose-threshold.json`): {_tokens_and_nats(before)}."
     )
 
 
@@ -125,10 +129,10 @@ def _hole() -> list[str]:
     had = {arm["arm"] for arm in before["arms"]}
     names = [arm["arm"] for arm in now["arms"] if arm["arm"] in had]
     earlier = {
-        key: [row | {"arm": _before(row["arm"])} for row in before[key] if row["arm"] in names]
-        for key in ("arms", "results")
+        key: _renamed([row for row in before[key] if row["arm"] in names], {n: _before(n) for n in names})
+        for key in _ROWS
     }
-    joined = now | {key: now[key] + earlier[key] for key in ("arms", "results")}
+    joined = now | {key: now[key] + earlier[key] for key in _ROWS}
     return [
         "**Where the hole begins.** The model fills a hole in the file. It used to begin in the cursor's line; now it begins 4 to 19 lines above, and "
         "these lines are given as its beginning, so that the code just above the cursor is the last that the model reads, and not what stands "
@@ -138,6 +142,16 @@ def _hole() -> list[str]:
         "",
         *differences(joined, [(name, _before(name)) for name in names]),
     ]
+
+
+def _fresh() -> Any:
+    """Today's filter on Fresh, beside the earlier one and what both are held against."""
+    before, now = read("fresh-hole.json"), read("fresh-thirty.json")
+    return before | {key: _renamed(before[key], {"classifier": _OF_TEN}) + now[key] for key in _ROWS}
+
+
+def _renamed(rows: Sequence[Any], names: Mapping[str, str]) -> list[Any]:
+    return [row | {"arm": names.get(row["arm"], row["arm"])} for row in rows]
 
 
 def _before(arm: str) -> str:
@@ -173,7 +187,7 @@ def _controls() -> str:
 def _joined(*names: str) -> Any:
     """A record, with the arms that others have of the same tasks."""
     records = [read(name) for name in names]
-    return records[0] | {key: [row for one in records for row in one[key]] for key in ("arms", "results")}
+    return records[0] | {key: [row for one in records for row in one[key]] for key in _ROWS}
 
 
 def _oracle() -> str:

@@ -211,7 +211,7 @@ RECORDS = [
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_every_record_of_a_run_that_was_kept_can_be_compared(path: Path) -> None:
     run = read_run(path)
-    # an arm that was run by itself is held against those of the record that it belongs to
+    # an arm that was run by itself is held against those of another record of the same tasks
     others = [] if len(run.arms) > 1 else [read_run(path.with_name("fresh-auto.json"))]
     (joined,) = join_runs([*others, run])
     assert len(joined.arms) > 1
