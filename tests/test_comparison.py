@@ -179,7 +179,11 @@ def test_shards_are_joined_and_models_kept_apart(tmp_path: Path) -> None:
     other_settings = replace(PLAN, settings=Settings(model="fake", prefix_tokens=99))
     fourth = write_run(tmp_path / "4", [made_result("r0/x", "none")], other_settings)
     (joined,) = join_runs([read_run(first), read_run(fourth)])
-    assert joined.arms == ("none · 1", "all · 1", "none · 4")
+    assert joined.arms == ("none · prefix_tokens=1024", "all · prefix_tokens=1024", "none · prefix_tokens=99")
+    many_settings = Settings(model="fake", prefix_tokens=99, suffix_tokens=9, hole_lines=0)
+    many = write_run(tmp_path / "many", [made_result("r0/x", "none")], replace(PLAN, settings=many_settings))
+    (joined,) = join_runs([read_run(first), read_run(many)])
+    assert joined.arms == ("none · 1", "all · 1", "none · many")
     other_engine = replace(PLAN, engine="torch, cpu, float32")
     torch_run = write_run(tmp_path / "torch", [made_result("r0/x", "none")], other_engine)
     (joined,) = join_runs([read_run(first), read_run(torch_run)])
@@ -188,7 +192,7 @@ def test_shards_are_joined_and_models_kept_apart(tmp_path: Path) -> None:
     ray_run = write_run(tmp_path / "ray", [made_result("r0/z", "none")], on_ray)
     (joined,) = join_runs([read_run(first), read_run(ray_run)])
     assert joined.arms == ("none", "all")
-    namesake = write_run(tmp_path / "other" / "1", [made_result("r0/x", "none")], other_settings)
+    namesake = write_run(tmp_path / "other" / "1", [made_result("r0/x", "none")], other_engine)
     (joined,) = join_runs([read_run(first), read_run(namesake)])
     assert joined.arms == (f"none · 1 ({first})", f"all · 1 ({first})", f"none · 1 ({namesake})")
     other_data = replace(PLAN, data_sha256="e" * 64)
@@ -241,8 +245,8 @@ def test_what_failed_in_one_run_and_was_done_in_another_is_no_error(tmp_path: Pa
     third = write_run(tmp_path / "3", [made_result("r0/x", "all")], other_settings)
     (joined,) = join_runs([read_run(first), read_run(third)])
     assert [(error.task_id, error.arm) for error in joined.errors] == [
-        ("r0/x", "all · 1"),
-        ("r0/z", "all · 1"),
+        ("r0/x", "all · prefix_tokens=1024"),
+        ("r0/z", "all · prefix_tokens=1024"),
     ]
 
 
@@ -265,8 +269,8 @@ def test_shards_stay_joined_beside_other_settings_and_other_benchmarks(tmp_path:
     settings = replace(PLAN, settings=Settings(model="fake", prefix_tokens=99))
     third = write_run(tmp_path / "3", [made_result("r0/x", "none")], settings)
     (joined,) = join_runs([read_run(path) for path in (*shards, third)])
-    assert joined.arms == ("none · 1", "all · 1", "none · 3")
-    assert sum(result.arm == "all · 1" for result in joined.results) == 2
+    assert joined.arms == ("none · prefix_tokens=1024", "all · prefix_tokens=1024", "none · prefix_tokens=99")
+    assert sum(result.arm == "all · prefix_tokens=1024" for result in joined.results) == 2
     elsewhere = replace(PLAN, benchmark="other", metric_family="crosscodeeval")
     fourth = write_run(tmp_path / "4", [made_result("r0/x", "none")], elsewhere)
     first, second = join_runs([read_run(path) for path in (*shards, fourth)])

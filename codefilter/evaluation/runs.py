@@ -2,20 +2,23 @@
 
 In: folders that `codefilter evaluate` made, or their records. Out: `JoinedResults`, one per benchmark.
 Notable: two runs may be joined under the same arm name only if model, engine and settings are the same, and
-the weights of a trained filter; otherwise the model's name, the folder's, or the weights' hash is added to
-the arm's.
+the weights of a trained filter; otherwise the model's name, the settings that differ or the folder's name, or
+the weights' hash is added to the arm's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from codefilter.config import Settings
 from codefilter.errors import UsageError
 from codefilter.evaluation.records import RunPlan, read_plan, read_record
 from codefilter.evaluation.results import TaskError, TaskResult
 from codefilter.evaluation.storage import read_errors, read_results
+
+_NAMED_SETTINGS = 2  # of runs that are told apart by more of them the folder is named
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,8 @@ def _labels(runs: Sequence[Run]) -> list[dict[str, str]]:
     for run, model, folder in zip(runs, models, folders, strict=True):
         same_model = [other for other in runs if other.plan.model.sha256 == run.plan.model.sha256]
         parts = [model] if len(same_model) < len(runs) else []
-        parts += [folder] if len({_key(other) for other in same_model}) > 1 else []
+        if len({_key(other) for other in same_model}) > 1:
+            parts.append(_own_settings(run, same_model) or folder)
         own = {}
         for arm in run.arms:
             weights = {_weights(other, arm) for other in same_model if arm in other.arms}
@@ -143,6 +147,15 @@ def _labels(runs: Sequence[Run]) -> list[dict[str, str]]:
             own[arm] = f"{arm} · {', '.join(said)}" if said else arm
         labels.append(own)
     return labels
+
+
+def _own_settings(run: Run, others: Sequence[Run]) -> str:
+    """The settings that tell a run from others, as an arm spells them; empty where more than a few differ."""
+    values = run.plan.same_run()
+    differing = [name for name in values if len({other.plan.same_run()[name] for other in others}) > 1]
+    are_settings = set(differing) <= {field.name for field in fields(Settings)} - {"engine"}  # what ran
+    few = are_settings and len(differing) <= _NAMED_SETTINGS
+    return "/".join(f"{name}={values[name]}" for name in differing) if few else ""
 
 
 def _weights(run: Run, arm: str) -> str:
