@@ -3,6 +3,7 @@
 In: records that `codefilter evaluate` wrote, in data/results/. Out: Markdown.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ def evaluation() -> str:
             "",
             *_hole(),
             "",
-            _controls(),
+            *_other_arms(),
             "",
             _oracle(),
             "",
@@ -146,7 +147,12 @@ def _hole() -> list[str]:
 
 def _fresh() -> Any:
     """Today's filter on Fresh, beside the earlier one and what both are held against."""
-    before, now = read("fresh-hole.json"), read("fresh-thirty.json")
+    return _with_thirty("fresh-hole.json", "fresh-thirty.json")
+
+
+def _with_thirty(earlier: str, later: str) -> Any:
+    """A record in which the filter chose from ten candidates, with the arm that chooses from thirty."""
+    before, now = read(earlier), read(later)
     return before | {key: _renamed(before[key], {"classifier": _OF_TEN}) + now[key] for key in _ROWS}
 
 
@@ -172,16 +178,32 @@ def _machines_agree() -> str:
     return f"the same prompts of {len(without)} tasks are {apart:.3f} nats per token apart, `fresh-all-none.json`"
 
 
-def _controls() -> str:
-    """The filter against as many tokens that somebody else chose."""
-    ranked, drawn = read("fresh-auto.json"), read("fresh-layout.json")
-    return (
-        "**Against equal tokens**, with the hole in the cursor's line: where the model is shown as many tokens as the filter keeps, but "
-        f"of the chunks that the retriever ranks first (`top-k-like:classifier`; {_tasks(_results(ranked))}, `fresh-auto.json`), the filter gains "
-        f"{_gains(_results(ranked), ranked['benchmark'], ['top-k-like:classifier'])}; of chunks drawn at random "
-        f"({_tasks(_results(drawn))}, by OpenVINO, `fresh-layout.json`), "
-        f"{_gains(_results(drawn), drawn['benchmark'], ['random-like:classifier'])}."
-    )
+def _other_arms() -> list[str]:
+    """The filter against as many tokens that somebody else chose, and other ways to choose, to retrieve and to write."""
+    more, fresh = read("fresh-arms.json"), _fresh()
+    record = fresh | {key: fresh[key] + more[key] for key in _ROWS}
+    results = _results(record)
+    levels = Counter(result.level for result in results if result.arm == "none")
+    names = [arm["arm"] for arm in more["arms"]]
+    to_left = "none/layout=left-to-right"
+    pairs = [
+        ("classifier", name) for name in names if not name.startswith("classifier/layout") and name != to_left
+    ]
+    return [
+        f"**Other arms** on {_tasks(results)}, {' and '.join(f'{count} of level {level}' for level, count in levels.items())} (`fresh-arms.json`). `top-k-like` "
+        "and `random-like` show as many tokens as the filter keeps, of the retriever's order or drawn at random; `threshold` is by Jaccard similarity; `iterative` looks "
+        "again with what was written first; `selective` retrieves only where the model is less sure of its own text, in half of the places; `postprocess` is what the editor makes of it. "
+        "Thresholds were fixed beforehand on the validation packages (`LOG.md`):",
+        "",
+        "| arm | EM / ES | nats per token | prompt tokens | of other files |",
+        "|---|---|---|---|---|",
+        *(
+            f"| `{arm.arm}` | {arm.exact_match:.1f} / {arm.edit_similarity:.1f} | {arm.nats_per_token:.3f} | {arm.prompt_tokens:.0f} | {arm.cross_file_tokens:.0f} |"
+            for arm in summarise(results, ["none", "all", "top-k:5", "classifier", *names])
+        ),
+        "",
+        *differences(record, [*pairs, ("classifier/layout=left-to-right", to_left)]),
+    ]
 
 
 def _joined(*names: str) -> Any:
@@ -238,10 +260,10 @@ def _tasks(results: Sequence[TaskResult]) -> str:
 
 
 def repoeval() -> str:
-    record = read("repoeval-function.json")
+    record = _with_thirty("repoeval-function.json", "repoeval-thirty.json")
     return _held_against_each_other(
         record,
-        f"**RepoEval**, function tasks ({_tasks(_results(record))}), with the default prompt (`repoeval-function.json`; every "
+        f"**RepoEval**, function tasks ({_tasks(_results(record))}), with the default prompt (`repoeval-function.json`, and `repoeval-thirty.json` for the filter as it is now; every "
         "model has probably seen them, so differences say more than levels):",
     )
 

@@ -44,7 +44,7 @@ def trained_filter() -> str:
             f"At its threshold, and with the labels' short in-file contexts, it keeps {100 * figures['kept_tokens']:.0f} % of the tokens, {100 * figures['positive']['recall']:.0f} % of the "
             f"positive chunks among them (precision {100 * figures['positive']['precision']:.0f} %), and nothing in "
             f"{100 * figures['abstains']:.0f} % of the tasks. Harmful chunks it does not tell apart: among the kept they are "
-            f"{figures['negatives_kept']:.1f} times as frequent as among all. Judging the chunks of a place takes "
+            f"{figures['negatives_kept']:.1f} times as frequent as among all. Judging ten chunks of a place takes "
             f"{1000 * cold:.0f} ms (median; `speed-filter.json`).",
             "",
             _learning_curve(record["curve"]),

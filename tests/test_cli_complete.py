@@ -62,6 +62,18 @@ def test_people_get_the_completion_the_chunks_and_the_times(
         assert part in out
 
 
+def test_of_many_chunks_people_see_ten(capsys: pytest.CaptureFixture[str], sample_repository: Path) -> None:
+    for number in range(12):
+        text = f"def total_amount_{number}(order):\n    return order.amounts[{number}]\n"
+        (sample_repository / "shop" / f"total{number}.py").write_text(text)
+    options = (sample_repository / "shop" / "report.py", "--line", 3, "--filter", "top-k:1")
+    (sample_repository / "codefilter.toml").write_text("num_candidates = 12\n")
+    _, out, _ = run(capsys, "complete", *options, "--model", "fake")
+    assert out.count("dropped  ") == 9
+    assert "and 2 others, dropped" in out
+    assert len(complete_json(capsys, *options)["chunks"]) == 12
+
+
 def test_the_index_says_when_a_chunk_is_over_the_budget(
     capsys: pytest.CaptureFixture[str], sample_repository: Path
 ) -> None:

@@ -73,6 +73,29 @@ def test_top_k_keeps_the_best_and_says_why(repository: Path) -> None:
     assert "rank 1" in completion.decisions[0].reason
 
 
+@pytest.mark.parametrize(
+    ("name", "asked", "expected"),
+    [
+        ("none", 0, 0),
+        ("none", 5, 0),
+        ("all", 0, 10),
+        ("all", 4, 4),
+        ("all", 33, 33),
+        ("classifier", 0, 30),
+        ("classifier", 10, 10),
+        ("top-k-like:classifier", 0, 30),
+    ],
+)
+def test_how_many_candidates_a_filter_chooses_from(
+    repository: Path, name: str, asked: int, expected: int
+) -> None:
+    for number in range(40):
+        (repository / f"more{number}.py").write_text(
+            f"def compute_{number}(values):\n    return values[{number}]\n"
+        )
+    assert len(complete(repository, name, num_candidates=asked).decisions) == expected
+
+
 def test_the_threshold_keeps_what_is_similar(repository: Path) -> None:
     assert all(d.keep for d in complete(repository, "threshold:0").decisions)
     assert not any(d.keep for d in complete(repository, "threshold:1").decisions)

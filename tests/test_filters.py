@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codefilter.errors import FilterError, UsageError
-from codefilter.filters.base import FilterContext, Reader
+from codefilter.filters.base import USUAL_CANDIDATES, FilterContext, Reader, worth_showing
 from codefilter.filters.drafts import DraftFeatures, draft_features
 from codefilter.filters.table import get_filter
 from codefilter.prompts.in_file import InFileContext
@@ -39,6 +39,20 @@ def context(budget_tokens: int = 1000, reader: Reader | None = None) -> FilterCo
 
 def kept(decisions: Sequence[FilterDecision]) -> list[int]:
     return [d.candidate.rank for d in decisions if d.keep]
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_what_is_kept_is_shown_and_of_the_dropped_the_first(keeps: list[bool]) -> None:
+    decisions = [
+        FilterDecision(candidate, keep, Polarity.UNKNOWN, 1.0, "")
+        for candidate, keep in zip(candidates([1] * len(keeps)), keeps, strict=True)
+    ]
+    shown = worth_showing(decisions)
+    assert kept(shown) == kept(decisions)
+    dropped = [d.candidate.rank for d in shown if not d.keep]
+    assert dropped == [rank for rank, keep in enumerate(keeps) if not keep][: len(dropped)]
+    assert len(shown) == min(len(keeps), max(USUAL_CANDIDATES, sum(keeps)))
+    assert [d.candidate.rank for d in shown] == sorted(d.candidate.rank for d in shown)
 
 
 @given(st.lists(st.integers(1, 50), max_size=12), st.integers(0, 200), st.integers(0, 5))
