@@ -46,11 +46,11 @@ Role = Literal["train", "benchmark", "repoeval", "demo"]
 """What a package may be used for; of all but "train" nothing is learned."""
 
 _PINNED = {
-    "name": r"[A-Za-z0-9][A-Za-z0-9._-]*",
-    "version": r"[A-Za-z0-9][A-Za-z0-9._+!-]*",
-    "wheel": r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl",
-    "sha256": r"[0-9a-f]{64}",
-}
+    "name": (r"[A-Za-z0-9][A-Za-z0-9._-]*", "the package's name on the index"),
+    "version": (r"[A-Za-z0-9][A-Za-z0-9._+!]*", "a version"),
+    "wheel": (r"[A-Za-z0-9][\w.]*(-[\w.+!]+){4,5}\.whl", "NAME-VERSION-PYTHON-ABI-PLATFORM.whl"),
+    "sha256": (r"[0-9a-f]{64}", "64 lower-case hexadecimal digits"),
+}  # and what it ought to be
 _MANIFEST_HINT = (
     'A package is a table [[package]] with name, version, wheel (its file), sha256, and role = "train".'
 )
@@ -74,6 +74,11 @@ class PackagePin:
     lines: int = 0
     nothing_before: str = ""  # day before which the index had no release of it; empty where not looked up
 
+    @property
+    def key(self) -> str:
+        """See `package_key`."""
+        return package_key(self.name)
+
 
 def silent(what: str, done_bytes: int, total_bytes: int) -> None:
     """Report no progress."""
@@ -91,29 +96,32 @@ def read_manifest(path: Path) -> tuple[PackagePin, ...]:
         UsageError: no such file, no TOML, no packages, two of one name, or one that is not pinned.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:  # also of texts and numbers that are no TOML
         raise UsageError(f"{path} cannot be read: {error}", hint=_MANIFEST_HINT) from error
     try:
-        pins = [
-            pin_package(entry if table == "package" else {"role": table, **entry})
-            for table, entries in tables.items()
-            for entry in _tables(table, entries)
-        ]
+        pins = [pin_package(entry) for table, entries in tables.items() for entry in _entries(table, entries)]
     except ValueError as error:
         raise UsageError(f"{path}: {error}", hint=_MANIFEST_HINT) from error
-    names = [pin.name for pin in pins]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None or not pins:
-        problem = "names no packages" if twice is None else f"names {twice} twice"
-        raise UsageError(f"{path} {problem}", hint=_MANIFEST_HINT)
+    if not pins:
+        raise UsageError(f"{path} names no packages", hint=_MANIFEST_HINT)
+    for known in ({pin.key for pin in pins}, {pin.sha256 for pin in pins}):
+        if len(known) < len(pins):
+            raise UsageError(
+                f"{path} names a package twice", hint="Each name and each wheel may stand there once."
+            )
     return tuple(pins)
 
 
-def _tables(name: str, entries: object) -> list[dict[str, Any]]:
-    if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+def _entries(table: str, entries: object) -> list[dict[str, Any]]:
+    """The packages of one list of tables, each with its role."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{table} is no list of packages")
+    if table == "package":
         return entries
-    raise ValueError(f"{name} is no list of packages")
+    if any(entry.get("role", table) != table for entry in entries):
+        raise ValueError(f"a package under {table} has another role")
+    return [{**entry, "role": table} for entry in entries]
 
 
 def pin_package(entry: Mapping[str, Any]) -> PackagePin:
@@ -133,10 +141,18 @@ def pin_package(entry: Mapping[str, Any]) -> PackagePin:
             raise ValueError(f"{label}: {name} is {value!r}")
     if pin.role not in get_args(Role):
         raise ValueError(f"{label}: role is {pin.role!r}, none of {', '.join(get_args(Role))}")
-    for name, pattern in _PINNED.items():
-        if not re.fullmatch(pattern, getattr(pin, name)):
-            raise ValueError(f"{label}: {name} is {getattr(pin, name)!r}")
+    for name, (pattern, wanted) in _PINNED.items():
+        if not re.fullmatch(pattern, getattr(pin, name), re.ASCII):
+            raise ValueError(f"{label}: {name} is {getattr(pin, name)!r}, not {wanted}")
+    of_wheel = pin.wheel.split("-")
+    if (package_key(of_wheel[0]), of_wheel[1]) != (pin.key, pin.version):
+        raise ValueError(f"{label}: {pin.wheel} is no wheel of {pin.name} {pin.version}")
     return pin
+
+
+def package_key(name: str) -> str:
+    """What two spellings of a package's name have in common on an index (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def fetch_package(pin: PackagePin, progress: Progress = silent) -> Path:

@@ -44,7 +44,7 @@ from codefilter.errors import (
 from codefilter.index import RepositoryIndex
 from codefilter.labeling import LabeledExample, Labeler, LabelOptions
 from codefilter.lm.fake import FakeLanguageModel
-from codefilter.packages import PackagePin
+from codefilter.packages import PackagePin, load_corpora
 from codefilter.types import CompletionTask, Polarity, TaskLevel
 from tests.killed_builds import PLAN, SMALL, TRIALS
 from tests.labelled_repositories import SHOP_FILES, WEATHER_FILES, write_repository
@@ -424,7 +424,19 @@ def test_packages_of_an_own_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyP
     description = Description(recipe, sources=(source.record(),))
     assert find_roots(description, []) == {"mine": source.root}
     assert sources_of(description, [], ["mine"]) == [source]
-    for text, problem in ((reserved, "asyncvarlink belongs to the benchmarks"), ("", "names no packages")):
+    ours = next(pin for pin in load_corpora() if pin.role == "train")
+    manifest.write_text("[[train]]\n" + entry.format("others", ours.sha256))  # labels say what it was called
+    (other,) = find_sources([], manifest)
+    again = sources_of(Description(recipe, sources=(other.record(),)), [], ["others"])
+    assert [one.name for one in again] == ["others"]
+    of_fresh = next(pin for pin in load_corpora() if pin.role == "benchmark")
+    renamed = entry.format("innocent", "d" * 64).replace("d" * 64, of_fresh.sha256)
+    for text, problem in (
+        (reserved, "asyncvarlink belongs to the benchmarks"),
+        (reserved.replace("asyncvarlink", "AsyncVarlink"), "AsyncVarlink belongs to the benchmarks"),
+        (renamed, "innocent belongs to the benchmarks"),
+        ("", "names no packages"),
+    ):
         manifest.write_text(text and f"[[train]]\n{text}")
         with pytest.raises(UsageError, match=problem):
             find_sources([], manifest)

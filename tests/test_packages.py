@@ -257,7 +257,7 @@ sha256 = "{"a1" * 32}"
 
 @pytest.mark.parametrize("text", [f'[[package]]{PINNED}role = "train"', f"[[train]]{PINNED}"])
 def test_a_manifest_names_the_role_in_the_package_or_by_the_table(text: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(text)
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8-sig")
     expected = PackagePin("toy", "1.0", "toy-1.0-py3-none-any.whl", "a1" * 32, "train")
     assert packages.read_manifest(tmp_path / "mine.toml") == (expected,)
 
@@ -271,12 +271,19 @@ def test_a_manifest_names_the_role_in_the_package_or_by_the_table(text: str, tmp
         ("package = [3]", "package is no list of packages"),
         (f"[[package]]{PINNED}", "toy has no role"),
         (f"[[benchmarks]]{PINNED}", "role is 'benchmarks', none of train, benchmark"),
-        (f"[[train]]{PINNED}[[train]]{PINNED}", "names toy twice"),
+        (f"[[train]]{PINNED}[[train]]{PINNED}", "names a package twice"),
+        (f"[[train]]{PINNED}[[train]]{PINNED.replace('toy', 'other')}", "names a package twice"),
+        (f"[[train]]{PINNED}role = 'benchmark'", "a package under train has another role"),
+        (f"[[train]]{PINNED}lines = {'9' * 5000}", "cannot be read"),
+        (f"[[train]]{PINNED}lines = {'[' * 5000}", "cannot be read"),
+        (f"[[train]]{PINNED}".replace("toy-1.0-py3-none-any", "toy"), "wheel is 'toy.whl', not NAME-VERSION"),
+        (f"[[train]]{PINNED}".replace("toy-1.0", "other-1.0"), "is no wheel of toy 1.0"),
+        (f"[[train]]{PINNED}".replace("toy-1.0", "toy-9.0"), "is no wheel of toy 1.0"),
         (f"[[train]]{PINNED}url = 'x'", "toy has 'url', which means nothing here"),
         (f"[[train]]{PINNED}lines = 'many'", "toy: lines is 'many'"),
         (f"[[train]]{PINNED}".replace('"toy"', '"../toy"'), "name is '../toy'"),
         (f"[[train]]{PINNED}".replace("toy-1.0-py3", "/etc/toy-1.0"), "wheel is '/etc/toy"),
-        (f"[[train]]{PINNED}".replace("a1a1", "a1"), "sha256 is"),
+        (f"[[train]]{PINNED}".replace("a1a1", "a1"), "64 lower-case hexadecimal digits"),
         (f"[[train]]{PINNED}".replace('"1.0"', "1.0"), "version is 1.0"),
     ],
 )
@@ -285,7 +292,7 @@ def test_a_manifest_that_pins_nothing_says_why(text: str, problem: str, tmp_path
     with pytest.raises(UsageError, match=problem) as raised:
         packages.read_manifest(tmp_path / "mine.toml")
     assert "mine.toml" in str(raised.value)
-    assert "[[package]]" in raised.value.hint
+    assert "[[package]]" in raised.value.hint or "twice" in problem
 
 
 def test_a_manifest_that_is_not_there(tmp_path: Path) -> None:

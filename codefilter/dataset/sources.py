@@ -126,7 +126,7 @@ def _pins_of(description: Description) -> dict[str, PackagePin]:
     """
     pins = {pin.sha256: pin for pin in load_corpora()}
     for source in description.sources:
-        if source.wheel and source.sha256 not in pins:
+        if source.wheel:
             named = {key: getattr(source, key) for key in ("name", "version", "wheel", "sha256")}
             try:
                 pins[source.sha256] = pin_package({**named, "role": "train"})
@@ -152,9 +152,11 @@ def _find(name: str, pins: Mapping[str, PackagePin], manifest: Path) -> Reposito
 
 def _refuse_benchmarks(sources: Sequence[RepositorySource]) -> None:
     """`UsageError` for a package that a manifest, or our own, gives another role than "train"."""
-    reserved = {pin.name for pin in load_corpora() if pin.role != "train"}
+    benchmarks = [pin for pin in load_corpora() if pin.role != "train"]
+    reserved = {known for pin in benchmarks for known in (pin.key, pin.sha256)}
     for source in sources:
-        if source.pin is not None and (source.pin.role != "train" or source.name in reserved):
+        pin = source.pin
+        if pin is not None and (pin.role != "train" or not reserved.isdisjoint((pin.key, pin.sha256))):
             raise UsageError(
                 f"{source.name} belongs to the benchmarks: nothing may be trained on it",
                 hint='Choose packages of role "train".',
