@@ -185,10 +185,8 @@ def _other_arms() -> list[str]:
     results = _results(record)
     levels = Counter(result.level for result in results if result.arm == "none")
     names = [arm["arm"] for arm in more["arms"]]
-    to_left = "none/layout=left-to-right"
-    pairs = [
-        ("classifier", name) for name in names if not name.startswith("classifier/layout") and name != to_left
-    ]
+    to_right = [name for name in names if name.endswith("/layout=left-to-right")]
+    pairs = [("classifier", name) for name in names if name not in to_right]
     return [
         f"**Other arms** on {_tasks(results)}, {' and '.join(f'{count} of level {level}' for level, count in levels.items())} (`fresh-arms.json`). `top-k-like` "
         "and `random-like` show as many tokens as the filter keeps, of the retriever's order or drawn at random; `threshold` is by Jaccard similarity; `iterative` looks "
@@ -202,7 +200,7 @@ def _other_arms() -> list[str]:
             for arm in summarise(results, ["none", "all", "top-k:5", "classifier", *names])
         ),
         "",
-        *differences(record, [*pairs, ("classifier/layout=left-to-right", to_left)]),
+        *differences(record, [*pairs, *((name, to_right[0]) for name in to_right[1:])]),
     ]
 
 
@@ -276,8 +274,8 @@ def another_generator() -> str:
         f"{record['tasks']} tasks of Fresh (`fresh-smollm2.json`):",
     )
     return (
-        f"{text}\n\nNot run yet, for want of processor hours: Fresh's functions; `oracle` on all of Fresh, and on RepoEval; the controls of equal "
-        "tokens with today's prompt; `threshold`, `perplexity`, `generative`, iterative and selective retrieval, left to right, post-processing; the 1.5B model as a generator. "
+        f"{text}\n\nNot run yet, for want of processor hours: Fresh's functions; `oracle` on all of Fresh, and on RepoEval; `perplexity`, `generative`; "
+        "the 1.5B model as a generator. "
         "Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and CrossCodeEval."
     )
 

@@ -29,7 +29,8 @@ class Explanation:
     model: str
     filter: str
     prompt: Prompt
-    attribution: Attribution
+    attribution: Attribution  # of the chunks that are worth showing
+    others: int = 0  # chunks that were found besides, and dropped
     notices: tuple[str, ...] = ()
 
     @property
@@ -88,6 +89,8 @@ def explanation_page(explanation: Explanation) -> str:
         "<h2>Dropped</h2>",
         *(_chunk(effect, tokens) for effect in ordered if not effect.is_in_prompt),
     ]
+    if explanation.others:
+        parts.append(f"<p>And {explanation.others} others.</p>")
     if explanation.truth is not None:
         parts.append(f"<h2>What stood there</h2><pre>{escape(explanation.truth)}</pre>")
     return page(explanation.place, "".join(parts))

@@ -224,6 +224,7 @@ def _explain(subject: _Subject) -> Explanation:
         filter=settings.filter,
         prompt=prepared.prompt,
         attribution=attribution,
+        others=len(prepared.decisions) - len(decisions),
         notices=notices if text else (*notices, "the text is empty: there is nothing to be likely"),
     )
 
@@ -259,6 +260,7 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
             }
             for effect in attribution.effects
         ],
+        "others_dropped": explanation.others,
         "notices": list(explanation.notices),
     }
 
@@ -306,6 +308,8 @@ def _print(explanation: Explanation) -> None:
                 Text(effect.reason, style="dim"),
             )
         console.print(table)
+        if explanation.others:
+            console.print(Text(f"and {explanation.others} others, dropped", style="dim"))
     else:
         console.print(Text("no chunks from other files", style="dim"))
     prompt = explanation.prompt

@@ -201,16 +201,21 @@ def filter_command(
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide on the candidates of Fresh: at new places, and a few characters later; against `perplexity`."""
+    """Decide on ten candidates of Fresh: at new places, and a few characters later; against `perplexity`."""
     from codefilter.completion import Completer
     from codefilter.config import load_settings
     from codefilter.evaluation.execution import open_index
     from codefilter.evaluation.task_sources import SAMPLED_LEVELS
+    from codefilter.filters.base import USUAL_CANDIDATES
     from codefilter.filters.table import get_filter
     from codefilter.lm.loading import load_model
     from codefilter.speed.deciding import DecisionPlace, measure_decisions
 
-    settings = load_settings(None, overrides={"model": model, "filter": filter_name})
+    settings = load_settings(
+        None,
+        overrides={"model": model, "filter": filter_name},
+        defaults={"num_candidates": USUAL_CANDIDATES},  # the same for all filters
+    )
     groups = _draw_fresh("filter", SAMPLED_LEVELS, limit)
     loaded = load_model(model)
 

@@ -183,6 +183,7 @@ def _adapt(
     from codefilter.dataset.execution import LocalExecutor
     from codefilter.dataset.sources import find_roots, find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name
+    from codefilter.filters.base import USUAL_CANDIDATES
     from codefilter.filters.trained import filter_folder, load_trained
     from codefilter.labeling import LabelOptions
     from codefilter.lm.loading import load_configured_model
@@ -202,6 +203,7 @@ def _adapt(
         chunker=manifest.chunker,
         prefix_tokens=manifest.prefix_tokens,
         suffix_tokens=manifest.suffix_tokens,
+        num_candidates=settings.num_candidates or USUAL_CANDIDATES,
     )
     if not repo.is_dir():
         raise UsageError(f"no folder {repo}", hint="Check the path after --repo.")

@@ -22,6 +22,7 @@ from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import DatasetFolder, num_examples, read_examples, refuse_other_recipe
 from codefilter.errors import UsageError
 from codefilter.evaluation import Arm, parse_arm
+from codefilter.filters.base import USUAL_CANDIDATES
 from codefilter.labeling import LabelOptions
 from codefilter.lm.base import LanguageModel
 from codefilter.prompts.layouts import measuring_layout
@@ -49,7 +50,12 @@ def parse_label_arm(text: str, settings: Settings) -> Arm:
     """
     changes = "" if text == "default" else f"/{text}"
     chosen = parse_arm(f"all{changes}", settings).settings
-    measured = replace(chosen, layout=measuring_layout(chosen.layout), hole_lines=settings.hole_lines)
+    measured = replace(
+        chosen,
+        layout=measuring_layout(chosen.layout),
+        hole_lines=settings.hole_lines,
+        num_candidates=chosen.num_candidates or USUAL_CANDIDATES,
+    )
     return Arm(text, measured)
 
 

@@ -138,24 +138,29 @@ def _labels(runs: Sequence[Run]) -> list[dict[str, str]]:
     for run, model, folder in zip(runs, models, folders, strict=True):
         same_model = [other for other in runs if other.plan.model.sha256 == run.plan.model.sha256]
         parts = [model] if len(same_model) < len(runs) else []
-        if len({_key(other) for other in same_model}) > 1:
-            parts.append(_own_settings(run, same_model) or folder)
+        differing = _differing_settings(same_model)
         own = {}
         for arm in run.arms:
+            said = [*parts, *([folder] if differing is None else _values(run, arm, differing))]
             weights = {_weights(other, arm) for other in same_model if arm in other.arms}
-            said = [*parts, *([f"weights {_weights(run, arm)}"] if len(weights) > 1 else [])]
+            said += [f"weights {_weights(run, arm)}"] if len(weights) > 1 else []
             own[arm] = f"{arm} · {', '.join(said)}" if said else arm
         labels.append(own)
     return labels
 
 
-def _own_settings(run: Run, others: Sequence[Run]) -> str:
-    """The settings that tell a run from others, as an arm spells them; empty where more than a few differ."""
+def _differing_settings(runs: Sequence[Run]) -> list[str] | None:
+    """The settings that runs of one model differ in; None where those are many, or something else differs."""
+    same = [run.plan.same_run() for run in runs]
+    differing = [name for name in same[0] if len({values[name] for values in same}) > 1]
+    names = {field.name for field in fields(Settings)} - {"engine"}  # what ran, whatever was asked for
+    return differing if names.issuperset(differing) and len(differing) <= _NAMED_SETTINGS else None
+
+
+def _values(run: Run, arm: str, differing: Sequence[str]) -> list[str]:
+    """A run's values of settings that tell it from others, but for those that the arm itself has changed."""
     values = run.plan.same_run()
-    differing = [name for name in values if len({other.plan.same_run()[name] for other in others}) > 1]
-    are_settings = set(differing) <= {field.name for field in fields(Settings)} - {"engine"}  # what ran
-    few = are_settings and len(differing) <= _NAMED_SETTINGS
-    return "/".join(f"{name}={values[name]}" for name in differing) if few else ""
+    return [f"{name}={values[name]}" for name in differing if f"/{name}=" not in arm]
 
 
 def _weights(run: Run, arm: str) -> str:

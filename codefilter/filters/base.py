@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Cancellation
@@ -17,6 +17,7 @@ from codefilter.prompts.in_file import InFileContext
 from codefilter.types import Chunk, CompletionRequest, FilterDecision, LogLikelihood, RetrievedChunk
 
 USUAL_CANDIDATES = 10  # of filters that need no more, or take long for each; and of labels
+_SHOWN = 10  # decisions, for people
 
 
 class Need(StrEnum):
@@ -99,12 +100,21 @@ class TrainedChunkFilter(ChunkFilter, Protocol):
         """Of its weights."""
 
 
-def worth_showing(decisions: Sequence[FilterDecision]) -> list[FilterDecision]:
+class _Decided(Protocol):
+    @property
+    def keep(self) -> bool:
+        """Whether the filter kept it."""
+
+
+Decided = TypeVar("Decided", bound=_Decided)
+
+
+def worth_showing(decisions: Sequence[Decided]) -> list[Decided]:
     """What people look at, and impacts are measured of: what is kept, and the first of what is dropped.
 
-    In the order of the candidates; `USUAL_CANDIDATES` in all, or more where more are kept.
+    In the order of the candidates; ten in all, or more where more are kept.
     """
-    room = USUAL_CANDIDATES - sum(decision.keep for decision in decisions)
+    room = _SHOWN - sum(decision.keep for decision in decisions)
     shown = []
     for decision in decisions:
         room -= not decision.keep

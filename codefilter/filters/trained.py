@@ -33,8 +33,8 @@ _CROSS = "cross."  # before the names of the tensors that judge model features
 class FilterManifest:
     """What a filter was trained with, and what it must be used with.
 
-    How many candidates are judged together is not held against the labels: only the number itself, the ranks
-    and what candidates have in common depend on it, and weights that saw ten each judge more of them too.
+    How many candidates are judged together is not held against the labels: each is compared with the first
+    ten only (`COMPARED_CANDIDATES`), as many as labels are of.
     """
 
     features: tuple[str, ...]

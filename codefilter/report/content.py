@@ -28,6 +28,7 @@ from codefilter.evaluation.results import ChunkText, TaskContext, TaskError, Tas
 from codefilter.evaluation.runs import JoinedResults, Run, join_runs, read_run
 from codefilter.evaluation.storage import read_chunks, read_contexts
 from codefilter.evaluation.summary import summarise
+from codefilter.filters.base import worth_showing
 from codefilter.report.diffs import Span, diff
 from codefilter.report.plots import draw_differences, draw_quality_against
 
@@ -330,11 +331,11 @@ def _arm(result: TaskResult) -> ArmView:
 
 
 def _chunks(results: Sequence[TaskResult], texts: Mapping[str, ChunkText]) -> Iterable[ChunkView]:
-    """Every candidate of any arm, in the order in which the arms have them."""
+    """What any arm kept or dropped among its first, in the order in which the arms have them."""
     found: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     impacts: dict[str, float] = {}
     for result in results:
-        for use in result.chunks:
+        for use in worth_showing(result.chunks):
             state = "in the prompt" if use.used else "over the budget" if use.keep else "dropped"
             label = "" if use.polarity == "unknown" else f" ({use.polarity})"
             found[use.chunk_id].append((result.arm, state + label, use.reason))

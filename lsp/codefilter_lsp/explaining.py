@@ -1,4 +1,4 @@
-"""Why an answer is as it is: which chunks were found, kept and dropped, and why.
+"""Why an answer is as it is: which chunks were kept, which of those found were dropped, and why.
 
 In: an `Answer`. Out: the same in JSON, for editors with a view of their own, and in Markdown, for all others.
 """
@@ -34,6 +34,9 @@ def explain(answer: Answer, impacts: Mapping[str, float]) -> dict[str, Any]:
     completion, cleaned = answer.suggestions.completion, answer.suggestions.cleaned
     likelihood = completion.log_likelihood  # of no token where a server tells none
     late = set(answer.suggestions.late_chunk_ids)
+    listed = worth_showing(completion.decisions)
+    if others := len(completion.decisions) - len(listed):
+        shown["summary"] = f"{answer.summary}; {others} of the dropped are not listed"
     return shown | {
         "written": completion.text,
         "cleaned": list(cleaned.rules),
@@ -43,7 +46,7 @@ def explain(answer: Answer, impacts: Mapping[str, float]) -> dict[str, Any]:
         "mean_log_likelihood_nats": likelihood.mean_nats if likelihood.num_tokens else None,
         "stage_seconds": completion.stage_seconds,
         "notices": list(completion.notices),
-        "chunks": [_chunk(completion, d, late, impacts) for d in worth_showing(completion.decisions)],
+        "chunks": [_chunk(completion, d, late, impacts) for d in listed],
     }
 
 
@@ -94,7 +97,7 @@ def to_markdown(explanation: dict[str, Any]) -> str:
 
 
 def _table(chunks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """All chunks; those first that did most for the text, once that was measured."""
+    """The chunks; those first that did most for the text, once that was measured."""
     measured = [chunk for chunk in chunks if chunk["impact_nats"] is not None]
     if not measured:
         lines = ["| | place | symbol | why |", "|---|---|---|---|"]

@@ -94,7 +94,7 @@ def relation_features(place: PlaceView, view: ChunkView) -> RelationFeatures:
 def retrieval_features(
     candidate: RetrievedChunk, candidates: Sequence[RetrievedChunk], compared: int
 ) -> RetrievalFeatures:
-    """The candidate among the others of its request; all after the first `compared` are like their last."""
+    """The candidate among the others of its request; those behind `compared` of them have the last rank."""
     best = max((other.score for other in candidates), default=0.0)
     below = [other.score for other in candidates[:compared] if other.rank == candidate.rank + 1]
     scale = best if best > 0 else 1.0
