@@ -289,6 +289,18 @@ def test_arms_with_other_weights_are_kept_apart_and_shards_of_the_same_joined(tm
     assert join_runs(runs[:2])[0].arms == ("none", "classifier")
 
 
+def test_arms_with_other_numbers_of_candidates_are_kept_apart(tmp_path: Path) -> None:
+    arms = ("none", "classifier", "classifier/num_candidates=5")
+    first = write_run(
+        tmp_path / "1", [made_result("r0/x", arm) for arm in arms],
+        replace(PLAN, settings=Settings(model="fake", num_candidates=10)),
+    )  # fmt: skip
+    second = write_run(tmp_path / "2", [made_result("r0/y", arm) for arm in arms[1:]])
+    (joined,) = join_runs([read_run(first), read_run(second)])
+    chosen = ("classifier · 10 candidates", "classifier/num_candidates=5", "classifier · usual candidates")
+    assert joined.arms == ("none", *chosen)
+
+
 def test_several_figures_judged_together_have_wider_intervals() -> None:
     results = pairs([[float(value + repository) for value in range(5)] for repository in range(10)])
     alone, together = (

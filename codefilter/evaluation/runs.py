@@ -2,8 +2,8 @@
 
 In: folders that `codefilter evaluate` made, or their records. Out: `JoinedResults`, one per benchmark.
 Notable: two runs may be joined under the same arm name only if model, engine and settings are the same, and
-the weights of a trained filter; otherwise the model's name, the settings that differ or the folder's name, or
-the weights' hash is added to the arm's.
+the weights of a trained filter; otherwise the model's name, the settings that differ or the folder's name,
+the number of candidates, or the weights' hash is added to the arm's.
 """
 
 from __future__ import annotations
@@ -142,8 +142,9 @@ def _labels(runs: Sequence[Run]) -> list[dict[str, str]]:
         own = {}
         for arm in run.arms:
             said = [*parts, *([folder] if differing is None else _values(run, arm, differing))]
-            weights = {_weights(other, arm) for other in same_model if arm in other.arms}
-            said += [f"weights {_weights(run, arm)}"] if len(weights) > 1 else []
+            for what in (_candidates, _weights):
+                if len({what(other, arm) for other in same_model if arm in other.arms}) > 1:
+                    said.append(what(run, arm))
             own[arm] = f"{arm} · {', '.join(said)}" if said else arm
         labels.append(own)
     return labels
@@ -151,7 +152,7 @@ def _labels(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 def _differing_settings(runs: Sequence[Run]) -> list[str] | None:
     """The settings that runs of one model differ in; None where those are many, or something else differs."""
-    same = [run.plan.same_run() for run in runs]
+    same = [_shared(run) for run in runs]
     differing = [name for name in same[0] if len({values[name] for values in same}) > 1]
     names = {field.name for field in fields(Settings)} - {"engine"}  # what ran, whatever was asked for
     return differing if names.issuperset(differing) and len(differing) <= _NAMED_SETTINGS else None
@@ -159,13 +160,19 @@ def _differing_settings(runs: Sequence[Run]) -> list[str] | None:
 
 def _values(run: Run, arm: str, differing: Sequence[str]) -> list[str]:
     """A run's values of settings that tell it from others, but for those that the arm itself has changed."""
-    values = run.plan.same_run()
+    values = _shared(run)
     return [f"{name}={values[name]}" for name in differing if f"/{name}=" not in arm]
+
+
+def _candidates(run: Run, arm: str) -> str:
+    """How many an arm chooses from; like the filter it is the arm's own, so that others may differ in it."""
+    asked = "" if "/num_candidates=" in arm else run.plan.settings.num_candidates or "usual"
+    return f"{asked} candidates"
 
 
 def _weights(run: Run, arm: str) -> str:
     """Of a trained filter, by the beginning of their hash."""
-    return run.plan.weights_sha256.get(arm, "unknown")[:8]
+    return f"weights {run.plan.weights_sha256.get(arm, 'unknown')[:8]}"
 
 
 def _told_apart(names: Sequence[tuple[str, str]]) -> list[str]:
@@ -175,6 +182,11 @@ def _told_apart(names: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _key(run: Run) -> str:
-    """What makes results of the same arm name comparable, apart from benchmark, data and trained weights."""
-    what = run.plan.same_run().items()
-    return str({name: value for name, value in what if name not in ("benchmark", "data")})
+    """See `_shared`, as one text."""
+    return str(_shared(run))
+
+
+def _shared(run: Run) -> dict[str, object]:
+    """What makes results comparable, apart from benchmark and data, and from what is an arm's own."""
+    other = ("benchmark", "data", "num_candidates")
+    return {name: value for name, value in run.plan.same_run().items() if name not in other}
