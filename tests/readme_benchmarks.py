@@ -274,7 +274,7 @@ def another_generator() -> str:
         f"{record['tasks']} tasks of Fresh (`fresh-smollm2.json`):",
     )
     return (
-        f"{text}\n\nNot run yet, for want of processor hours: Fresh's functions; `oracle` on all of Fresh, and on RepoEval; `perplexity`, `generative`; "
+        f"{text}\n\nNot run yet, for want of processor hours: Fresh's functions; `oracle` on all of Fresh, and on RepoEval; `perplexity` on more than 31 tasks (`LOG.md`); `generative`; "
         "the 1.5B model as a generator. "
         "Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and CrossCodeEval."
     )
