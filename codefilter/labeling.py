@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from codefilter.completion import Completer
 from codefilter.controls import ControlChunk, ControlRepository, draw_controls
+from codefilter.filters.base import USUAL_CANDIDATES
 from codefilter.filters.drafts import DRAFT_TOKENS
 from codefilter.likelihood import target_continuation
 from codefilter.lm.base import (
@@ -43,10 +44,12 @@ from codefilter.types import (
 )
 
 CONTROL_RETRIEVER = "control"
-# Tokens before and behind the hole where nobody says otherwise. Fewer than a completion has give cleaner
-# labels, and cheaper ones: signal to noise 4.8 against 2.4 with 512 + 128 (data/results/LOG.md, "Choosing the
-# labels' settings").
-LABEL_BUDGETS: Mapping[str, int] = MappingProxyType({"prefix_tokens": 256, "suffix_tokens": 64})
+# What labels are made with where nobody says otherwise. Fewer tokens before and behind the hole than a
+# completion has give cleaner labels, and cheaper ones: signal to noise 4.8 against 2.4 with 512 + 128
+# (data/results/LOG.md, "Choosing the labels' settings").
+LABEL_DEFAULTS: Mapping[str, int] = MappingProxyType(
+    {"prefix_tokens": 256, "suffix_tokens": 64, "num_candidates": USUAL_CANDIDATES}
+)
 
 
 @dataclass(frozen=True)

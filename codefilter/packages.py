@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, get_args
 
+from packaging.utils import canonicalize_name
+
 from codefilter.errors import DownloadError, IntegrityError, UsageError
 from codefilter.paths import (
     atomic_folder,
@@ -51,8 +53,10 @@ _PINNED = {
     "wheel": (r"[A-Za-z0-9][\w.]*(-[\w.+!]+){4,5}\.whl", "NAME-VERSION-PYTHON-ABI-PLATFORM.whl"),
     "sha256": (r"[0-9a-f]{64}", "64 lower-case hexadecimal digits"),
 }  # and what it ought to be
+OWN_MANIFEST = Path("data", "manifests", "corpora.toml")
 _MANIFEST_HINT = (
-    'A package is a table [[package]] with name, version, wheel (its file), sha256, and role = "train".'
+    f"Write a file like {OWN_MANIFEST}: for each package a table [[package]] with name, version, wheel (its "
+    'file), sha256, and role = "train".'
 )
 _ATTEMPTS = 3
 _POLL_SECONDS = 0.2
@@ -76,8 +80,8 @@ class PackagePin:
 
     @property
     def key(self) -> str:
-        """See `package_key`."""
-        return package_key(self.name)
+        """Its name as an index compares names (PEP 503)."""
+        return canonicalize_name(self.name)
 
 
 def silent(what: str, done_bytes: int, total_bytes: int) -> None:
@@ -86,7 +90,7 @@ def silent(what: str, done_bytes: int, total_bytes: int) -> None:
 
 def load_corpora() -> tuple[PackagePin, ...]:
     """The packages of ``data/manifests/corpora.toml``, in its order."""
-    return read_manifest(data_path() / "manifests" / "corpora.toml")
+    return read_manifest(data_path() / "manifests" / OWN_MANIFEST.name)
 
 
 def read_manifest(path: Path) -> tuple[PackagePin, ...]:
@@ -145,14 +149,9 @@ def pin_package(entry: Mapping[str, Any]) -> PackagePin:
         if not re.fullmatch(pattern, getattr(pin, name), re.ASCII):
             raise ValueError(f"{label}: {name} is {getattr(pin, name)!r}, not {wanted}")
     of_wheel = pin.wheel.split("-")
-    if (package_key(of_wheel[0]), of_wheel[1]) != (pin.key, pin.version):
+    if (canonicalize_name(of_wheel[0]), of_wheel[1]) != (pin.key, pin.version):
         raise ValueError(f"{label}: {pin.wheel} is no wheel of {pin.name} {pin.version}")
     return pin
-
-
-def package_key(name: str) -> str:
-    """What two spellings of a package's name have in common on an index (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def fetch_package(pin: PackagePin, progress: Progress = silent) -> Path:

@@ -95,7 +95,7 @@ def evaluation() -> str:
 def _chosen() -> str:
     """What was chosen beforehand, and on what."""
     first, more, before = (read(f"choose-{name}.json") for name in ("validation", "candidates", "threshold"))
-    more |= {"arms": _renamed(more["arms"], {"classifier": _OF_TEN})}
+    more = _renamed(more, {"classifier": _OF_TEN})
     return (
         "**Chosen on the validation packages**, five that the filter did not learn from: how many of the first chunks to hold the filter against, how "
         "likely to help a chunk must be to be kept (0.1, or what stands behind the colon), and how many candidates to choose from. Nats per token, and "
@@ -126,14 +126,11 @@ def _hole() -> list[str]:
         )
         for arm in ("none", "classifier", "all")
     )
-    now, before = read("fresh-hole.json"), _joined("fresh-auto.json", "fresh-all.json")
+    now, before = read("fresh-hole.json"), _join(read("fresh-auto.json"), read("fresh-all.json"))
     had = {arm["arm"] for arm in before["arms"]}
     names = [arm["arm"] for arm in now["arms"] if arm["arm"] in had]
-    earlier = {
-        key: _renamed([row for row in before[key] if row["arm"] in names], {n: _before(n) for n in names})
-        for key in _ROWS
-    }
-    joined = now | {key: now[key] + earlier[key] for key in _ROWS}
+    same = before | {key: [row for row in before[key] if row["arm"] in names] for key in _ROWS}
+    joined = _join(now, _renamed(same, {name: _before(name) for name in names}))
     return [
         "**Where the hole begins.** The model fills a hole in the file. It used to begin in the cursor's line; now it begins 4 to 19 lines above, and "
         "these lines are given as its beginning, so that the code just above the cursor is the last that the model reads, and not what stands "
@@ -152,12 +149,19 @@ def _fresh() -> Any:
 
 def _with_thirty(earlier: str, later: str) -> Any:
     """A record in which the filter chose from ten candidates, with the arm that chooses from thirty."""
-    before, now = read(earlier), read(later)
-    return before | {key: _renamed(before[key], {"classifier": _OF_TEN}) + now[key] for key in _ROWS}
+    return _join(_renamed(read(earlier), {"classifier": _OF_TEN}), read(later))
 
 
-def _renamed(rows: Sequence[Any], names: Mapping[str, str]) -> list[Any]:
-    return [row | {"arm": names.get(row["arm"], row["arm"])} for row in rows]
+def _renamed(record: Any, names: Mapping[str, str]) -> Any:
+    """A record whose arms have other names."""
+    return record | {
+        key: [row | {"arm": names.get(row["arm"], row["arm"])} for row in record[key]] for key in _ROWS
+    }
+
+
+def _join(*records: Any) -> Any:
+    """The first record, with the arms that others have of the same tasks."""
+    return records[0] | {key: [row for record in records for row in record[key]] for key in _ROWS}
 
 
 def _before(arm: str) -> str:
@@ -180,8 +184,8 @@ def _machines_agree() -> str:
 
 def _other_arms() -> list[str]:
     """The filter against as many tokens that somebody else chose, and other ways to choose, to retrieve and to write."""
-    more, fresh = read("fresh-arms.json"), _fresh()
-    record = fresh | {key: fresh[key] + more[key] for key in _ROWS}
+    more = read("fresh-arms.json")
+    record = _join(_fresh(), more)
     results = _results(record)
     levels = Counter(result.level for result in results if result.arm == "none")
     names = [arm["arm"] for arm in more["arms"]]
@@ -204,15 +208,9 @@ def _other_arms() -> list[str]:
     ]
 
 
-def _joined(*names: str) -> Any:
-    """A record, with the arms that others have of the same tasks."""
-    records = [read(name) for name in names]
-    return records[0] | {key: [row for one in records for row in one[key]] for key in _ROWS}
-
-
 def _oracle() -> str:
     """How much a perfect judge of single chunks would gain."""
-    record = _joined("fresh-auto.json", "fresh-all.json", "fresh-oracle.json")
+    record = _join(*map(read, ("fresh-auto.json", "fresh-all.json", "fresh-oracle.json")))
     results, name = _results(record), record["arms"][-1]["arm"]
     filtered, perfect = summarise(results, ["classifier", name])
     return (

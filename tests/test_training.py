@@ -389,7 +389,9 @@ def test_copy_gains_that_are_kept_are_of_this_text_and_this_model(tmp_path: Path
     def gains(model: str = "a") -> list[TrainingTask]:
         [source] = find_sources([str(folder)])
         counts = {TaskLevel.LINE: 2}
-        return copied_tasks(source, byte_tokenizer(), Settings(), kept, counts, model_sha256=model)
+        return copied_tasks(
+            source, byte_tokenizer(), Settings(num_candidates=10), kept, counts, model_sha256=model
+        )
 
     first = gains()
     assert first

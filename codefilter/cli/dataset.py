@@ -98,7 +98,7 @@ def build_command(
     from codefilter.dataset.description import read_description
     from codefilter.dataset.sources import find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name, refuse_existing
-    from codefilter.labeling import LABEL_BUDGETS, LabelOptions
+    from codefilter.labeling import LABEL_DEFAULTS, LabelOptions
 
     overrides = {
         "model": model,
@@ -111,7 +111,7 @@ def build_command(
         "suffix_tokens": suffix_tokens,
         "chunk_order": chunk_order,
     }
-    settings = load_settings(None, config_file=config, overrides=overrides, defaults=LABEL_BUDGETS)
+    settings = load_settings(None, config_file=config, overrides=overrides, defaults=LABEL_DEFAULTS)
     on_ray = options.is_for_ray(executor, workers)
     if not -math.inf < thresholds[0] <= thresholds[1] < math.inf:
         raise UsageError(
@@ -185,12 +185,12 @@ def choose_command(
     from codefilter.dataset.stats import percent
     from codefilter.dataset.storage import lock_name
     from codefilter.evaluation import Arm
-    from codefilter.labeling import LABEL_BUDGETS, LabelOptions
+    from codefilter.labeling import LABEL_DEFAULTS, LabelOptions
     from codefilter.lm.loading import load_configured_model
     from codefilter.machine import machine
 
     overrides = {"model": model, "engine": engine, "device": device}
-    settings = load_settings(None, config_file=config, overrides=overrides, defaults=LABEL_BUDGETS)
+    settings = load_settings(None, config_file=config, overrides=overrides, defaults=LABEL_DEFAULTS)
     label_options = LabelOptions(seed=seed)
     parsed = parse_label_arms(arms, settings)
     if measure:

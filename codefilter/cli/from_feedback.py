@@ -48,7 +48,7 @@ def from_feedback_command(
     from codefilter.dataset.from_feedback import FeedbackPlan
     from codefilter.dataset.sources import find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name, num_examples
-    from codefilter.labeling import LABEL_BUDGETS, LabelOptions
+    from codefilter.labeling import LABEL_DEFAULTS, LabelOptions
     from codefilter.lm.loading import load_configured_model
 
     wanted = {str(repo.resolve()) for repo in repos or []}
@@ -74,7 +74,7 @@ def from_feedback_command(
         "prefix_tokens": prefix_tokens,
         "suffix_tokens": suffix_tokens,
     }
-    settings = load_settings(None, config_file=config, overrides=overrides, defaults=LABEL_BUDGETS)
+    settings = load_settings(None, config_file=config, overrides=overrides, defaults=LABEL_DEFAULTS)
     loaded = load_configured_model(settings)
     waiting = f"waiting for another build of {out}"
     with (

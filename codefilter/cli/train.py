@@ -183,9 +183,8 @@ def _adapt(
     from codefilter.dataset.execution import LocalExecutor
     from codefilter.dataset.sources import find_roots, find_sources
     from codefilter.dataset.storage import DatasetFolder, lock_name
-    from codefilter.filters.base import USUAL_CANDIDATES
     from codefilter.filters.trained import filter_folder, load_trained
-    from codefilter.labeling import LabelOptions
+    from codefilter.labeling import LABEL_DEFAULTS, LabelOptions
     from codefilter.lm.loading import load_configured_model
     from codefilter.source.ignoring import IGNORE_FILES
     from codefilter.training.adapting import OwnPlan, adapt_classifier
@@ -193,7 +192,8 @@ def _adapt(
     from codefilter.training.examples import text_sha256
     from codefilter.training.fitting import FitOptions
 
-    settings = load_settings(None, overrides={"model": model, "filter_weights": filter_weights})
+    overrides = {"model": model, "filter_weights": filter_weights}
+    settings = load_settings(None, overrides=overrides, defaults=LABEL_DEFAULTS)
     trained = load_trained(filter_folder(settings.filter_weights))
     manifest = trained.manifest
     settings = replace(
@@ -203,7 +203,6 @@ def _adapt(
         chunker=manifest.chunker,
         prefix_tokens=manifest.prefix_tokens,
         suffix_tokens=manifest.suffix_tokens,
-        num_candidates=settings.num_candidates or USUAL_CANDIDATES,
     )
     if not repo.is_dir():
         raise UsageError(f"no folder {repo}", hint="Check the path after --repo.")

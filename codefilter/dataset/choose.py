@@ -22,7 +22,6 @@ from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.storage import DatasetFolder, num_examples, read_examples, refuse_other_recipe
 from codefilter.errors import UsageError
 from codefilter.evaluation import Arm, parse_arm
-from codefilter.filters.base import USUAL_CANDIDATES
 from codefilter.labeling import LabelOptions
 from codefilter.lm.base import LanguageModel
 from codefilter.prompts.layouts import measuring_layout
@@ -50,12 +49,7 @@ def parse_label_arm(text: str, settings: Settings) -> Arm:
     """
     changes = "" if text == "default" else f"/{text}"
     chosen = parse_arm(f"all{changes}", settings).settings
-    measured = replace(
-        chosen,
-        layout=measuring_layout(chosen.layout),
-        hole_lines=settings.hole_lines,
-        num_candidates=chosen.num_candidates or USUAL_CANDIDATES,
-    )
+    measured = replace(chosen, layout=measuring_layout(chosen.layout), hole_lines=settings.hole_lines)
     return Arm(text, measured)
 
 

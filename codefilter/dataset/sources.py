@@ -14,11 +14,16 @@ from pathlib import Path
 
 from codefilter.dataset.description import Description, SourceRecord
 from codefilter.errors import DatasetError, UsageError
-from codefilter.packages import PackagePin, fetch_package, load_corpora, pin_package, read_manifest
+from codefilter.packages import (
+    OWN_MANIFEST,
+    PackagePin,
+    fetch_package,
+    load_corpora,
+    pin_package,
+    read_manifest,
+)
 from codefilter.source import scan
 from codefilter.tasks import TaskRepository, read_repository
-
-_OWN_MANIFEST = Path("data", "manifests", "corpora.toml")
 
 
 @dataclass(frozen=True)
@@ -59,17 +64,16 @@ def find_sources(names: Sequence[str], manifest: Path | None = None) -> list[Rep
     Raises:
         UsageError: nothing of that name, two of the same name, or a package that only benchmarks may use.
     """
-    path, packages = (
-        manifest or _OWN_MANIFEST,
-        load_corpora() if manifest is None else read_manifest(manifest),
-    )
+    packages = load_corpora() if manifest is None else read_manifest(manifest)
     pins = {pin.name: pin for pin in packages}
     if names:
-        found = [_find(name, pins, path) for name in names]
+        found = [_find(name, pins, manifest or OWN_MANIFEST) for name in names]
     else:
         found = [_of_package(pin) for pin in pins.values() if pin.role == "train"]
         if not found:
-            raise UsageError(f'no package of {path} has the role "train"', hint="Only these are labelled.")
+            raise UsageError(
+                f'no package of {manifest} has the role "train"', hint="Only these are labelled."
+            )
     _refuse_benchmarks(found)
     twice = {source.name for source in found if sum(source.name == other.name for other in found) > 1}
     if twice:

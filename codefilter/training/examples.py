@@ -26,7 +26,6 @@ from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.split import read_splits
 from codefilter.dataset.storage import read_examples
 from codefilter.errors import DatasetError
-from codefilter.filters.base import USUAL_CANDIDATES
 from codefilter.filters.drafts import draft_features, draft_matrix
 from codefilter.filters.features import FEATURE_NAMES, FeatureExtractor, Matrix
 from codefilter.index import RepositoryIndex
@@ -206,7 +205,7 @@ def _copied_tasks(
             budget = random.choice(_COPY_BUDGETS)
             in_file = cut_in_file(task.request, tokenizer, *budget)
             query = RetrievalQuery(task.request, in_file.start_line)
-            candidates = retriever.retrieve(query, settings.num_candidates or USUAL_CANDIDATES)
+            candidates = retriever.retrieve(query, settings.num_candidates)
             if candidates:
                 features = extractor.extract(task.request, in_file, candidates).values
                 texts = [candidate.chunk.text for candidate in candidates]
