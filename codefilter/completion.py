@@ -194,12 +194,12 @@ class Completer:
     ) -> Prompt:
         """What the model reads to measure the impact of chunks: see `measuring_layout`.
 
-        The hole begins in the cursor's line, as it did for the labels that the filters learned from.
+        The hole is that of the labels that the filters learned from (`measured_hole_lines`).
         """
         reason = "its impact is measured"
         decisions = [FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, reason) for chunk in chunks]
-        at_line = replace(in_file, hole_lines=0)
-        return self._arrange(request, at_line, decisions, measuring_layout(self._settings.layout))
+        measured = in_file.with_hole(self._settings.measured_hole_lines)
+        return self._arrange(request, measured, decisions, measuring_layout(self._settings.layout))
 
     def _arrange(
         self,
