@@ -9,6 +9,7 @@ The tree::
     ├── IndexStorageError      exit 1   an index that cannot be read or written
     ├── ModelError             exit 1   a model that cannot be used
     │   ├── ModelMissingError  exit 1   known or named, but not on this machine
+    │   ├── PromptError        exit 1   a prompt that the model cannot read, however often it is asked
     │   ├── ServerError        exit 1   a server that does not answer now, whatever it is asked
     │   ├── DownloadError      exit 1   no source delivered the weights
     │   └── IntegrityError     exit 1   bytes that do not have the promised sha256
@@ -58,6 +59,10 @@ class ModelError(CodeFilterError):
 
 class ModelMissingError(ModelError):
     """A model is known, or named, but its weights are not on this machine."""
+
+
+class PromptError(ModelError):
+    """A model cannot read this prompt: it is too long for it, for instance. Others it can."""
 
 
 class ServerError(ModelError):

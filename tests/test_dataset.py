@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import numpy as np
+import pandas
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -15,9 +17,11 @@ from hypothesis import strategies as st
 
 from codefilter.controls import FewControlsError
 from codefilter.dataset.build import BuildPlan, Progress, build_dataset, recipe_of
+from codefilter.dataset.card import CARD_FILE, card_text
 from codefilter.dataset.choose import compare_arms, parse_label_arm, run_arms
 from codefilter.dataset.description import (
     FEW_CONTROLS,
+    FOR_NOW,
     Description,
     SourceRecord,
     read_description,
@@ -31,6 +35,7 @@ from codefilter.dataset.records import ExampleRecord, from_json, to_json
 from codefilter.dataset.sources import RepositorySource, find_roots, find_sources, sources_of
 from codefilter.dataset.split import read_splits, split_repositories, write_splits
 from codefilter.dataset.states import STATES_FOLDER, read_states, states_path, write_states
+from codefilter.dataset.stats import dataset_stats
 from codefilter.dataset.storage import JOURNAL_FILE, DatasetFolder, read_examples, refuse_existing, shards
 from codefilter.dataset.validate import validate
 from codefilter.errors import (
@@ -38,6 +43,7 @@ from codefilter.errors import (
     DatasetError,
     IndexStorageError,
     ModelError,
+    PromptError,
     SourceError,
     UsageError,
 )
@@ -256,10 +262,27 @@ def test_only_what_the_model_cannot_read_is_left_out_for_good(
     monkeypatch.setattr(Labeler, "label", failing(IndexStorageError("the disk is full")))
     with pytest.raises(IndexStorageError):
         build(repositories, tmp_path / "labels")
-    monkeypatch.setattr(Labeler, "label", failing(ModelError("too long")))
+    monkeypatch.setattr(Labeler, "label", failing(PromptError("too long")))
     description = build(repositories, tmp_path / "labels")
     assert [reason for _, reason in description.skipped] == ["too long"]
     assert len(numbers(tmp_path / "labels")) == 11
+    assert build(repositories, tmp_path / "labels").skipped == description.skipped
+
+
+def test_a_model_that_fails_for_now_is_asked_again_by_the_next_run(
+    repositories: list[RepositorySource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codefilter.labeling import Labeler
+
+    def fail(labeler: Labeler, task: CompletionTask) -> LabeledExample:
+        raise ModelError("cuda has no memory left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Labeler, "label", fail)
+        reasons = {reason for _, reason in build(repositories, tmp_path / "labels").skipped}
+    assert reasons == {FOR_NOW + "cuda has no memory left"}
+    assert build(repositories, tmp_path / "labels").skipped == ()
+    assert len(numbers(tmp_path / "labels")) == 12
 
 
 def test_a_repository_whose_index_cannot_be_opened_stops_no_other_and_comes_again(
@@ -519,6 +542,28 @@ def test_materialize_finds_every_text_and_checks_it(
     assert [row["target"] for row in table.to_pylist()] == [
         example.task.target for example in examples if example.record.repository == "shop"
     ]
+
+
+def test_both_forms_are_read_by_load_dataset_and_pandas(
+    repositories: list[RepositorySource], tmp_path: Path
+) -> None:
+    labels, text = tmp_path / "labels", tmp_path / "text"
+    build(repositories, labels)
+    records = list(read_examples(labels))
+    (labels / CARD_FILE).write_text(card_text(labels, dataset_stats(labels)[0]), encoding="utf-8")
+    materializer = Materializer(roots(repositories))
+    write_text(map(materializer.materialize, records), text, {"weather": "validation"})
+
+    def loaded(folder: Path) -> datasets.DatasetDict:
+        return datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+
+    assert loaded(labels).num_rows == {"train": 12}
+    assert loaded(text).num_rows == {"train": 6, "validation": 6}
+    assert loaded(labels)["train"]["example_id"][:] == [record.example_id for record in records]
+    table = pandas.concat(map(pandas.read_parquet, shards(labels)))
+    assert list(table["example_id"]) == [record.example_id for record in records]
+    nats = [chunk["reading"]["target_nats"] for chunk in table["chunks"][0]]
+    assert nats == [pytest.approx(chunk.reading.target_nats, abs=1e-3) for chunk in records[0].chunks]
 
 
 @pytest.mark.parametrize("other", ["train-00000-of-00001.parquet", "train-7.parquet", ".gitignore"])

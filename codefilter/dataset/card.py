@@ -86,8 +86,7 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
         f"{', '.join(compared.compared_with)}; {stats.excluded} left out."
         if compared.examples
         else "Near-duplicates were not searched for yet (dataset duplicates).",
-        f"{len(stats.description.skipped)} tasks were skipped (a prompt too long, nothing retrieved, too few "
-        "controls).",
+        f"{len(stats.description.skipped)} tasks were skipped; {DESCRIPTION_FILE} says why.",
         "",
         "## Files",
         "",

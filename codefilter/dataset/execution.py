@@ -13,11 +13,11 @@ from typing import Protocol
 from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.controls import ControlRepository, FewControlsError
-from codefilter.dataset.description import FEW_CONTROLS
+from codefilter.dataset.description import FEW_CONTROLS, FOR_NOW
 from codefilter.dataset.records import ExampleRecord, to_record
 from codefilter.dataset.sources import RepositorySource
 from codefilter.dataset.states import ExampleStates, states_of
-from codefilter.errors import DownloadError, IntegrityError, ModelError, ServerError, SourceError
+from codefilter.errors import DownloadError, IntegrityError, ModelError, PromptError, ServerError, SourceError
 from codefilter.index import RepositoryIndex
 from codefilter.labeling import Labeler, LabelOptions
 from codefilter.lm.base import Continuation, HiddenStateModel, LanguageModel, ModelIdentity, no_hidden_states
@@ -88,8 +88,8 @@ class LabelWorker:
     def label(self, item: WorkItem) -> Outcome:
         """One item's outcome; a task that the model cannot read, or a lost repository, stops no other.
 
-        Whatever else goes wrong does, as a server that is gone: nothing is wrong with the task, and the next
-        run goes on with it.
+        Where the model fails otherwise (no memory left, an answer that makes no sense) the next run asks
+        again. Whatever else goes wrong ends the run, as a server that is gone.
         """
         try:
             labeler = self._labeler_of(item.source)
@@ -99,8 +99,10 @@ class LabelWorker:
             example = labeler.label(item.task)
         except ServerError:
             raise
-        except ModelError as error:
+        except PromptError as error:
             return Outcome(item, None, error.message)
+        except ModelError as error:
+            return Outcome(item, None, FOR_NOW + error.message)
         except FewControlsError:
             return Outcome(item, None, FEW_CONTROLS)
         if not example.chunks:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from codefilter.dataset.description import (
     DESCRIPTION_FILE,
-    FEW_CONTROLS,
+    FOR_NOW,
     Description,
     Recipe,
     read_description,
@@ -94,7 +94,9 @@ class DatasetFolder:
         self._labelled = {example_id for shard in shards(self.folder) for example_id in example_ids(shard)}
         journal = _parse_lines(whole_lines(self._journal), self._journal)
         self._labelled |= {record.example_id for record in journal}
-        self._done = {example_id for example_id, reason in description.skipped if reason != FEW_CONTROLS}
+        self._done = {
+            example_id for example_id, reason in description.skipped if not reason.startswith(FOR_NOW)
+        }
         self._done |= {name for name in self._labelled if self._has_what_is_kept(name)}
         if self._labelled - self._done:
             examples = read_examples(self.folder, with_excluded=True)

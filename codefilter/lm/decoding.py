@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from codefilter.errors import ModelError
+from codefilter.errors import PromptError
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions
 from codefilter.lm.lookup import (
     FIRST_DRAFT_TOKENS,
@@ -127,7 +127,7 @@ def split_context(
 
     Raises:
         ValueError: the context is empty.
-        ModelError: it is too long with the longest continuation.
+        PromptError: it is too long with the longest continuation.
     """
     if not context:
         raise ValueError("the context is empty: the first target needs something before it")
@@ -147,7 +147,7 @@ def read_before_states(
 
     Raises:
         ValueError: not that many tokens, or no state is wanted.
-        ModelError: the text is too long for the model.
+        PromptError: the text is too long for the model.
     """
     if not 0 < num_states <= len(token_ids):
         raise ValueError(f"{num_states} states of {len(token_ids)} tokens")
@@ -160,16 +160,16 @@ def read_before_states(
 
 
 def check_prompt(prompt_ids: Sequence[int], options: GenerationOptions, context_length: int) -> None:
-    """`ModelError` where a prompt is empty, or too long with the output."""
+    """`PromptError` where a prompt is empty, or too long with the output."""
     if not prompt_ids:
-        raise ModelError("the prompt is empty", hint="Give the model at least one token to continue.")
+        raise PromptError("the prompt is empty", hint="Give the model at least one token to continue.")
     check_length(len(prompt_ids) + options.max_new_tokens, context_length)
 
 
 def check_length(tokens: int, context_length: int) -> None:
-    """`ModelError` where prompt and output together are longer than the model's context."""
+    """`PromptError` where prompt and output together are longer than the model's context."""
     if tokens > context_length:
-        raise ModelError(
+        raise PromptError(
             f"{tokens} tokens exceed the model's context of {context_length}",
             hint="Lower prefix_tokens, suffix_tokens, cross_file_tokens or max_new_tokens.",
         )

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from codefilter.errors import ModelError
+from codefilter.errors import PromptError
 from codefilter.lm.base import Continuation, GenerationOptions
 from codefilter.lm.remote.base import Piece, cannot_score, checked_nats, reading, spelled
 from codefilter.lm.remote.connection import Connection, RefusedError, broke_off
@@ -182,7 +182,7 @@ class CompletionsServer:
     def _text(self, prompt_ids: Sequence[int]) -> str:
         text = self._tokenizer.spell(prompt_ids)
         if text is None:
-            raise ModelError(
+            raise PromptError(
                 "a file in the prompt has the name of a control token, which a server that takes text obeys",
                 hint="Use a server that takes token ids: vLLM or llama-server.",
             )

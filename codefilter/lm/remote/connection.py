@@ -25,12 +25,13 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 
-from codefilter.errors import ModelError, ServerError
+from codefilter.errors import ModelError, PromptError, ServerError
 from codefilter.lm.base import Cancellation
 from codefilter.lm.remote.endpoint import KEY_VARIABLE, Endpoint
 
 POLL_SECONDS = 0.02  # how often a cancellation is looked for
 _UNAVAILABLE = frozenset({401, 403, 404, 429, 502, 503, 504})
+_UNFIT = frozenset({400, 413, 422})
 _DETAIL_LENGTH = 200  # characters of a server's own words
 
 T = TypeVar("T")
@@ -57,6 +58,10 @@ class RefusedError(ModelError):
 
 class UnavailableError(RefusedError, ServerError):
     """The status says that the server would refuse any request now: another key, later, elsewhere."""
+
+
+class RefusedPromptError(RefusedError, PromptError):
+    """The status says that it is this request that the server does not take: for its length, for instance."""
 
 
 class Connection:
@@ -169,7 +174,10 @@ class Connection:
             said, hint = f"it is elsewhere: {location[:_DETAIL_LENGTH]}", "Give that address after remote:."
         else:
             hint = "Check the address, the name of the model, and the length of the prompt."
-        kind = UnavailableError if status in _UNAVAILABLE else RefusedError
+        if status in _UNAVAILABLE:
+            kind: type[RefusedError] = UnavailableError
+        else:
+            kind = RefusedPromptError if status in _UNFIT else RefusedError
         return kind(f"{self._url} answered {status}: {said}", status=status, hint=hint)
 
     @contextlib.contextmanager
