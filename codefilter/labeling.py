@@ -110,7 +110,6 @@ class LabeledExample:
 
     task: CompletionTask
     in_file_start_line: int
-    target_token_ids: tuple[int, ...]
     draft_token_ids: tuple[int, ...]
     baseline: Reading  # no chunks
     everything: Reading  # all candidates that fit the budget, in prompt order
@@ -201,7 +200,6 @@ class Labeler:
         return LabeledExample(
             task=task,
             in_file_start_line=in_file.start_line,
-            target_token_ids=target_continuation(alone, task.target, self._model.tokenizer).token_ids,
             draft_token_ids=draft,
             baseline=baseline,
             everything=everything,

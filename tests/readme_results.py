@@ -4,6 +4,7 @@ In: the records that `codefilter evaluate` and `codefilter speed` wrote. Out: Ma
 README. `test_readme` checks that it holds exactly this.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,15 @@ def trained_filter() -> str:
 
 
 def _learning_curve(curve: Sequence[Mapping[str, float]]) -> str:
-    """What more labels gave, and how many more the aim would take at that rate."""
-    steps = ", ".join(f"{step['auc']:.3f} with {step['label_tasks']}" for step in curve)
-    (tasks, auc), (_, before) = ((curve[i]["label_tasks"], curve[i]["auc"]) for i in (-1, -2))
-    doublings = (_AIMED_AUC - auc) / (auc - before)
+    """What more labels gave, and how many more the aim would take at the rate of the last step."""
+    first, *more = curve
+    steps = ", ".join(f"{step['auc']:.3f} with {step['label_tasks']}" for step in more)
+    (tasks, auc), (fewer, before) = ((curve[i]["label_tasks"], curve[i]["auc"]) for i in (-1, -2))
+    doublings = (_AIMED_AUC - auc) / (auc - before) * math.log2(tasks / fewer)
     return (
-        f"By labelled tasks, over all chunks: {steps}. The aim of {_AIMED_AUC} takes {doublings:.1f} more doublings at the rate of the last "
-        f"(some {round(tasks * 2**doublings, -3):,.0f} tasks), or a better reader."
+        f"By labelled tasks that the networks of a fold saw, over all chunks: {first['auc']:.3f} with {first['label_tasks']} that only calibrate, "
+        f"{steps}. The aim of {_AIMED_AUC} takes {doublings:.1f} more doublings at the rate of the last step (some "
+        f"{round(tasks * 2**doublings, -2):,.0f} tasks, and a quarter more to judge by), or a better reader."
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -531,6 +533,7 @@ def test_adapting_to_a_repository_says_whether_to_use_it(
 def test_a_repository_that_was_edited_is_labelled_anew(trained: Path, tmp_path: Path) -> None:
     weather = write_repository(tmp_path / "weather", WEATHER_FILES)
     out = weather / "filters" / "own"  # what it writes there is not the repository's text
+    out.mkdir(parents=True)
     command = ["train", "classifier", "--repo", str(weather), "--out", str(out), "--model", "fake"]
     others = ["--control-repo", str(trained.parent / "shop"), "--filter-weights", str(trained)]
 
@@ -539,6 +542,10 @@ def test_a_repository_that_was_edited_is_labelled_anew(trained: Path, tmp_path: 
         return len(list((cache_path() / "labels").iterdir()))
 
     assert labelled() == 1
+    assert labelled() == 1
+    git = ["git", "-C", str(weather), "-c", "user.name=x", "-c", "user.email=x"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "no text has changed"], check=True)
     assert labelled() == 1
     for path in WEATHER_FILES:
         file = weather / path
@@ -565,7 +572,6 @@ def test_a_repository_that_was_edited_is_labelled_anew(trained: Path, tmp_path: 
                 ("--tasks", "60"),
                 ("--control-repo", "amebo"),
                 ("--filter-weights", "shipped"),
-                ("--model", "fake"),
             )
         ],
     ],
@@ -701,6 +707,38 @@ def test_labels_in_no_part_and_parts_without_labels_are_errors(trained: Path, tm
     (labels / "splits.json").write_text(json.dumps(parts))
     with pytest.raises(DatasetError, match="none to stop by"):
         train_on(labels, trained, [], tmp_path / "out")
+
+
+def test_labels_of_a_server_are_learned_from_with_its_tokenizer(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = Path(shutil.copytree(trained.parent / "labels", tmp_path / "labels"))
+    description = json.loads((labels / "dataset.json").read_text())
+    description["recipe"]["model"]["name"] = "large (unverified)"
+    (labels / "dataset.json").write_text(json.dumps(description))
+    train = ["train", "classifier", "--data", str(labels), "--out", str(tmp_path / "out"), "--networks", "1"]
+    train += [
+        option for name in (*REPOSITORIES, "garden") for option in ("--source", str(trained.parent / name))
+    ]
+    assert main(train) == 2
+    assert "labelled by a server, large (unverified)" in capsys.readouterr().err
+    assert main([*train, "--model", "fake"]) == 0
+    assert load_trained(tmp_path / "out").manifest.labelled_by == "large (unverified)"
+
+
+@pytest.mark.parametrize("form", ["classifier", "generative"])
+def test_without_matplotlib_nothing_is_trained_for_a_page(
+    form: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    labels, out = str(trained.parent / "labels"), tmp_path / "out"
+    command = ["train", form, "--data", labels, "--out", str(out), "--html", str(tmp_path / "page.html")]
+    assert main(command) == 2
+    assert "needs matplotlib" in capsys.readouterr().err
 
 
 def test_a_source_that_is_not_named_is_asked_for(

@@ -95,7 +95,7 @@ def show_command(
     if as_json:
         print(json.dumps(asdict(record), ensure_ascii=False, indent=1))
         return
-    tokenizer = load_tokenizer(_model_name(folder, recipe, model))
+    tokenizer = load_tokenizer(model_name(folder, recipe, model))
     shown = show_example(open_materializer(folder, repos or [], [record]).materialize(record), tokenizer)
     if html is not None:
         write_atomically(html, example_page(shown))
@@ -300,7 +300,7 @@ def load_model_of(folder: Path, recipe: Recipe, settings: Settings, name: str | 
     """
     from codefilter.lm.loading import load_configured_model
 
-    found = load_configured_model(replace(settings, model=_model_name(folder, recipe, name)))
+    found = load_configured_model(replace(settings, model=model_name(folder, recipe, name)))
     if found.identity.sha256 != recipe.model.sha256:
         raise UsageError(
             f"{folder} was labelled with other weights of {recipe.model.name}", hint="Pull those again."
@@ -308,7 +308,7 @@ def load_model_of(folder: Path, recipe: Recipe, settings: Settings, name: str | 
     return found
 
 
-def _model_name(folder: Path, recipe: Recipe, name: str | None) -> str:
+def model_name(folder: Path, recipe: Recipe, name: str | None) -> str:
     """What finds the model of the labels: a server's address is not written down in them."""
     if not name and recipe.model.is_unverified:
         raise UsageError(

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from codefilter.cli.labels import model_name
 from codefilter.cli.options import MAX_SEED, finite
 from codefilter.cli.train_generative import RECORD_FILE, generative_command
 from codefilter.errors import UsageError
@@ -28,7 +29,7 @@ app = typer.Typer(name="train", help="Train a filter on impact labels.", no_args
 app.command("generative")(generative_command)
 _ONLY_WITH = {
     "--data": ("sources", "html", "max_tokens_share", "keep_from", "networks"),
-    "--repo": ("tasks", "control_repos", "filter_weights", "model"),
+    "--repo": ("tasks", "control_repos", "filter_weights"),
 }
 _CONTROL_PACKAGE = "amebo==0.9.6"  # gives control chunks where nobody names a repository; no folder's name
 
@@ -91,13 +92,19 @@ def classifier_command(
     filter_weights: Annotated[
         str | None, typer.Option("--filter-weights", metavar="DIR", help="With --repo: what to adapt.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="With --repo: what labels.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="With --repo: what labels. With --data: the labels' model, where its name does not find it.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Train `classifier`, which judges texts without a model, and `cross`, which has a model read besides.
 
     With --data, every figure is of repositories that the judging networks did not see; a killed run keeps the
-    features that it computed. With --repo, the filter goes on learning from your own code, is compared with
+    copy gains that it computed. With --repo, the filter goes on learning from your own code, is compared with
     what it was on files held back, and you are told whether to use it; one that is not significantly better
     is written below --out, and replaces nothing.
     """
@@ -110,7 +117,9 @@ def classifier_command(
         raise UsageError(f"{out} is a file", hint="Name a folder after --out.")
     with exclusive(f"train-{content_hash(str(out.resolve()))[:16]}"):
         if data is not None:
-            trained = _train(data, out, sources or [], html, max_tokens_share, keep_from, networks, seed)
+            trained = _train(
+                data, out, sources or [], model, html, max_tokens_share, keep_from, networks, seed
+            )
             print(json.dumps(asdict(trained), indent=1)) if as_json else _print(trained, out)
         if repo is not None:
             adapted = _adapt(repo, out, tasks, control_repos or [], filter_weights, model, seed)
@@ -129,6 +138,7 @@ def _train(
     data: Path,
     out: Path,
     folders: Sequence[Path],
+    model: str | None,
     html: Path | None,
     max_tokens_share: float,
     keep_from: float | None,
@@ -140,13 +150,17 @@ def _train(
     from codefilter.dataset.sources import find_roots, sources_of
     from codefilter.dataset.storage import read_examples
     from codefilter.lm.loading import load_tokenizer
+    from codefilter.plots import new_figure
     from codefilter.training.card import CARD_FILE, card, refuse_other_readme
     from codefilter.training.classifier import train_classifier
     from codefilter.training.fitting import FitOptions
     from codefilter.training.pages import training_page
 
     refuse_other_readme(out)
+    if html is not None:
+        new_figure()  # what draws is installed
     description = require_description(data)
+    tokenizer = load_tokenizer(model_name(data, description.recipe, model))
     unlabelled = {source.name for source in description.sources if not source.problem}  # they give copy gains
     needed = repositories_of(read_examples(data)) | unlabelled
     roots = find_roots(description, [str(folder) for folder in folders], needed)
@@ -155,7 +169,7 @@ def _train(
             data,
             sources_of(description, [str(folder) for folder in folders], roots),
             roots,
-            load_tokenizer(description.recipe.model.name),
+            tokenizer,
             out,
             replace(FitOptions(), num_networks=networks, seed=seed),
             max_tokens_share=max_tokens_share,
@@ -206,7 +220,7 @@ def _adapt(
     )
     if not repo.is_dir():
         raise UsageError(f"no folder {repo}", hint="Check the path after --repo.")
-    if repo.resolve() in out.resolve().parents and not out.exists():
+    if repo.resolve() in out.resolve().parents and not (out.exists() and any(out.iterdir())):
         write_atomically(out / IGNORE_FILES[-1], "*\n")  # else the filter would be source text the next time
     sources = find_sources([str(repo), *(control_repos or [_CONTROL_PACKAGE])])
     name = sources[0].name
@@ -217,7 +231,7 @@ def _adapt(
     options = LabelOptions(
         positive_threshold=manifest.positive_level, negative_threshold=manifest.negative_level, seed=seed
     )
-    texts = [(source.version, text_sha256(source)) for source in sources]
+    texts = [text_sha256(source) for source in sources]  # not the version: a commit need not change a text
     recipe = (str(repo.resolve()), texts, loaded.identity.sha256, asdict(options), asdict(settings))
     labels = private_cache_path("labels") / f"{name}-{content_hash(repr(recipe))[:12]}"
     with (
@@ -291,7 +305,7 @@ def _print(record: TrainingRecord, out: Path) -> None:
     print(
         "nats per token above unrelated chunks, if a set is worth its best chunk: "
         f"kept {figures.gain:+.3f}, exactly the positive ones {figures.gain_oracle:+.3f}; "
-        f"all together, measured, {figures.gain_all:+.3f}"
+        f"all that fit together, measured, {figures.gain_all:+.3f}"
     )
     print(f"use it: --filter classifier --filter-weights {out}")
 

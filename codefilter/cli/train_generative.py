@@ -119,9 +119,12 @@ def generative_command(
     from codefilter.dataset.description import require_description
     from codefilter.filters.generative_reading import ReadingShape
     from codefilter.lm.adapter import require_peft
+    from codefilter.plots import new_figure
 
     started = time.monotonic()
     require_peft()
+    if html is not None:
+        new_figure()  # what draws is installed
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file", hint="Name a folder after --out.")
     if not all(0 <= threshold <= 1 for threshold in thresholds):
@@ -232,7 +235,7 @@ def _print(record: TuningRecord, out: Path) -> None:
     print(
         "nats per token above unrelated chunks, if a set is worth its best chunk: "
         f"kept {until.gain:+.3f}, exactly the positive ones {until.gain_oracle:+.3f}; "
-        f"all together, measured, {until.gain_all:+.3f}"
+        f"all that fit together, measured, {until.gain_all:+.3f}"
     )
     last = record.curve[-1]
     print(

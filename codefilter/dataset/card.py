@@ -38,6 +38,9 @@ def card_text(folder: Path, stats: DatasetStats) -> str:
     parts = read_splits(folder)
     options = ", ".join(f"{name} {value}" for name, value in asdict(recipe.options).items())
     engines = "; ".join(stats.description.engines)
+    recorded = sum(run.examples for run in stats.description.runs if run.engine)
+    if recorded < stats.whole.examples:
+        engines += f" (known of {recorded} of the {stats.whole.examples} tasks)"
     lines = [
         "---",
         "configs:",

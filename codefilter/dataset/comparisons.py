@@ -41,8 +41,8 @@ def difference(first: Description, second: Description) -> str:
         if (other := getattr(second.recipe, f.name)) != getattr(first.recipe, f.name)
     ]
     engines, others = first.engines, second.engines
-    if not changed and engines and others and set(engines).isdisjoint(others):
-        changed = others
+    if engines and others and set(engines).isdisjoint(others):
+        changed += others
     return ", ".join(changed)
 
 

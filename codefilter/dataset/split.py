@@ -25,6 +25,8 @@ def split_repositories(
 ) -> dict[str, str]:
     """Repository → part, such that the parts have about their shares of the examples.
 
+    A part with a share has at least one repository, as long as one is left to train on.
+
     Args:
         examples: number of examples by repository.
         shares: of "validation" and "test", 0 to 1; the rest is "train".
@@ -41,6 +43,11 @@ def split_repositories(
             part = "train"
         parts[name] = part
         filled[part] += examples[name]
+    for part in PARTS[1:]:  # a share of few repositories may be less than half of any
+        train = [name for name, chosen in parts.items() if chosen == "train"]
+        free = [name for name in train if name not in (kept or {})]
+        if shares.get(part, 0.0) > 0 and part not in parts.values() and free and len(train) > 1:
+            parts[min(free, key=lambda name: (examples[name], name))] = part
     return dict(sorted(parts.items()))
 
 

@@ -44,7 +44,7 @@ class DatasetStats:
     stage_seconds: dict[str, float]  # median per task
     minutes: float  # of all tasks
     tasks_without_positive: float  # share
-    excluded: int  # near-duplicates of benchmarks, not among the examples
+    excluded: int  # near-duplicates of benchmarks and other repositories, not among the examples
     coalitions: CoalitionFigures | None  # of sets of chunks; None before they are tried
     agreements: tuple[Agreement, ...]  # with other labels of the same chunks
     cost: CorpusCost
@@ -110,7 +110,7 @@ def sentences(stats: DatasetStats) -> list[str]:
     """What the figures say, a sentence each."""
     whole, recipe = stats.whole, stats.description.recipe
     high, low = recipe.options.positive_threshold, recipe.options.negative_threshold
-    dropped = f", {stats.excluded} near-duplicates of benchmarks left out" if stats.excluded else ""
+    dropped = f", {stats.excluded} near-duplicates left out" if stats.excluded else ""
     return [
         f"{whole.examples} tasks of {len(stats.by_repository)} repositories, {whole.chunks} labelled chunks, "
         f"{recipe.options.num_controls} controls per task{dropped}.",

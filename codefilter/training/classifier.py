@@ -324,7 +324,9 @@ def _copied(
     """Tasks with copy gains, of the train part and of what has no labels, where nothing is labelled."""
     copied, parts = [], read_splits(labels)
     excluded = read_exclusions(labels)
-    unfit = {e.example_id.partition("/")[0] for e in excluded} - parts.keys()  # all of it was left out
+    unfit = {e.example_id.partition("/")[0] for e in excluded} - {
+        record.repository for record in read_examples(labels)
+    }  # all of it was left out
     for source in sources:
         if parts.get(source.name, "train") == "train" and source.name not in unfit:
             progress(f"copy gains of {source.name}")

@@ -57,7 +57,7 @@ class TrainingTask:
     features: Matrix  # (candidates, features)
     impacts: Values  # (candidates,): corrected nats per target token, or copy gains
     cross_file_tokens: Values  # (candidates,): what each costs in a prompt; zeros where it was not measured
-    everything: float = 0.0  # impact of all candidates together, not corrected
+    everything: float = 0.0  # impact of all candidates together that fit, not corrected
     floor: float = 0.0  # mean impact of unrelated chunks: what was taken off to correct
     drafts: Matrix | None = None  # (candidates, draft features); None where nothing was read
 
@@ -147,7 +147,7 @@ def _draft(reading: ReadingRecord) -> LogLikelihood:
 
 
 def text_sha256(source: RepositorySource) -> str:
-    """Of a repository's text; its version is empty without git, and knows nothing of changes."""
+    """Of a repository's text, which a new version need not change, and which may change without one."""
     if source.pin is not None:
         return source.pin.sha256
     files = sorted((file.path, file.content_hash) for file in source.read().sources)
@@ -174,7 +174,7 @@ def copied_tasks(
         model_sha256: of the model whose tokenizer it is.
     """
     asked = {
-        "repository": [source.name, source.version, text_sha256(source)],
+        "repository": [source.name, text_sha256(source)],
         "model": model_sha256,
         "features": FEATURE_NAMES,
         "settings": [settings.chunker, settings.retriever, settings.num_candidates],

@@ -49,7 +49,7 @@ class FilterFigures:
     abstains: float  # share of tasks in which nothing is kept
     negatives_kept: float  # share of negative chunks among the kept over that among all; below 1 is good
     gain: float  # nats per target token, if a set of chunks is worth its best one: see `set_value`
-    gain_all: float  # measured, corrected: all candidates together
+    gain_all: float  # measured, corrected: all candidates together that fit
     gain_oracle: float  # as `gain`, when exactly the positive chunks are kept
 
 
