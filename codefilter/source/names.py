@@ -41,11 +41,16 @@ _SECRETS = _any_of(
     secret.* secrets secrets.* credentials credentials.* credentials-*.json *-credentials.json
     *_credentials.json client_secret*.json *service-account*.json *service_account*.json *serviceaccount*.json
     *firebase-adminsdk*.json google-services.json local.settings.json
+    token.json tokens.json token[._-]*.json *[._-]token.json auth.json sftp.json pip.conf
+    key.properties keystore.properties
     *secrets.yaml *secrets.yml *secrets.json *secrets.toml *secrets.ini *secrets.txt *secrets.properties
     *[._-]secret.y*ml *[._-]secret.json *[._-]secret.toml
     secret[s_-]*.y*ml secret[s_-]*.json secret[s_-]*.toml secret[s_-]*.ini secret[s_-]*.properties
     """
 )
+# What holds secrets in a file of data only, not in documents, templates and code of any language:
+_SECRET_DATA = _any_of("*password *passwords passwords[._-]* api[_-]key* apikey* *private[_-]key*")  # stems
+_DATA_SUFFIXES = _words(".txt .json .jsonc .json5 .yaml .yml .toml .ini .cfg .conf .properties .xml")
 _SECRET_PLACES = _any_of("*/secrets/* */.secrets/* */.config/gh/hosts.yml")  # a slash before the path
 _NO_SECRETS = _any_of("*.env.example *.env.sample *.env.template *.env.dist *.env.defaults")
 
@@ -92,8 +97,12 @@ def is_secret(path: str) -> bool:
         return True
     if language_of(path) != TEXT or _NO_SECRETS.match(name):
         return False
-    place = "/".join(("", *folders, name))
-    return _SECRETS.match(name) is not None or _SECRET_PLACES.match(place) is not None
+    place, file = "/".join(("", *folders, name)), PurePosixPath(name)
+    return (
+        _SECRETS.match(name) is not None
+        or _SECRET_PLACES.match(place) is not None
+        or (file.suffix in _DATA_SUFFIXES and _SECRET_DATA.match(file.stem) is not None)
+    )
 
 
 def skip_reason_by_name(path: str) -> SkipReason | None:
