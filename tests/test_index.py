@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from codefilter.index import RepositoryIndex, Snapshot, build, store, workers
 from codefilter.index.entry import FileEntry
 from codefilter.index.terms import count_terms, terms
 from codefilter.index.workers import WorkersEndedError
-from codefilter.languages import language_of
+from codefilter.languages import language_of, syntax
 from codefilter.source import SkipReason, scan
 from codefilter.speed.indexing import measure_indexing, write_repository
 from codefilter.types import SourceFile, content_hash
@@ -550,6 +550,34 @@ def test_an_unfit_index_is_rebuilt_and_says_why(
     with RepositoryIndex.open(sample_repository, cache_dir=cache) as again:
         assert (again.report.num_read, again.report.rebuilt_because) == (0, "")
         assert contents(again.snapshot) == expected
+
+
+def forget_grammars() -> None:
+    for remembered in (syntax._grammar, syntax._query, syntax._loads, syntax.parse):
+        remembered.cache_clear()
+
+
+@pytest.fixture
+def remembered_grammars() -> Iterator[None]:
+    forget_grammars()
+    yield
+    forget_grammars()
+
+
+@pytest.mark.usefixtures("remembered_grammars")
+def test_an_index_from_a_time_without_a_grammar_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path / "root", {"a.go": "package a\n\nfunc Foo() int {\n\treturn 1\n}\n"})
+    settle(root)
+    with monkeypatch.context() as missing:
+        missing.setitem(sys.modules, "tree_sitter_go", None)
+        with RepositoryIndex.open(root, cache_dir=tmp_path / "cache") as index:
+            assert not index.snapshot.definitions("Foo")
+    forget_grammars()  # as the next process
+    with RepositoryIndex.open(root, cache_dir=tmp_path / "cache") as index:
+        assert index.snapshot.definitions("Foo")
+        assert "other settings" in index.report.rebuilt_because
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
