@@ -710,6 +710,16 @@ def test_a_locked_index_is_not_lost(
     assert contents(again.snapshot) == contents(index.snapshot)
 
 
+def test_an_index_that_another_process_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.2, other.execute, ["COMMIT"])
+    timer.start()
+    saved = store.open_store(tmp_path / "index.sqlite", "settings")
+    timer.join()
+    assert (saved.not_saved_because, saved.rebuilt_because) == ("", "")
+
+
 def test_without_a_place_to_save_the_index_works_and_says_so(sample_repository: Path, tmp_path: Path) -> None:
     blocked = write(tmp_path, {"blocked": "a file where the cache should be"}) / "blocked"
     index = RepositoryIndex.open(sample_repository, cache_dir=blocked)

@@ -23,6 +23,7 @@ import numpy as np
 from codefilter.chunking import ChunkDefinition
 from codefilter.errors import IndexStorageError
 from codefilter.index.entry import FileEntry, FileStamp, Int32Array
+from codefilter.paths import keep_log
 
 FORMAT_VERSION = 2
 APPLICATION_ID = 0x43464958  # "CFIX" in the file's header
@@ -133,9 +134,7 @@ def _open(
         file, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
-        # With a write-ahead log a commit does not wait for the disk, and readers do not block writers.
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        keep_log(connection, _BUSY_TIMEOUT_SECONDS)
         with connection:
             connection.execute("BEGIN IMMEDIATE")  # of two processes that find it unfit, one empties it
             entries, unfit_because = _read_or_reset(connection, settings, rebuild=rebuild)
