@@ -226,6 +226,14 @@ def test_a_file_that_changed_within_the_clocks_tick_is_read_again(tmp_path: Path
     assert RepositoryIndex.open(tmp_path).file_text("a.py") == "x = 2\n"
 
 
+def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    for text in ("x = 1\n", "x = 2\n"):
+        file.write_text(text)
+        os.utime(file, (1_700_000_000, 1_700_000_000))  # as unpacked from an archive
+        assert RepositoryIndex.open(tmp_path).file_text("a.py") == text
+
+
 def test_an_editors_text_counts_until_it_is_closed_and_is_not_saved(sample_repository: Path) -> None:
     index = RepositoryIndex.open(sample_repository)
     before = contents(index.snapshot)
