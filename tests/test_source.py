@@ -426,6 +426,26 @@ def test_only_the_nearest_repository_counts_and_not_one_that_ignores_the_root(tm
     assert python_files(scan(tmp_path / "other").files) == set()
 
 
+def test_gits_rules_begin_anew_in_a_repository_inside(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            ".git/HEAD": "",
+            ".gitignore": "a.py\nbuild/\n",
+            ".codefilterignore": "private.py\n",
+            "a.py": "1",
+            "inner/.git/info/exclude": "excluded.py\n",
+            "inner/.gitignore": "b.py\n",
+            **dict.fromkeys((f"inner/deep/{name}.py" for name in ("a", "b", "excluded", "private")), "1"),
+            "build/inner/.git/HEAD": "",
+            "build/inner/a.py": "1",
+        },
+    )
+    assert python_files(scan(tmp_path).files) == {"inner/deep/a.py"}
+    assert skip_reason(tmp_path, "inner/deep/a.py") is None
+    assert skip_reason(tmp_path, "inner/deep/excluded.py") is SkipReason.IGNORED
+
+
 def test_own_ignore_file_has_the_last_word(tmp_path: Path) -> None:
     write(
         tmp_path,
