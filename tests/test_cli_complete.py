@@ -62,6 +62,23 @@ def test_people_get_the_completion_the_chunks_and_the_times(
         assert part in out
 
 
+def test_a_file_in_the_home_folder_is_completed_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("a.py", "private.py"):
+        (tmp_path / name).write_text("def total_amount(order):\n    return order\n")
+    result = complete_json(capsys, tmp_path / "a.py", "--line", 2, "--filter", "all")
+    assert result["chunks"] == []
+    assert result["notices"][0].startswith("no other file was looked at")
+    code, out, err = run(capsys, "explain", tmp_path / "a.py", "--line", 2, "--model", "fake")
+    assert (code, out) == (2, "")
+    assert "is in no repository" in err
+    assert complete_json(capsys, tmp_path / "a.py", "--line", 2, "--filter", "all", "--repo", tmp_path)[
+        "chunks"
+    ]
+
+
 def test_of_many_chunks_people_see_ten(capsys: pytest.CaptureFixture[str], sample_repository: Path) -> None:
     for number in range(12):
         text = f"def total_amount_{number}(order):\n    return order.amounts[{number}]\n"
