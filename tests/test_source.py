@@ -109,6 +109,21 @@ def test_counts_every_reason_that_the_name_or_size_tells(tmp_path: Path) -> None
     }
 
 
+@pytest.mark.parametrize(
+    "name", ["a\u00a0b.py", "設計\u3000書.md", "👩\u200d💻.py", "na\u00adïve.py", "é e.py"]
+)
+def test_names_as_people_write_them_are_not_odd(tmp_path: Path, name: str) -> None:
+    assert scan(write(tmp_path, {name: "x = 1"})).files == (name,)
+    assert isinstance(read_source(tmp_path, name), DecodedSourceFile)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1bb.py", "a\x85b.py", "a\u2028b.py", "a\u202eb.py", "a\u2066b.py", "\udcff.py"]
+)
+def test_names_that_cannot_be_shown_are_odd(tmp_path: Path, name: str) -> None:
+    assert read_source(tmp_path, name) == Skipped(name, SkipReason.ODD_NAME)
+
+
 def test_links_are_judged_and_never_followed(tmp_path: Path) -> None:
     root = write(tmp_path / "repo", {"real.py": "x = 1", "folder/inner.py": "y = 1"})
     write(tmp_path / "elsewhere", {"stolen.py": "z = 1"})

@@ -79,6 +79,10 @@ _TEXT_NAMES = _words(
     procfile justfile build workspace .gitignore .dockerignore .editorconfig
     """
 )
+# Control characters (Cc), halves of characters (Cs), ends of lines, and what turns the direction of text.
+_ODD_CHARACTER = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def is_skipped_folder(name: str) -> bool:
@@ -118,5 +122,8 @@ def skip_reason_by_name(path: str) -> SkipReason | None:
 
 
 def is_odd_name(name: str) -> bool:
-    """Whether a name cannot be shown or put into a prompt: bytes that are no UTF-8, control characters."""
-    return not name.isprintable()
+    """Whether a name cannot be shown or put into a prompt: bytes that are no UTF-8, control characters.
+
+    Spaces that do not break, joined emoji and soft hyphens are as people write them.
+    """
+    return _ODD_CHARACTER.search(name) is not None
