@@ -154,7 +154,9 @@ def test_a_folder_in_a_name_can_mean_the_same_everywhere(
     folder.mkdir()
     monkeypatch.chdir(tmp_path)
     assert with_absolute_folder("./a & b") == str(folder)
-    assert with_absolute_folder("qwen2.5-coder-0.5b") == "qwen2.5-coder-0.5b"
+    for known in ("qwen2.5-coder-0.5b", "smollm2-135m"):  # a model's name comes before a folder's
+        (tmp_path / known).mkdir()
+        assert with_absolute_folder(known) == known
     name = with_absolute_folder("remote:http://h?model=m&tokenizer=a%20%26%20b&sha256=" + "0" * 64)
     assert parse_endpoint(name) == Endpoint("http://h", "m", str(folder), "0" * 64)
     for other in ("remote:http://h", "remote:http://h?tokenizer=smollm2-135m"):

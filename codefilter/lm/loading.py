@@ -74,13 +74,16 @@ def load_model(
 
 def with_absolute_folder(name: str) -> str:
     """A model's name, or a server's with its tokenizer, that means the same in every working folder."""
-    if not is_remote(name):
-        folder = expanded(name)
-        return str(folder.absolute()) if folder.is_dir() else name
-    folder = expanded(parse_endpoint(name).tokenizer)
-    if not folder.is_dir():
+    from codefilter.models import known_models
+
+    local = parse_endpoint(name).tokenizer if is_remote(name) else name
+    folder = expanded(local)
+    if not folder.is_dir() or any(model.name == local for model in known_models()):  # as `resolve` takes it
         return name
-    return _TOKENIZER_OF_SERVER.sub(lambda found: found[1] + quote(str(folder.absolute())), name)
+    absolute = str(folder.absolute())
+    if not is_remote(name):
+        return absolute
+    return _TOKENIZER_OF_SERVER.sub(lambda found: found[1] + quote(absolute), name)
 
 
 def load_configured_model(settings: Settings) -> LanguageModel:
