@@ -381,7 +381,9 @@ def test_a_token_that_the_tokenizer_lacks_is_an_error(start: Callable[..., Any],
 # --- faults -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("faults", [[status(503)], [status(500), status(429, Retry_After="0")]])
+@pytest.mark.parametrize(
+    "faults", [[status(503)], [status(500), status(429, Retry_After="0")], [status(429, Retry_After="²")]]
+)
 def test_what_did_nothing_is_tried_again(
     faults: list[Fault], start: Callable[..., Any], connect: Connect
 ) -> None:
@@ -417,6 +419,7 @@ def test_a_server_is_given_the_time_that_it_asks_for(
     ("fault", "attempts", "message", "hint"),
     [
         (status(500, "out of memory"), 3, "answered 500: out of memory", "server's log"),
+        (status(501, "no such sampler"), 1, "answered 501: no such sampler", "server's log"),
         (status(429), 3, "answered 429", "Wait"),
         (status(429, Retry_After="3600"), 1, "answered 429", "asks to wait: 3600"),
         (status(400, "the prompt is too long"), 1, "answered 400: the prompt is too long", "length"),
