@@ -110,6 +110,11 @@ def test_the_index_says_when_a_chunk_is_over_the_budget(
         (("shop/report.py", "--line", 999), 2, "line 999 is not there"),
         (("shop/report.py", "--line", 1, "--column", 99), 2, "column 99 is not there"),
         (("shop/report.py", "--line", 1, "--hole-end", "x"), 2, "is not a place"),
+        (
+            ("shop/report.py", "--line", 1, "--hole-end", "2", "--max-lines", 1),
+            2,
+            "does not go with --hole-end",
+        ),
         ((".env", "--line", 1), 1, "secret"),
         (("shop/report.py", "--line", 1, "--model", "qwen2.5-coder-0.5b"), 1, "not on this machine"),
         (("shop/report.py", "--line", 1, "--model", "magic"), 2, "no model is called"),

@@ -50,7 +50,7 @@ def complete_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Complete code at a place in a file with what the repository knows."""
-    hole = options.hole(line, column, hole_end)
+    hole = options.hole(line, column, hole_end, max_lines)
     root = repo if repo is not None else find_repository(Path(os.path.realpath(file)))
     overrides = {
         "model": model,

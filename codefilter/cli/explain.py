@@ -125,7 +125,8 @@ def explain_command(
         if repo is None:
             raise UsageError(f"{file} is in no repository: it has no chunks", hint="Name one with --repo.")
         shown = find_record(example).text if example is not None else text
-        subject = _placed(file, options.hole(line, column, hole_end), shown, repo, overrides, config)
+        hole = options.hole(line, column, hole_end, max_lines)
+        subject = _placed(file, hole, shown, repo, overrides, config)
     else:
         raise UsageError(
             "nothing to explain",
