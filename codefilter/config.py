@@ -4,8 +4,8 @@ In: a repository's root, an explicit file, overrides. Out: one checked `Settings
 `ConfigError` that names where the value came from. Later sources win.
 
 Notable: a repository's own file comes with the code and may be hostile. It may only set what changes the
-text of a completion, never what this machine loads or contacts; ``--config FILE`` is how a person vouches
-for a file.
+text of a completion, and choose by name among the models that are here: never a folder, an engine or a
+server; ``--config FILE`` is how a person vouches for a file.
 """
 
 from __future__ import annotations

@@ -20,11 +20,12 @@ from pathlib import Path
 import platformdirs
 
 from codefilter.errors import CodeFilterError
-from codefilter.paths import disk_errors
+from codefilter.paths import disk_errors, keep_log
 
 LINES_AROUND = 10  # kept of the file, before and after the cursor
 _MAX_RECORDS = 50_000
 _PRUNE_EVERY = 500
+_BUSY_TIMEOUT_SECONDS = 5.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS completions (
   record_id TEXT PRIMARY KEY, time REAL NOT NULL, repository TEXT NOT NULL, path TEXT NOT NULL,
@@ -83,10 +84,11 @@ class FeedbackStore:
         with self._errors():
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.path.touch(mode=0o600)
-            self._connection = sqlite3.connect(self.path, timeout=5, check_same_thread=False)
-            self._connection.executescript(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA
+            self._connection = sqlite3.connect(
+                self.path, timeout=_BUSY_TIMEOUT_SECONDS, check_same_thread=False
             )
+            keep_log(self._connection, _BUSY_TIMEOUT_SECONDS)
+            self._connection.executescript(_SCHEMA)
         self._added = 0
 
     def close(self) -> None:

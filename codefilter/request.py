@@ -6,12 +6,15 @@ the repository it belongs to, and the truth that stood in the hole.
 
 from __future__ import annotations
 
+import os
 import re
 import reprlib
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from codefilter.errors import SourceError, UsageError
+from codefilter.paths import expanded
 from codefilter.source import Skipped, read_source
 from codefilter.types import CompletionRequest
 
@@ -33,16 +36,21 @@ class PlacedRequest:
     """A request and where it comes from."""
 
     request: CompletionRequest
-    repository: Path
+    repository: Path | None  # None: the file is in none
     truth: str | None  # the text that was taken out; None for an insertion
 
 
-def find_repository(file: Path) -> Path:
-    """The nearest folder above a file that looks like a repository's root, else the file's own folder."""
+def find_repository(file: Path) -> Path | None:
+    """The nearest folder above a file that looks like a repository's root, else the file's own folder.
+
+    None where that is the user's home, the folder for temporary files or the top of a file system: what else
+    lies there has nothing to do with the file.
+    """
     for folder in file.parents:
         if any((folder / mark).exists() for mark in _ROOT_MARKS):
             return folder
-    return file.parent
+    own, *others = (Path(os.path.realpath(p)) for p in (file.parent, expanded("~"), tempfile.gettempdir()))
+    return None if own in (own.parent, *others) else file.parent
 
 
 def read_request(
@@ -66,7 +74,8 @@ def read_request(
     if file.is_dir():
         raise UsageError(f"{file} is a folder", hint="Name a file in it; `codefilter index` takes folders.")
     file = file.resolve()
-    root = find_repository(file) if repository is None else repository.resolve()
+    found = find_repository(file) if repository is None else repository.resolve()
+    root = found or file.parent
     if not root.is_dir():
         raise UsageError(f"no folder {root}", hint="Check the path after --repo.")
     if not file.is_relative_to(root):
@@ -88,7 +97,7 @@ def read_request(
         max_new_tokens=max_new_tokens,
         max_lines=max_lines if truth is None else count_lines(truth),
     )
-    return PlacedRequest(request, root, truth)
+    return PlacedRequest(request, found, truth)
 
 
 def count_lines(text: str) -> int:

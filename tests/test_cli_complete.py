@@ -62,6 +62,23 @@ def test_people_get_the_completion_the_chunks_and_the_times(
         assert part in out
 
 
+def test_a_file_in_the_home_folder_is_completed_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("a.py", "private.py"):
+        (tmp_path / name).write_text("def total_amount(order):\n    return order\n")
+    result = complete_json(capsys, tmp_path / "a.py", "--line", 2, "--filter", "all")
+    assert result["chunks"] == []
+    assert result["notices"][0].startswith("no other file was looked at")
+    code, out, err = run(capsys, "explain", tmp_path / "a.py", "--line", 2, "--model", "fake")
+    assert (code, out) == (2, "")
+    assert "is in no repository" in err
+    assert complete_json(capsys, tmp_path / "a.py", "--line", 2, "--filter", "all", "--repo", tmp_path)[
+        "chunks"
+    ]
+
+
 def test_of_many_chunks_people_see_ten(capsys: pytest.CaptureFixture[str], sample_repository: Path) -> None:
     for number in range(12):
         text = f"def total_amount_{number}(order):\n    return order.amounts[{number}]\n"
@@ -93,6 +110,11 @@ def test_the_index_says_when_a_chunk_is_over_the_budget(
         (("shop/report.py", "--line", 999), 2, "line 999 is not there"),
         (("shop/report.py", "--line", 1, "--column", 99), 2, "column 99 is not there"),
         (("shop/report.py", "--line", 1, "--hole-end", "x"), 2, "is not a place"),
+        (
+            ("shop/report.py", "--line", 1, "--hole-end", "2", "--max-lines", 1),
+            2,
+            "does not go with --hole-end",
+        ),
         ((".env", "--line", 1), 1, "secret"),
         (("shop/report.py", "--line", 1, "--model", "qwen2.5-coder-0.5b"), 1, "not on this machine"),
         (("shop/report.py", "--line", 1, "--model", "magic"), 2, "no model is called"),

@@ -5,6 +5,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -471,6 +472,30 @@ def test_a_cpu_engine_runs_what_it_can_and_auto_takes_torch_for_the_rest(
     assert len(loaded.generate([1, 2, 3], GenerationOptions(max_new_tokens=4))) == 1
     with pytest.raises(UsageError, match="not on cuda"):
         loading.load_model(str(folder), engine=name, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("driver", "built_for", "is_torch"),
+    [
+        ("cuda", "cuda", True),
+        ("hip", "hip", True),
+        ("cuda", "", False),
+        ("hip", "cuda", False),  # of a processor with graphics: no CUDA
+        ("", "cuda", False),
+    ],
+)
+def test_a_driver_that_the_installed_torch_cannot_use_is_no_gpu(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, built_for: str, is_torch: bool
+) -> None:
+    lines = [f"{kind}: Optional[str] = {'1.0' if kind == built_for else None!r}" for kind in ("cuda", "hip")]
+    (tmp_path / "version.py").write_text("\n".join(["__version__ = '2.0+cu1'", *lines]))
+    spec = ModuleSpec("torch", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(loading, "find_spec", lambda name: spec)
+    places = {kind: tmp_path / ("" if kind == driver else "absent") for kind in ("cuda", "hip")}
+    monkeypatch.setattr(loading, "_DRIVERS", places)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert (loading.choose_engine(folder, "auto", "auto") == "torch") is is_torch
 
 
 def test_cpu_engines_that_cannot_be_imported_leave_auto_to_torch(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +95,17 @@ def test_the_oldest_go_when_there_are_too_many(store: FeedbackStore, monkeypatch
     for number in range(10):
         store.put(replace(RECORD, record_id=str(number), time=float(number)))
     assert [record.record_id for record in store.records()] == ["7", "8", "9"]
+
+
+def test_a_file_that_another_server_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "feedback.sqlite3", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.2, other.execute, ["COMMIT"])
+    timer.start()
+    store = FeedbackStore(tmp_path / "feedback.sqlite3")
+    timer.join()
+    store.put(RECORD)
+    assert list(store.records()) == [RECORD]
 
 
 def test_a_broken_file_is_an_error_with_a_hint(tmp_path: Path) -> None:

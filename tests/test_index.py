@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from codefilter.index import RepositoryIndex, Snapshot, build, store, workers
 from codefilter.index.entry import FileEntry
 from codefilter.index.terms import count_terms, terms
 from codefilter.index.workers import WorkersEndedError
-from codefilter.languages import language_of
+from codefilter.languages import language_of, syntax
 from codefilter.source import SkipReason, scan
 from codefilter.speed.indexing import measure_indexing, write_repository
 from codefilter.types import SourceFile, content_hash
@@ -224,6 +224,14 @@ def test_a_file_that_changed_within_the_clocks_tick_is_read_again(tmp_path: Path
     file.write_text("x = 2\n")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # the same size, the same time
     assert RepositoryIndex.open(tmp_path).file_text("a.py") == "x = 2\n"
+
+
+def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    for text in ("x = 1\n", "x = 2\n"):
+        file.write_text(text)
+        os.utime(file, (1_700_000_000, 1_700_000_000))  # as unpacked from an archive
+        assert RepositoryIndex.open(tmp_path).file_text("a.py") == text
 
 
 def test_an_editors_text_counts_until_it_is_closed_and_is_not_saved(sample_repository: Path) -> None:
@@ -552,6 +560,34 @@ def test_an_unfit_index_is_rebuilt_and_says_why(
         assert contents(again.snapshot) == expected
 
 
+def forget_grammars() -> None:
+    for remembered in (syntax._grammar, syntax._query, syntax._loads, syntax.parse):
+        remembered.cache_clear()
+
+
+@pytest.fixture
+def remembered_grammars() -> Iterator[None]:
+    forget_grammars()
+    yield
+    forget_grammars()
+
+
+@pytest.mark.usefixtures("remembered_grammars")
+def test_an_index_from_a_time_without_a_grammar_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path / "root", {"a.go": "package a\n\nfunc Foo() int {\n\treturn 1\n}\n"})
+    settle(root)
+    with monkeypatch.context() as missing:
+        missing.setitem(sys.modules, "tree_sitter_go", None)
+        with RepositoryIndex.open(root, cache_dir=tmp_path / "cache") as index:
+            assert not index.snapshot.definitions("Foo")
+    forget_grammars()  # as the next process
+    with RepositoryIndex.open(root, cache_dir=tmp_path / "cache") as index:
+        assert index.snapshot.definitions("Foo")
+        assert "other settings" in index.report.rebuilt_because
+
+
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_random_damage_never_gives_a_wrong_index(
@@ -680,6 +716,16 @@ def test_a_locked_index_is_not_lost(
     again = RepositoryIndex.open(sample_repository, cache_dir=cache)
     assert (again.report.num_read, again.report.notices, again.report.rebuilt_because) == (1, (), "")
     assert contents(again.snapshot) == contents(index.snapshot)
+
+
+def test_an_index_that_another_process_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.2, other.execute, ["COMMIT"])
+    timer.start()
+    saved = store.open_store(tmp_path / "index.sqlite", "settings")
+    timer.join()
+    assert (saved.not_saved_because, saved.rebuilt_because) == ("", "")
 
 
 def test_without_a_place_to_save_the_index_works_and_says_so(sample_repository: Path, tmp_path: Path) -> None:

@@ -154,7 +154,9 @@ def test_a_folder_in_a_name_can_mean_the_same_everywhere(
     folder.mkdir()
     monkeypatch.chdir(tmp_path)
     assert with_absolute_folder("./a & b") == str(folder)
-    assert with_absolute_folder("qwen2.5-coder-0.5b") == "qwen2.5-coder-0.5b"
+    for known in ("qwen2.5-coder-0.5b", "smollm2-135m"):  # a model's name comes before a folder's
+        (tmp_path / known).mkdir()
+        assert with_absolute_folder(known) == known
     name = with_absolute_folder("remote:http://h?model=m&tokenizer=a%20%26%20b&sha256=" + "0" * 64)
     assert parse_endpoint(name) == Endpoint("http://h", "m", str(folder), "0" * 64)
     for other in ("remote:http://h", "remote:http://h?tokenizer=smollm2-135m"):
@@ -379,7 +381,9 @@ def test_a_token_that_the_tokenizer_lacks_is_an_error(start: Callable[..., Any],
 # --- faults -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("faults", [[status(503)], [status(500), status(429, Retry_After="0")]])
+@pytest.mark.parametrize(
+    "faults", [[status(503)], [status(500), status(429, Retry_After="0")], [status(429, Retry_After="²")]]
+)
 def test_what_did_nothing_is_tried_again(
     faults: list[Fault], start: Callable[..., Any], connect: Connect
 ) -> None:
@@ -415,6 +419,7 @@ def test_a_server_is_given_the_time_that_it_asks_for(
     ("fault", "attempts", "message", "hint"),
     [
         (status(500, "out of memory"), 3, "answered 500: out of memory", "server's log"),
+        (status(501, "no such sampler"), 1, "answered 501: no such sampler", "server's log"),
         (status(429), 3, "answered 429", "Wait"),
         (status(429, Retry_After="3600"), 1, "answered 429", "asks to wait: 3600"),
         (status(400, "the prompt is too long"), 1, "answered 400: the prompt is too long", "length"),

@@ -28,6 +28,24 @@ def test_the_default_column_is_the_end_of_the_line(file: Path) -> None:
     assert placed.truth is None
 
 
+@pytest.mark.parametrize("place", ["home", "temporary"])
+def test_a_folder_that_holds_anything_is_no_repository_unless_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    folder = tmp_path / place
+    (folder / "notes").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (folder / "a.py").write_text(TEXT)
+    placed = read_request(folder / "a.py", Hole(2))
+    assert (placed.repository, placed.request.path) == (None, "a.py")
+    assert read_request(folder / "a.py", Hole(2), repository=folder).repository == folder
+    assert find_repository(Path("/a.py")) is None
+    assert find_repository(folder / "notes" / "a.py") == folder / "notes"
+    (folder / "pyproject.toml").write_text("")
+    assert find_repository(folder / "a.py") == folder
+
+
 def test_a_hole_is_taken_out_and_kept_as_the_truth(file: Path) -> None:
     placed = read_request(file, Hole(1, 5, 2, 6), max_lines=9)
     assert placed.truth == "= 1\ntwo ="

@@ -380,6 +380,14 @@ def test_nearer_names_come_first(shop: RepositoryIndex) -> None:
     assert retriever.retrieve(far_price, 1)[0].chunk.path == "legacy/other.py"
 
 
+def test_a_farther_use_by_another_name_takes_nothing_from_a_nearer_one(shop: RepositoryIndex) -> None:
+    imports = "from shop.model import Order as Remote, Order\n\n\ndef f(x, y, z):\n"
+    alone = make_query(f"{imports}    first = 1\n    v = x + y + z\n    w = Remote(")
+    also = make_query(f"{imports}    first = Order\n    v = x + y + z\n    w = Remote(")
+    retriever = DefinitionsRetriever(shop)
+    assert retriever.retrieve(also, 1)[0].score == retriever.retrieve(alone, 1)[0].score
+
+
 def test_definitions_of_the_own_file_obey_the_same_file_rule(tmp_path: Path) -> None:
     own = "def helper():\n    pass\n\n\n" + "print()\n" * 30 + "helper("
     index = make_index(tmp_path, {"here.py": own, "b.py": "y = 1\n"}, options=ChunkOptions(4, 4, 1))

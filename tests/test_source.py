@@ -109,6 +109,21 @@ def test_counts_every_reason_that_the_name_or_size_tells(tmp_path: Path) -> None
     }
 
 
+@pytest.mark.parametrize(
+    "name", ["a\u00a0b.py", "設計\u3000書.md", "👩\u200d💻.py", "na\u00adïve.py", "é e.py"]
+)
+def test_names_as_people_write_them_are_not_odd(tmp_path: Path, name: str) -> None:
+    assert scan(write(tmp_path, {name: "x = 1"})).files == (name,)
+    assert isinstance(read_source(tmp_path, name), DecodedSourceFile)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1bb.py", "a\x85b.py", "a\u2028b.py", "a\u202eb.py", "a\u2066b.py", "\udcff.py"]
+)
+def test_names_that_cannot_be_shown_are_odd(tmp_path: Path, name: str) -> None:
+    assert read_source(tmp_path, name) == Skipped(name, SkipReason.ODD_NAME)
+
+
 def test_links_are_judged_and_never_followed(tmp_path: Path) -> None:
     root = write(tmp_path / "repo", {"real.py": "x = 1", "folder/inner.py": "y = 1"})
     write(tmp_path / "elsewhere", {"stolen.py": "z = 1"})
@@ -426,6 +441,26 @@ def test_only_the_nearest_repository_counts_and_not_one_that_ignores_the_root(tm
     assert python_files(scan(tmp_path / "other").files) == set()
 
 
+def test_gits_rules_begin_anew_in_a_repository_inside(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            ".git/HEAD": "",
+            ".gitignore": "a.py\nbuild/\n",
+            ".codefilterignore": "private.py\n",
+            "a.py": "1",
+            "inner/.git/info/exclude": "excluded.py\n",
+            "inner/.gitignore": "b.py\n",
+            **dict.fromkeys((f"inner/deep/{name}.py" for name in ("a", "b", "excluded", "private")), "1"),
+            "build/inner/.git/HEAD": "",
+            "build/inner/a.py": "1",
+        },
+    )
+    assert python_files(scan(tmp_path).files) == {"inner/deep/a.py"}
+    assert skip_reason(tmp_path, "inner/deep/a.py") is None
+    assert skip_reason(tmp_path, "inner/deep/excluded.py") is SkipReason.IGNORED
+
+
 def test_own_ignore_file_has_the_last_word(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -450,6 +485,10 @@ def test_own_ignore_file_has_the_last_word(tmp_path: Path) -> None:
         my_secrets.toml secrets/.env .config/gh/hosts.yml home/.config/gh/hosts.yml
         db-secret.yaml my_secret.yml app.secret.json secrets-prod.yaml secret-db.yml secrets_prod.toml .env~
         .env-production.yml .env-prod.sh .env_local prod.env.sh app.env.local env.production deploy/env.local
+        token.json tokens.json token_cache.json oauth_token.json auth.json .composer/auth.json
+        .vscode/sftp.json pip.conf android/key.properties keystore.properties passwords.txt db_password.txt
+        passwords.json passwords-old.yaml api_keys.json api-key.txt apikeys.yaml private_key.txt
+        my-private-key.json
         """
     ),
 )
@@ -465,6 +504,9 @@ def test_secrets(path: str) -> None:
         package.json ssh/config.md docs/secretsmanager.md secrets/manager.py .secrets/store.ts prod_secrets.go
         secrets/.env.example nosecrets/prod.yaml settings.json hosts.yml gh/hosts.yml secretary.json
         app.env.example environment.yml env.yml secretary.yaml env.development.ts .envoy.yaml
+        tokenizer_config.json button.tokens.json token.py password_reset_email.txt password_form.html
+        docs/passwords.md api_keys.py ApiKeyController.php ApiKeyService.kt api-keys.md private_key.rs
+        author.json
         """
     ),
 )

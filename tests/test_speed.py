@@ -293,6 +293,21 @@ def test_a_record_says_how_prompts_came_about_and_is_there_before_the_plot(
     assert record["commit"] == commit()
 
 
+@pytest.mark.parametrize("what", ["drafts", "filter", "requests", "typing", "cancellation"])
+def test_the_model_is_loaded_as_the_settings_say(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, **options: str) -> None:
+        loaded.append((name, options["device"], options["dtype"]))
+        raise UsageError("this is enough")
+
+    loaded: list[tuple[str, str, str]] = []
+    monkeypatch.setenv("CODEFILTER_DEVICE", "cpu")
+    monkeypatch.setenv("CODEFILTER_DTYPE", "float32")
+    monkeypatch.setattr("codefilter.lm.loading.load_model", load)
+    monkeypatch.setattr("codefilter.cli.speed._draw_fresh", lambda *_: [])
+    assert main(["speed", what, "--model", "fake"]) == 2
+    assert loaded == [("fake", "cpu", "float32")]
+
+
 def test_a_folder_without_sources_cannot_be_repeated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

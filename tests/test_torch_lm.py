@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from codefilter.errors import CancelledError, ModelError, UsageError
 from codefilter.lm import packing
 from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, ModelIdentity
 from codefilter.lm.torch_lm import TorchLanguageModel, choose_device, choose_dtype
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import save_random_model, save_tiny_model
 
 IDENTITY = ModelIdentity("tiny", "0", "qwen2.5-coder")
 
@@ -47,6 +47,76 @@ def test_equal_to_plain_transformers(folder: Path, dtype: str, tolerance: float)
             expected
         )
         assert mean_difference < tolerance
+
+
+SHAPE = {
+    "vocab_size": 262,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GPT2_SHAPE = {"vocab_size": 262, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+FAMILIES: dict[str, dict[str, Any]] = {  # those that the engine's error names, and in what they differ
+    "llama": SHAPE,
+    "mistral": SHAPE | {"sliding_window": 8},
+    "qwen2": SHAPE,
+    "qwen3": SHAPE,
+    "starcoder2": SHAPE | {"sliding_window": 8},
+    "gemma3_text": SHAPE | {"sliding_window": 8, "query_pre_attn_scalar": 8},
+    "cohere2": SHAPE | {"sliding_window": 8},
+    "opt": SHAPE | {"ffn_dim": 64, "word_embed_proj_dim": 32},
+    "gpt2": GPT2_SHAPE,
+    "gpt_neox": SHAPE,
+    "gpt_bigcode": GPT2_SHAPE,
+    "codegen": GPT2_SHAPE | {"rotary_dim": 4},
+}
+
+
+def save_family(folder: Path, family: str, **shape: Any) -> Path:
+    return save_random_model(folder, AutoConfig.for_model(family, **shape))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_are_equal_to_plain_transformers(tmp_path: Path, family: str) -> None:
+    folder = save_family(tmp_path, family, **FAMILIES[family])
+    model = TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32")
+    context = [(7 * i) % 256 for i in range(20)]
+    conts = [Continuation(tuple((i * j + 3) % 256 for j in range(10 + i)), 5 + i) for i in range(1, 4)]
+    for continuation, result in zip(conts, model.log_likelihoods(context, conts), strict=True):
+        ids = [*context, *continuation.token_ids]
+        expected = naive_log_likelihood(folder, ids, continuation.num_targets, torch.float32)
+        assert result.per_token == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("family", "shape", "why"),
+    [
+        ("gemma2", SHAPE | {"attn_logit_softcapping": 2.0}, "it has softcap"),
+        ("gpt_oss", SHAPE | {"num_local_experts": 2, "num_experts_per_tok": 1}, "it has s_aux"),
+        ("bloom", {"vocab_size": 262, "hidden_size": 32, "n_layer": 2, "n_head": 4}, "only 0 of 2 layers"),
+        (
+            "falcon",
+            {"vocab_size": 262, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4},
+            "it takes none but its own",
+        ),
+        ("mpt", {"vocab_size": 262, "d_model": 32, "n_heads": 4, "n_layers": 2}, "reading two tokens failed"),
+        ("mamba", SHAPE | {"state_size": 4}, "reading two tokens failed"),
+    ],
+)
+def test_a_family_with_another_attention_is_refused(
+    tmp_path: Path, family: str, shape: dict[str, Any], why: str
+) -> None:
+    folder = save_family(tmp_path, family, **shape)
+    with pytest.raises(ModelError, match=f"attention is not known to CodeFilter: {why}") as caught:
+        TorchLanguageModel(folder, IDENTITY, device="cpu", dtype="float32")
+    assert "remote:URL" in caught.value.hint
 
 
 def test_hidden_states_are_those_of_plain_transformers(folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen2Config
 
 from codefilter.lm import fake
 
@@ -29,7 +29,13 @@ def save_tiny_model(
         "tie_word_embeddings": tied,
         **more,
     }
-    config = Qwen2Config(**shape) if architecture == "qwen2" else LlamaConfig(**shape)
+    return save_random_model(
+        folder, Qwen2Config(**shape) if architecture == "qwen2" else LlamaConfig(**shape)
+    )
+
+
+def save_random_model(folder: Path, config: PretrainedConfig) -> Path:
+    """A model of any family, with the fake model's byte tokenizer."""
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():  # random weights of the default size give almost flat distributions
         for parameter in model.parameters():

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from codefilter.terminal import printable_text
 from codefilter.types import Completion, FilterDecision, Prompt
 
 FILE_WIDTH = 140  # of lines that go to a file or a pipe
+_ALONE = "no other file was looked at: the file's folder is no repository (--repo names one)"
 
 
 def complete_command(
@@ -49,7 +50,7 @@ def complete_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Complete code at a place in a file with what the repository knows."""
-    hole = options.hole(line, column, hole_end)
+    hole = options.hole(line, column, hole_end, max_lines)
     root = repo if repo is not None else find_repository(Path(os.path.realpath(file)))
     overrides = {
         "model": model,
@@ -87,9 +88,12 @@ def _complete(placed: PlacedRequest, settings: Settings) -> tuple[Completion, di
     started = time.perf_counter()
     model = load_configured_model(settings)
     loaded = time.perf_counter()
-    index = RepositoryIndex.open(placed.repository, chunker=settings.chunker)
+    root = placed.repository
+    index = RepositoryIndex.open(root, chunker=settings.chunker) if root is not None else None
     opened = time.perf_counter()
     completion = Completer(index, model, settings).complete(placed.request)
+    if root is None:
+        completion = replace(completion, notices=(_ALONE, *completion.notices))
     setup = {"load model": loaded - started, "open index": opened - loaded}
     return completion, setup, f"{model.identity.name} ({model.description})"
 

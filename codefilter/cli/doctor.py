@@ -259,7 +259,7 @@ def _settings(folder: Path) -> Settings:
         return Settings()
 
 
-def _repository(folder: Path) -> Path:
+def _repository(folder: Path) -> Path | None:
     return find_repository(folder / "a file in it")
 
 

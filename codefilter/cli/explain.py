@@ -122,8 +122,11 @@ def explain_command(
         if repos and len(repos) > 1:
             raise UsageError("a file has one repository", hint="Give --repo once.")
         repo = repos[0] if repos else find_repository(Path(os.path.realpath(file)))
+        if repo is None:
+            raise UsageError(f"{file} is in no repository: it has no chunks", hint="Name one with --repo.")
         shown = find_record(example).text if example is not None else text
-        subject = _placed(file, options.hole(line, column, hole_end), shown, repo, overrides, config)
+        hole = options.hole(line, column, hole_end, max_lines)
+        subject = _placed(file, hole, shown, repo, overrides, config)
     else:
         raise UsageError(
             "nothing to explain",
@@ -162,7 +165,7 @@ def _placed(
     return _Subject(
         f"{placed.request.path}:{hole.line}:{len(before) - before.rfind(chr(10))}",
         placed.request,
-        placed.repository,
+        repo,
         text,
         placed.truth,
         load_configured_model(settings),

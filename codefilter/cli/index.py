@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from codefilter.cli import options
 from codefilter.config import load_settings
 from codefilter.terminal import printable
 
@@ -28,10 +29,8 @@ def index_command(
         str | None, typer.Option("--chunker", help="How files are cut: syntax, syntax:LINES, window.")
     ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw the saved index away first.")] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Read settings from this file only.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Index a repository, so that completions know it. Other commands do so when they need it."""
     settings = load_settings(repo, config_file=config, overrides={"chunker": chunker})

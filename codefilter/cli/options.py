@@ -69,8 +69,13 @@ def finite(number: float | None) -> float | None:
     return number
 
 
-def hole(line: int, column: int | None, hole_end: str | None) -> Hole:
-    """What is to be filled; `UsageError` for an end that is no place."""
+def hole(line: int, column: int | None, hole_end: str | None, max_lines: int | None) -> Hole:
+    """What is to be filled; `UsageError` for an end that is no place, or a number of lines beside it."""
+    if hole_end is not None and max_lines is not None:
+        raise UsageError(
+            "--max-lines does not go with --hole-end",
+            hint="Leave it out: as many lines are written as are taken out.",
+        )
     end_line, end_column = parse_place(hole_end) if hole_end is not None else (None, None)
     return Hole(line, column, end_line, end_column)
 

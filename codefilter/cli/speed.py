@@ -143,7 +143,10 @@ def agreement_command(
     from codefilter.types import TaskLevel
 
     names = _checked(engines, model)
-    settings = load_settings(None, overrides={"model": model, "filter": filter_name})
+    of_engines = dict.fromkeys(
+        ("engine", "device", "dtype"), "auto"
+    )  # `engines` names them, each row its own
+    settings = load_settings(None, overrides={"model": model, "filter": filter_name, **of_engines})
     drawn = draw_packages("train", (TaskLevel.LINE,), limit, 0)
     groups = _limited("agreement", drawn, limit, hint="See data/manifests/corpora.toml.")
     reader = _load(model, names[-1])  # filters may read
@@ -173,12 +176,12 @@ def drafts_command(
     from codefilter.config import load_settings
     from codefilter.evaluation.execution import open_index
     from codefilter.evaluation.task_sources import SAMPLED_LEVELS
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
     from codefilter.speed.drafts import measure_drafts
 
     settings = load_settings(None, overrides={"model": model, "engine": engine})
     groups = _draw_fresh("drafts", SAMPLED_LEVELS, limit)
-    loaded = load_model(model, engine=engine)
+    loaded = load_configured_model(settings)
     prompts = []
     for group in groups:
         completer = Completer(open_index(group, settings.chunker), loaded, settings)
@@ -208,7 +211,7 @@ def filter_command(
     from codefilter.evaluation.task_sources import SAMPLED_LEVELS
     from codefilter.filters.base import USUAL_CANDIDATES
     from codefilter.filters.table import get_filter
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
     from codefilter.speed.deciding import DecisionPlace, measure_decisions
 
     settings = load_settings(
@@ -217,7 +220,7 @@ def filter_command(
         defaults={"num_candidates": USUAL_CANDIDATES},  # the same for all filters
     )
     groups = _draw_fresh("filter", SAMPLED_LEVELS, limit)
-    loaded = load_model(model)
+    loaded = load_configured_model(settings)
 
     def places() -> Iterator[DecisionPlace]:
         for group in groups:
@@ -246,10 +249,11 @@ def cancellation_command(
     as_json: AsJson = False,
 ) -> None:
     """Cancel requests while the model reads a long prompt; seconds until it has stopped."""
-    from codefilter.lm.loading import load_model
+    from codefilter.config import load_settings
+    from codefilter.lm.loading import load_configured_model
     from codefilter.speed.cancellation import measure_cancellation
 
-    loaded = load_model(model, engine=engine)
+    loaded = load_configured_model(load_settings(None, overrides={"model": model, "engine": engine}))
     row = measure_cancellation(loaded, repeats)
     _report("cancellation", [asdict(row)], out, as_json, **_details(loaded))
 
@@ -307,7 +311,7 @@ def _measure_requests(
     from codefilter.completion import Completer
     from codefilter.config import load_settings
     from codefilter.evaluation.execution import open_index
-    from codefilter.lm.loading import load_model
+    from codefilter.lm.loading import load_configured_model
     from codefilter.speed.plots import draw_requests
     from codefilter.speed.servers import LlamaServerBaseline
     from codefilter.types import TaskLevel
@@ -319,7 +323,7 @@ def _measure_requests(
     }
     groups = _draw_fresh(what, [TaskLevel(level) for level in levels], limit)
     baseline = LlamaServerBaseline(server) if server is not None else None
-    loaded = load_model(model, engine=engine)
+    loaded = load_configured_model(settings[names[0]])
     places = []
     for group in groups:
         index = open_index(group, settings[names[0]].chunker)

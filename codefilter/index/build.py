@@ -59,16 +59,16 @@ def read_file(spec: IndexSpec, wanted: Wanted) -> ReadResult:
 
 
 def file_stamp(file: Path) -> FileStamp:
-    """Size and time of a file; of a file that vanished, a stamp that equals no other.
+    """Size and times of a file; of a file that vanished, a stamp that equals no other.
 
     A file younger than a clock tick may change again without a new time: its time is not trusted.
     """
     try:
         status = file.stat()
     except OSError:
-        return FileStamp(-1, -1)
+        return FileStamp(-1, -1, -1)
     is_settled = abs(time.time_ns() - status.st_mtime_ns) > _CLOCK_TICK_NS
-    return FileStamp(status.st_size, status.st_mtime_ns if is_settled else -1)
+    return FileStamp(status.st_size, status.st_mtime_ns if is_settled else -1, status.st_ctime_ns)
 
 
 def default_workers() -> int:

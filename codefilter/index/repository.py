@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]  # files done, files to do
 
 _DEFAULT_OPTIONS = ChunkOptions()
 _FORGOTTEN_TERMS = 1_000  # so many are not worth the work
-_EDITOR_STAMP = FileStamp(-1, -1)  # equals no file's
+_EDITOR_STAMP = FileStamp(-1, -1, -1)  # equals no file's
 # What an editor's text makes up for: the file is not saved yet.
 _ONLY_ON_DISK = (None, SkipReason.UNREADABLE, SkipReason.EMPTY)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import codefilter
 from codefilter.chunking import ChunkOptions, find_chunker
 from codefilter.errors import UsageError
+from codefilter.languages import parsing_versions
 from codefilter.source.scanning import scope_parts
 
 
@@ -45,7 +46,7 @@ class IndexSpec:
     def settings(self) -> str:
         """Everything besides the files that decides what the index says."""
         place = [str(self.root), self.scope, self.chunker]
-        return json.dumps([codefilter.__version__, *place, asdict(self.options)])
+        return json.dumps([codefilter.__version__, parsing_versions(), *place, asdict(self.options)])
 
     @property
     def file_name(self) -> str:

@@ -23,20 +23,21 @@ import numpy as np
 from codefilter.chunking import ChunkDefinition
 from codefilter.errors import IndexStorageError
 from codefilter.index.entry import FileEntry, FileStamp, Int32Array
+from codefilter.paths import keep_log
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 APPLICATION_ID = 0x43464958  # "CFIX" in the file's header
 _BUSY_TIMEOUT_SECONDS = 10.0
 
 _SCHEMA = (
     "CREATE TABLE settings (value TEXT NOT NULL)",
     """CREATE TABLE files (
-      path TEXT PRIMARY KEY, size_bytes INTEGER, mtime_ns INTEGER, checksum INTEGER, language TEXT,
-      content_hash TEXT, has_syntax_error INTEGER, is_encoding_guessed INTEGER,
+      path TEXT PRIMARY KEY, size_bytes INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, checksum INTEGER,
+      language TEXT, content_hash TEXT, has_syntax_error INTEGER, is_encoding_guessed INTEGER,
       names TEXT, definitions TEXT, terms TEXT,
       spans BLOB, chunk_sizes BLOB, chunk_terms BLOB, chunk_counts BLOB, text BLOB)""",
 )
-_INSERT = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 # The file is there and may be sound, but this process cannot use it now.
 _UNAVAILABLE = {
@@ -133,9 +134,7 @@ def _open(
         file, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
-        # With a write-ahead log a commit does not wait for the disk, and readers do not block writers.
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        keep_log(connection, _BUSY_TIMEOUT_SECONDS)
         with connection:
             connection.execute("BEGIN IMMEDIATE")  # of two processes that find it unfit, one empties it
             entries, unfit_because = _read_or_reset(connection, settings, rebuild=rebuild)
@@ -236,10 +235,12 @@ def _row(entry: FileEntry) -> tuple[object, ...]:
         *(_bytes(array) for array in (entry.spans, entry.chunk_sizes, entry.chunk_terms, entry.chunk_counts)),
         entry.text,
     )
-    return entry.path, entry.stamp.size_bytes, entry.stamp.mtime_ns, _checksum(entry.path, *content), *content
+    return entry.path, *astuple(entry.stamp), _checksum(entry.path, *content), *content
 
 
-def _entry(path: str, size_bytes: int, mtime_ns: int, checksum: int, *content: Any) -> FileEntry:
+def _entry(
+    path: str, size_bytes: int, mtime_ns: int, ctime_ns: int, checksum: int, *content: Any
+) -> FileEntry:
     """The inverse of `_row`; `_UnusableError` where the bytes are not those that were written."""
     if _checksum(path, *content) != checksum:
         raise _UnusableError(f"the saved index is damaged (at {path})")
@@ -259,7 +260,7 @@ def _entry(path: str, size_bytes: int, mtime_ns: int, checksum: int, *content: A
         path=path,
         language=language,
         content_hash=content_hash,
-        stamp=FileStamp(size_bytes, mtime_ns),
+        stamp=FileStamp(size_bytes, mtime_ns, ctime_ns),
         has_syntax_error=bool(has_syntax_error),
         is_encoding_guessed=bool(is_encoding_guessed),
         text=text,

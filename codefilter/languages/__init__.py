@@ -18,7 +18,14 @@ is expected of it complete the work.
 
 from codefilter.languages.definitions import Definition, definitions
 from codefilter.languages.imports import ImportedName, imports
-from codefilter.languages.syntax import SyntaxTree, count_errors, has_syntax_error, identifiers, parse
+from codefilter.languages.syntax import (
+    SyntaxTree,
+    count_errors,
+    has_syntax_error,
+    identifiers,
+    parse,
+    parsing_versions,
+)
 from codefilter.languages.table import (
     LANGUAGES,
     TEXT,
@@ -46,4 +53,5 @@ __all__ = [
     "language_of",
     "line_comment",
     "parse",
+    "parsing_versions",
 ]

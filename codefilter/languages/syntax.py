@@ -9,18 +9,20 @@ JavaScript), so a parse has a budget of processor time; what exceeds it counts a
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
+from importlib.metadata import version
 from importlib.resources import files
 from typing import NamedTuple
 
 import tree_sitter
 
-from codefilter.languages.table import Language, get_language
+from codefilter.languages.table import LANGUAGES, Language, get_language
 
 _READ_BYTES = 1 << 16
 _BUDGET_SECONDS = 0.25
@@ -31,6 +33,14 @@ _BUDGET_SECONDS_PER_BYTE = 2e-6  # ten times what source needs
 _PROBE_BYTES = (1 << 12, 1 << 14, 1 << 16)
 _PROBE_SECONDS_PER_BYTE = 8e-6
 _MAX_LOOSE_TOKENS = 5_000  # brackets and commas without structure, for which queries take quadratic time
+
+_FOLDER = files("codefilter.languages")
+_NOT_LOADED = (
+    ImportError,
+    AttributeError,
+    TypeError,
+    ValueError,
+)  # a grammar that is missing, or does not fit
 
 Captures = dict[str, list[tree_sitter.Node]]
 
@@ -153,12 +163,29 @@ def identifiers(text: str, language: str, start_line: int = 0, end_line: int | N
     ]
 
 
+def parsing_versions() -> dict[str, str | None]:
+    """What decides how texts are parsed: versions of tree-sitter and the grammars, the queries by their hash.
+
+    None is a grammar that does not load.
+    """
+    found: dict[str, str | None] = {"tree-sitter": version("tree-sitter")}
+    for language in LANGUAGES:
+        try:
+            _grammar(language)
+            found[language.name] = version(language.grammar.partition(":")[0])
+        except _NOT_LOADED:
+            found[language.name] = None
+    queries = sorted({name for language in LANGUAGES for name in language.queries})
+    digest = hashlib.sha256(b"\0".join((_FOLDER / name).read_bytes() for name in queries))
+    return found | {"queries": digest.hexdigest()}
+
+
 @cache
 def _loads(language: Language) -> bool:
     """Whether a language's grammar is installed and fits tree-sitter and our queries."""
     try:
         _query(language, "definition")
-    except (ImportError, AttributeError, TypeError, ValueError):
+    except _NOT_LOADED:
         return False
     return True
 
@@ -172,8 +199,7 @@ def _grammar(language: Language) -> tree_sitter.Language:
 @cache
 def _query(language: Language, group: str) -> tuple[tree_sitter.Query, list[dict[str, str | None]]]:
     """A language's query with only the patterns of one group, and each pattern's settings."""
-    folder = files("codefilter.languages")
-    source = b"\n".join((folder / name).read_bytes() for name in language.queries)
+    source = b"\n".join((_FOLDER / name).read_bytes() for name in language.queries)
     query = tree_sitter.Query(_grammar(language), source.decode())
     for pattern in range(query.pattern_count):
         start, end = query.start_byte_for_pattern(pattern), query.end_byte_for_pattern(pattern)

@@ -75,14 +75,11 @@ class FakeLanguageModel:
         cancellation: Cancellation | None = None,
     ) -> list[LogLikelihood]:
         """See `LanguageModel.log_likelihoods`."""
-        if not context:
-            raise ValueError("the context is empty: the first target needs something before it")
-        longest = max((len(c.token_ids) for c in continuations), default=0)
-        decoding.check_length(len(context) + longest, self.context_length)
+        shared, last = decoding.split_context(context, continuations, self.context_length)
         self.wait(len(context) + sum(len(c.token_ids) for c in continuations), "prompt_ms", cancellation)
         results = []
         for continuation in continuations:
-            ids = [*context, *continuation.token_ids]
+            ids = [*shared, last, *continuation.token_ids]
             first = len(ids) - continuation.num_targets
             rows = [decoding.log_softmax(self.logits(ids[:position])) for position in range(first, len(ids))]
             values = tuple(float(row[token]) for row, token in zip(rows, ids[first:], strict=True))

@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,6 +27,8 @@ ENGINES = ("auto", "onnxruntime", "openvino", "torch", "remote")
 CPU_ENGINES = ("onnxruntime", "openvino")
 _TOKENIZER_OF_SERVER = re.compile(r"([?&]tokenizer=)[^&]*")
 _ONNXRUNTIME_IS_FASTER = ("AVX2", "AVX-512", "AVX-512 VNNI")  # as measured; on others nothing was
+
+_DRIVERS = {"cuda": Path("/proc/driver/nvidia"), "hip": Path("/dev/kfd")}  # by what torch is built for
 
 
 def load_model(
@@ -71,13 +74,16 @@ def load_model(
 
 def with_absolute_folder(name: str) -> str:
     """A model's name, or a server's with its tokenizer, that means the same in every working folder."""
-    if not is_remote(name):
-        folder = expanded(name)
-        return str(folder.absolute()) if folder.is_dir() else name
-    folder = expanded(parse_endpoint(name).tokenizer)
-    if not folder.is_dir():
+    from codefilter.models import known_models
+
+    local = parse_endpoint(name).tokenizer if is_remote(name) else name
+    folder = expanded(local)
+    if not folder.is_dir() or any(model.name == local for model in known_models()):  # as `resolve` takes it
         return name
-    return _TOKENIZER_OF_SERVER.sub(lambda found: found[1] + quote(str(folder.absolute())), name)
+    absolute = str(folder.absolute())
+    if not is_remote(name):
+        return absolute
+    return _TOKENIZER_OF_SERVER.sub(lambda found: found[1] + quote(absolute), name)
 
 
 def load_configured_model(settings: Settings) -> LanguageModel:
@@ -113,7 +119,8 @@ def choose_engine(folder: Path, device: str, dtype: str, engine: str = "auto") -
     """What runs a model of this machine: the engine of that name, ``torch`` or one of `CPU_ENGINES`.
 
     ``auto`` is one of these where the CPU is to compute and it is installed and knows the model; else torch.
-    With device ``auto`` the CPU computes unless the machine has an NVIDIA or AMD driver, or Apple's GPU.
+    With device ``auto`` the CPU computes unless the machine has an NVIDIA or AMD driver that the installed
+    torch can use, or Apple's GPU.
     Which comes first the processor decides: onnxruntime on those where it was measured to be the faster one
     (`codefilter speed engines`).
 
@@ -125,19 +132,33 @@ def choose_engine(folder: Path, device: str, dtype: str, engine: str = "auto") -
         describe_cpu_engine(engine, folder, device, dtype)
     if engine != "auto":
         return engine
-    gpu_drivers = (Path("/proc/driver/nvidia"), Path("/dev/kfd"))
-    has_gpu = (
-        shutil.which("nvidia-smi") is not None
-        or any(path.exists() for path in gpu_drivers)
-        or (sys.platform == "darwin" and platform.machine() == "arm64")
-    )
-    if device == "cpu" or (device == "auto" and not has_gpu):
+    if device == "cpu" or (device == "auto" and not _has_gpu()):
         in_order = CPU_ENGINES if instructions() in _ONNXRUNTIME_IS_FASTER else reversed(CPU_ENGINES)
         for candidate in in_order:
             with suppress(ModelError, UsageError):
                 describe_cpu_engine(candidate, folder, device, dtype)
                 return candidate
     return "torch"
+
+
+def _has_gpu() -> bool:
+    """Whether torch may find a GPU here; it is not asked, since importing it takes seconds."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    drivers = {kind for kind, path in _DRIVERS.items() if path.exists()}
+    if shutil.which("nvidia-smi") is not None:
+        drivers.add("cuda")
+    return bool(drivers) and not drivers.isdisjoint(_kinds_of_torch())
+
+
+def _kinds_of_torch() -> set[str]:
+    """What the installed torch is built for, of `_DRIVERS`: nothing where it is a build for the CPU."""
+    spec = find_spec("torch")
+    version = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
+    if version is None or not version.is_file():
+        return set()
+    text = version.read_text(encoding="utf-8")
+    return {kind for kind in _DRIVERS if re.search(rf"^{kind}\b.*= (?!None)", text, re.MULTILINE)}
 
 
 def describe_cpu_engine(engine: str, folder: Path, device: str, dtype: str) -> str:

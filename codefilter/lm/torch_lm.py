@@ -4,6 +4,8 @@ In: a model folder (config.json, tokenizer.json, safetensors). Out: a `LanguageM
 Notable: `log_likelihoods` packs all continuations behind the shared context into one sequence. Linear layers
 see one dense row of tokens, without padding; `packed_attention` lets every continuation attend to the context
 and to itself only. Logits are computed at target positions only.
+Notable: a model that computes its attention otherwise would be wrong without a sign of it. So two tokens are
+read when it is loaded, to see that every layer comes to `packed_attention`.
 Notable: cancellation is read before every layer, so it takes effect within one layer's time, however long
 the prompt slice is.
 """
@@ -32,6 +34,11 @@ from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
 
 _ATTENTION = "codefilter_packed"
+_TESTED_FAMILIES = (
+    "Llama, Mistral, Qwen2, Qwen3, StarCoder2, Gemma 3, Cohere2, OPT, GPT-2, GPT-NeoX, GPTBigCode, CodeGen"
+)
+# What some families hand to their attention beside queries, keys and values: gpt-oss, Gemma 2, ...
+_UNKNOWN_TERMS = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
 _SLOW_SLICE = 128  # tokens that a CPU reads at once: a superseded request's reading is kept by slices
 
 
@@ -45,9 +52,19 @@ def packed_attention(
     dropout: float = 0.0,
     segments: Sequence[int] | None = None,  # lengths of the packed sequences; None: one sequence
     sliding_window: int | None = None,
+    seen: set[torch.nn.Module] | None = None,  # is told which layers come here
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention of packed sequences over a shared beginning; (1, tokens, heads, head_dim)."""
+    """Causal attention of packed sequences over a shared beginning; (1, tokens, heads, head_dim).
+
+    Raises:
+        ModelError: the family's attention has a term or a mask that this one has not.
+    """
+    unknown = [name for name in _UNKNOWN_TERMS if kwargs.get(name) is not None]
+    if unknown or attention_mask is not None:
+        raise _unknown_attention(f"it has {', '.join(unknown) or 'a mask of its own'}")
+    if seen is not None:
+        seen.add(module)
     tokens = query.shape[2]
     shared = key.shape[2] - tokens
     outputs = []
@@ -131,6 +148,21 @@ class TorchLanguageModel:
         for layer in _decoder_layers(self._model):
             layer.register_forward_pre_hook(self._stop_when_cancelled)
         self._session = _TorchSession(self)
+        self._check_attention(config.num_hidden_layers)
+
+    @torch.inference_mode()
+    def _check_attention(self, num_layers: int) -> None:
+        """Read two tokens; `ModelError` where not every layer attends by `packed_attention`."""
+        seen = set[torch.nn.Module]()
+        try:
+            with _memory_errors(self._device):
+                self.forward(
+                    [0, 0], DynamicCache(), torch.arange(2), keep_logits=torch.tensor([1]), seen=seen
+                )
+        except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError) as error:
+            raise _unknown_attention(f"reading two tokens failed ({first_line(error)})") from error
+        if len(seen) != num_layers:
+            raise _unknown_attention(f"only {len(seen)} of {num_layers} layers take CodeFilter's")
 
     def _stop_when_cancelled(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
         if self._cancellation is not None:
@@ -190,6 +222,7 @@ class TorchLanguageModel:
         *,
         keep_logits: Tensor,
         segments: Sequence[int] | None = None,
+        seen: set[torch.nn.Module] | None = None,
     ) -> Tensor:
         """One pass over new tokens behind a cache; float32 logits of the wanted rows, (rows, vocabulary).
 
@@ -203,6 +236,7 @@ class TorchLanguageModel:
             use_cache=True,
             logits_to_keep=keep_logits.to(self._device),
             segments=segments,
+            seen=seen,
         )
         logits: Tensor = output.logits[0].float()
         return logits
@@ -330,6 +364,8 @@ def load_module(folder: Path, dtype: torch.dtype, attention: str) -> Any:
             output_loading_info=True,
         )
     except Exception as error:  # errors of transformers, of safetensors, of a quantiser that is not there
+        if isinstance(error, KeyError) and error.args == (attention,):  # the family has a table of its own
+            raise _unknown_attention("it takes none but its own") from error
         raise ModelError(
             f"{folder} cannot be loaded: {first_line(error)}",
             hint="The folder must hold config.json, tokenizer.json and whole safetensors of a causal model "
@@ -343,6 +379,14 @@ def load_module(folder: Path, dtype: torch.dtype, attention: str) -> Any:
             hint="Copy the folder again, whole.",
         )
     return model
+
+
+def _unknown_attention(why: str) -> ModelError:
+    return ModelError(
+        f"this model's attention is not known to CodeFilter: {why}",
+        hint=f"Let a server run it (--model remote:URL), or take a model of another family; tested are "
+        f"{_TESTED_FAMILIES}.",
+    )
 
 
 def _decoder_layers(model: torch.nn.Module) -> torch.nn.ModuleList:

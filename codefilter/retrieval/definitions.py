@@ -47,7 +47,8 @@ class DefinitionsRetriever:
         imported = _Imports(request, self._index.root)
         votes = dict.fromkeys(imported.originals.values(), _ONLY_IMPORTED_VOTE)
         for place, name in enumerate(_names_near_hole(request, self._options)):
-            votes[imported.originals.get(name, name)] = _HALF_VOTE_AFTER / (_HALF_VOTE_AFTER + place)
+            original = imported.originals.get(name, name)  # two names may have one
+            votes[original] = max(votes.get(original, 0.0), _HALF_VOTE_AFTER / (_HALF_VOTE_AFTER + place))
         scores = np.zeros(snapshot.num_slots, np.float64)
         for name, vote in votes.items():
             if snapshot.num_definitions(name) <= _MAX_DEFINITIONS or imported.names(name):

@@ -3,9 +3,10 @@
 In: a root folder, then its folders from the top down. Out: yes or no for an entry of such a folder.
 Notable: as in git, the deepest file with a fitting line decides, its last fitting line counts, and what lies
 in an ignored folder cannot come back: the caller never enters one. A root inside a git repository obeys the
-rules from that repository's top down, unless they ignore the root itself: who names it wants it. Rules from
-outside the repository (a user's global ignore file, folders above) are not read: a repository gives the same
-index everywhere.
+rules from that repository's top down, unless they ignore the root itself: who names it wants it. In a
+repository inside another, as a submodule is, git's rules begin anew; our own ignore files hold all the way
+down. Rules from outside the repository (a user's global ignore file, folders above) are not read: a
+repository gives the same index everywhere.
 """
 
 from __future__ import annotations
@@ -18,17 +19,19 @@ from pathlib import Path
 
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
-IGNORE_FILES = (".gitignore", ".codefilterignore")  # the later has the last word
+_OWN_FILE = ".codefilterignore"
+IGNORE_FILES = (".gitignore", _OWN_FILE)  # the later has the last word
 # Lines whose last part is only stars: pathspec loses the place of what they fit. The same in other words:
 _ANY_FOLDER = ((re.compile(r"(?<![^!/])\*\*/$"), "**/?*/"), (re.compile(r"(?<![^!/])\*/$"), "?*/"))
 
 
 @dataclass(frozen=True)
 class _Level:
-    """The lines of one folder's ignore files; they see paths below that folder."""
+    """The lines of one ignore file; they see paths below its folder."""
 
-    prefix: str  # "" at the root, else "a/b/"
+    prefix: str  # the folder: "" at the root, else "a/b/"
     patterns: tuple[GitIgnoreSpecPattern, ...]
+    is_own: bool  # of a file that git does not know
 
     def decision(self, path: str) -> bool | None:
         """True: ignored; False: kept by a line with an exclamation mark; None: no line fits."""
@@ -63,8 +66,7 @@ class IgnoreRules:
     def at_root(cls, root: Path) -> IgnoreRules:
         """Rules for the entries of a root, an absolute path without links."""
         top = next((folder for folder in (root, *root.parents) if os.path.lexists(folder / ".git")), root)
-        exclude = _Level("", _patterns([_git_folder(top) / "info" / "exclude"]))
-        rules = cls(top, (exclude,) if exclude.patterns else ())._with_folder("")
+        rules = cls(top)._with_folder("")
         prefix = ""
         for name in root.relative_to(top).parts:
             if rules.ignores(prefix + name, is_folder=True):
@@ -78,8 +80,13 @@ class IgnoreRules:
         return self._with_folder(f"{self.root_prefix}{folder}/")
 
     def _with_folder(self, prefix: str) -> IgnoreRules:
-        level = _Level(prefix, _patterns([self.top / prefix / name for name in IGNORE_FILES]))
-        return replace(self, levels=(*self.levels, level)) if level.patterns else self
+        folder, before = self.top / prefix, self.levels
+        files = [folder / name for name in IGNORE_FILES]
+        if os.path.lexists(folder / ".git"):
+            files.insert(0, _git_folder(folder) / "info" / "exclude")
+            before = tuple(level for level in before if level.is_own)
+        levels = (_Level(prefix, _patterns(file), file.name == _OWN_FILE) for file in files)
+        return replace(self, levels=(*before, *(level for level in levels if level.patterns)))
 
     def ignores(self, path: str, *, is_folder: bool) -> bool:
         """Whether an entry of that folder, named by its path from the root, is ignored."""
@@ -107,20 +114,19 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _patterns(paths: list[Path]) -> tuple[GitIgnoreSpecPattern, ...]:
-    """Patterns of the files that exist, in order. A line that is no valid pattern fits nothing, as in git."""
+def _patterns(file: Path) -> tuple[GitIgnoreSpecPattern, ...]:
+    """Patterns of a file, which need not exist. A line that is no valid pattern fits nothing, as in git."""
     patterns = []
-    for path in paths:
-        for line in _text(path).split("\n"):
-            line = line.rstrip("\r")
-            for stars, same in _ANY_FOLDER:
-                line = stars.sub(same, line)
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", FutureWarning)  # of `re`, for [[:alpha:]]
-                    pattern = GitIgnoreSpecPattern(line)
-            except (ValueError, re.error):
-                continue
-            if pattern.include is not None:
-                patterns.append(pattern)
+    for line in _text(file).split("\n"):
+        line = line.rstrip("\r")
+        for stars, same in _ANY_FOLDER:
+            line = stars.sub(same, line)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of `re`, for [[:alpha:]]
+                pattern = GitIgnoreSpecPattern(line)
+        except (ValueError, re.error):
+            continue
+        if pattern.include is not None:
+            patterns.append(pattern)
     return tuple(patterns)

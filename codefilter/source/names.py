@@ -41,11 +41,16 @@ _SECRETS = _any_of(
     secret.* secrets secrets.* credentials credentials.* credentials-*.json *-credentials.json
     *_credentials.json client_secret*.json *service-account*.json *service_account*.json *serviceaccount*.json
     *firebase-adminsdk*.json google-services.json local.settings.json
+    token.json tokens.json token[._-]*.json *[._-]token.json auth.json sftp.json pip.conf
+    key.properties keystore.properties
     *secrets.yaml *secrets.yml *secrets.json *secrets.toml *secrets.ini *secrets.txt *secrets.properties
     *[._-]secret.y*ml *[._-]secret.json *[._-]secret.toml
     secret[s_-]*.y*ml secret[s_-]*.json secret[s_-]*.toml secret[s_-]*.ini secret[s_-]*.properties
     """
 )
+# What holds secrets in a file of data only, not in documents, templates and code of any language:
+_SECRET_DATA = _any_of("*password *passwords passwords[._-]* api[_-]key* apikey* *private[_-]key*")  # stems
+_DATA_SUFFIXES = _words(".txt .json .jsonc .json5 .yaml .yml .toml .ini .cfg .conf .properties .xml")
 _SECRET_PLACES = _any_of("*/secrets/* */.secrets/* */.config/gh/hosts.yml")  # a slash before the path
 _NO_SECRETS = _any_of("*.env.example *.env.sample *.env.template *.env.dist *.env.defaults")
 
@@ -74,6 +79,10 @@ _TEXT_NAMES = _words(
     procfile justfile build workspace .gitignore .dockerignore .editorconfig
     """
 )
+# Control characters (Cc), halves of characters (Cs), ends of lines, and what turns the direction of text.
+_ODD_CHARACTER = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def is_skipped_folder(name: str) -> bool:
@@ -92,8 +101,12 @@ def is_secret(path: str) -> bool:
         return True
     if language_of(path) != TEXT or _NO_SECRETS.match(name):
         return False
-    place = "/".join(("", *folders, name))
-    return _SECRETS.match(name) is not None or _SECRET_PLACES.match(place) is not None
+    place, file = "/".join(("", *folders, name)), PurePosixPath(name)
+    return (
+        _SECRETS.match(name) is not None
+        or _SECRET_PLACES.match(place) is not None
+        or (file.suffix in _DATA_SUFFIXES and _SECRET_DATA.match(file.stem) is not None)
+    )
 
 
 def skip_reason_by_name(path: str) -> SkipReason | None:
@@ -109,5 +122,8 @@ def skip_reason_by_name(path: str) -> SkipReason | None:
 
 
 def is_odd_name(name: str) -> bool:
-    """Whether a name cannot be shown or put into a prompt: bytes that are no UTF-8, control characters."""
-    return not name.isprintable()
+    """Whether a name cannot be shown or put into a prompt: bytes that are no UTF-8, control characters.
+
+    Spaces that do not break, joined emoji and soft hyphens are as people write them.
+    """
+    return _ODD_CHARACTER.search(name) is not None

@@ -1,9 +1,9 @@
 """HTTP to one server: what is tried again, how long is waited, what an error says, how work is cancelled.
 
 In: paths and JSON. Out: JSON, or a stream of it; every failure is a `ModelError` with a hint.
-Notable: no connection, 429 and 5xx are tried again, which does no harm: a completion changes nothing on the
-server. What breaks off later is not. A connection serves one call: most outputs end by a rule on this side,
-and ending them early closes the connection anyway.
+Notable: no connection, 429 and 5xx but 501 are tried again, which does no harm: a completion changes nothing
+on the server. What breaks off later is not. A connection serves one call: most outputs end by a rule on this
+side, and ending them early closes the connection anyway.
 The key goes into a header and nowhere else; what a server says about it is blotted out.
 """
 
@@ -151,8 +151,11 @@ class Connection:
                 finally:
                     await response.aclose()
                 asked_seconds = _retry_after_seconds(response.headers.get("Retry-After", ""))
-                worthwhile = refusal.status == httpx2.codes.TOO_MANY_REQUESTS or refusal.status >= 500
-                if last or not worthwhile or asked_seconds > self._patience.longest_wait_seconds:
+                if (
+                    last
+                    or not _is_passing(refusal.status)
+                    or asked_seconds > self._patience.longest_wait_seconds
+                ):
                     raise refusal
             backoff_seconds = self._patience.backoff_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1)
             await asyncio.sleep(max(asked_seconds, backoff_seconds))
@@ -268,9 +271,16 @@ def _ssl_context() -> ssl.SSLContext:
     return httpx2.create_ssl_context()  # reads all certificates: once per process
 
 
+def _is_passing(status: int) -> bool:
+    """Whether the same request may be answered a little later."""
+    if status == httpx2.codes.NOT_IMPLEMENTED:
+        return False
+    return status == httpx2.codes.TOO_MANY_REQUESTS or status >= 500
+
+
 def _retry_after_seconds(value: str) -> float:
     """Seconds of a ``Retry-After`` header (a number or a date); 0 where there is none."""
-    if value.strip().isdigit():
+    if value.isascii() and value.strip().isdecimal():
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
