@@ -52,9 +52,10 @@ def menu_items(answer: Answer, text: str, encoding: str) -> list[types.Completio
 
 
 def _menu_item(answer: Answer, number: int, insert: str, replaced: types.Range) -> types.CompletionItem:
-    first_line, _, more = insert.partition("\n")
+    first_line, _, _ = insert.partition("\n")
+    said, _, more = insert.strip().partition("\n")
     return types.CompletionItem(
-        label=first_line.strip() + (" …" if more else ""),
+        label=said.strip() + (" …" if more else ""),
         kind=types.CompletionItemKind.Text,
         detail="CodeFilter",
         sort_text=f"{number:02}",

@@ -293,6 +293,18 @@ async def test_menu_items_are_resolved(sample_repository: Path) -> None:
         assert unknown.label == "x"
 
 
+async def test_a_menu_item_is_named_by_its_first_line_that_holds_something(sample_repository: Path) -> None:
+    function = "def add_up(values):\n    total = sum(values)\n    return total\n\n\n"
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "filter": "none"}, inline=False)
+        uri = (sample_repository / "new.py").as_uri()
+        editor.open(uri, f"{function}def add_up(values):")
+        [item] = await editor.menu(uri, 5, 19)
+    assert (item.label, item.filter_text) == ("total = sum(values) …", "")
+    assert isinstance(item.text_edit, types.TextEdit)
+    assert item.text_edit.new_text == "\n    total = sum(values)\n    return total"
+
+
 async def test_several_candidates_on_explicit_request(
     sample_repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
