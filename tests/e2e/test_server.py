@@ -115,6 +115,24 @@ async def test_cancellation_is_answered_even_during_a_long_prompt(sample_reposit
         assert (status["message"], status["busy"]) == ("ready", False)
 
 
+async def test_a_measurement_that_is_cancelled_stops(sample_repository: Path) -> None:
+    async with started_editor() as editor:
+        await editor.initialize(sample_repository, options={"model": "fake:prompt_ms=5", "filter": "top-k:1"})
+        await editor.until_indexed()
+        uri = (sample_repository / "shop" / "new.py").as_uri()
+        editor.open(uri, "price = price_with_d")
+        await editor.inline_text(uri, 0, 20)
+        params = types.ExecuteCommandParams("codefilter.attribute", [])
+        command = editor.protocol.send_request_async(types.WORKSPACE_EXECUTE_COMMAND, params, msg_id="slow")
+        measurement = asyncio.ensure_future(command)
+        await editor.until(lambda: "Measuring" in str(editor.progress[-1].get("title")))
+        await asyncio.sleep(0.3)  # until the model's thread has it
+        editor.cancel_request(types.CancelParams("slow"))
+        with pytest.raises(JsonRpcRequestCancelled):
+            await within(measurement)
+        await within(editor.until(lambda: editor.progress[-1]["kind"] == "end"), 3)  # not after 7 s
+
+
 async def test_a_newer_request_replaces_the_older_and_both_are_answered(sample_repository: Path) -> None:
     async with started_editor() as editor:
         options = {"model": "fake:token_ms=100", "filter": "none", "statusNotifications": True}
