@@ -112,14 +112,9 @@ class Answering:
         self.warm_up(document)
 
     def rested(self, document: Document, offset: int) -> None:
-        """The cursor stays at a place: read what the next request there needs, while nobody waits.
-
-        Not by a server, which may be shared or paid for.
-        """
+        """The cursor stays at a place: read what the next request there needs, while nobody waits."""
         folder = self._files.folder_of(document.path)
-        if self._num_measuring or is_remote(folder.settings.model):
-            return
-        if self._why_off(document) or folder.why_not(document):
+        if self._num_measuring or self._why_off(document) or folder.why_not(document):
             return
         request = folder.make_request(document, offset)
         wanted = Wanted(request, folder.context_version(request.path))
@@ -224,7 +219,8 @@ class Answering:
             self._set_idle_timer()
 
     def _start_reading_ahead(self, folder: Folder, wanted: Wanted) -> None:
-        if folder.options.read_ahead:
+        """Not by a server, which may be shared or paid for."""
+        if folder.options.read_ahead and not is_remote(folder.settings.model):
             claimed = folder, wanted, self._requests.claim_idle()
             self._background.start("reading ahead", self._read_ahead, claimed)
 

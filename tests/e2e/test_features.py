@@ -21,6 +21,7 @@ from codefilter.lm.base import Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.source import SkipReason
 from codefilter.types import FinishReason, LogLikelihood
+from codefilter_lsp.consent import Wish, grant
 from codefilter_lsp.server import CodeFilterServer
 from codefilter_lsp.suggesting import Suggester
 from tests.e2e.editor import Editor, connected_editor, within
@@ -654,6 +655,25 @@ async def test_nothing_is_read_ahead_where_it_does_not_serve(sample_repository: 
         await until_the_model_is_idle(editor, server)
         assert times_read_ahead(editor) == 0
         assert bool(server.answering._models._loaded) == (why_not != "no model")
+
+
+async def test_a_server_reads_nothing_that_nobody_asked_for(
+    sample_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, outside = "remote:http://127.0.0.1:1/", (tmp_path / "outside.py").as_uri()
+    fake = FakeLanguageModel("fake:prompt_ms=0.5")
+    monkeypatch.setattr("codefilter_lsp.models.load_configured_model", lambda settings: fake)
+    grant([Wish("model", model)])
+    options = {**FAKE, "model": model, "latency_budget_ms": 200, "debounce_ms": 0}
+    async with connected_editor() as (editor, server):
+        uri = await loaded_editor(editor, server, sample_repository, options)
+        editor.open(outside, "a text of some length, so that the speed is known")
+        await editor.inline_text(outside, 0, 49)
+        editor.rest(uri, 1, 20)
+        await editor.inline_text(uri, 1, 20)
+        assert "to answer in time" in last_log(editor, "new.py:2")
+        await until_the_model_is_idle(editor, server)
+        assert times_read_ahead(editor) == 0
 
 
 async def test_requests_of_the_wrong_form_are_answered(sample_repository: Path) -> None:
