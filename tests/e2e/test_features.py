@@ -156,6 +156,56 @@ async def test_snooze_status_and_its_notification(sample_repository: Path) -> No
         assert any(status["kind"] == "Inactive" for status in editor.statuses)
 
 
+async def test_the_status_says_what_is_whenever_completions_go_on_or_off(sample_repository: Path) -> None:
+    uri, settings = (sample_repository / "new.py").as_uri(), dict[str, Any]()
+    async with connected_editor() as (editor, _):
+        editor.settings = lambda scope: settings
+        await editor.initialize(sample_repository, options={**FAKE, "statusNotifications": True})
+        await editor.until_indexed()
+        editor.open(uri, ONE_LINE)
+        await editor.inline_text(uri, *AT_END)
+        completed = await editor.command("codefilter.status")
+        assert completed["message"].startswith("9 characters")
+        await editor.command("codefilter.snooze", 10)
+        assert await editor.inline_text(uri, *AT_END) == ""
+        assert "snoozed" in editor.statuses[-1]["message"]
+        assert await editor.command("codefilter.resume") == completed
+        assert editor.statuses[-1] == completed
+        await editor.command("codefilter.snooze", 0.003)
+        assert editor.statuses[-1]["kind"] == "Inactive"
+        await editor.until(lambda: editor.statuses[-1] == completed)  # though nobody asked for anything
+        settings = {"enabled": False}
+        await changed_settings(editor)
+        assert editor.statuses[-1]["message"] == "switched off in the editor's options"
+        settings = {}
+        await changed_settings(editor)
+        assert editor.statuses[-1] == completed
+
+
+async def test_a_request_that_is_cancelled_leaves_the_status_as_it_was(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, go_on = (sample_repository / "new.py").as_uri(), threading.Event()
+
+    def load_late(settings: Settings) -> FakeLanguageModel:
+        go_on.wait(30)
+        return FakeLanguageModel("fake")
+
+    monkeypatch.setattr("codefilter_lsp.models.load_configured_model", load_late)
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "statusNotifications": True})
+        editor.open(uri, ONE_LINE)
+        await editor.until(lambda: bool(editor.statuses) and editor.statuses[-1]["message"] == "loading fake")
+        request = asyncio.create_task(editor.inline(uri, *AT_END, request_id="slow"))
+        await editor.until(lambda: editor.statuses[-1]["message"] == "completing")
+        editor.cancel_request(types.CancelParams("slow"))
+        with pytest.raises(JsonRpcRequestCancelled):
+            await within(request)
+        await editor.until(lambda: editor.statuses[-1]["message"] == "loading fake")
+        go_on.set()
+        await editor.until(lambda: editor.statuses[-1]["message"] == "ready")
+
+
 async def test_the_reason_why_nothing_is_shown(sample_repository: Path) -> None:
     uri = (sample_repository / "new.py").as_uri()
     async with connected_editor() as (editor, _):
