@@ -65,7 +65,8 @@ async def explain_last(server: CodeFilterServer, *arguments: Any) -> dict[str, A
     answer = _answer(server, arguments)
     if answer is None:
         if _is_to_be_shown(arguments):
-            server.tell("CodeFilter: nothing was asked for yet.")
+            message = "CodeFilter: nothing was asked for yet."  # each time that somebody wants to know
+            server.window_show_message(types.ShowMessageParams(types.MessageType.Info, message))
         return None
     explanation = explain(answer, server.answering.answers.impacts_of(answer))
     if _is_to_be_shown(arguments):

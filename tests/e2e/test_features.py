@@ -291,6 +291,15 @@ async def test_explanations_and_acceptance(sample_repository: Path) -> None:
             await editor.command("codefilter.unknown")
 
 
+async def test_who_asks_for_an_explanation_too_early_is_told_every_time(sample_repository: Path) -> None:
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        for _ in range(2):
+            assert await editor.command("codefilter.explain") is None
+        assert await editor.command("codefilter.explain", {"show": False}) is None
+        assert editor.messages == ["CodeFilter: nothing was asked for yet."] * 2
+
+
 async def test_what_each_chunk_did_for_a_completion(sample_repository: Path) -> None:
     uri = (sample_repository / "shop" / "new.py").as_uri()
     async with connected_editor() as (editor, _):
