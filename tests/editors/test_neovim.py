@@ -145,6 +145,20 @@ def test_what_was_typed_on_is_not_written_twice(neovim: Neovim) -> None:
     assert neovim.lines()[2].rstrip() == "last = compute_widthx"
 
 
+def test_what_is_typed_beside_an_open_menu_is_followed(neovim: Neovim) -> None:
+    neovim.keys(":set completeopt=menuone,noinsert,noselect<CR>:edit shop/new.py<CR>")
+    neovim.until_attached()
+    neovim.keys("iwidth = compute_width(box)<CR>other = compute_w")
+    neovim.until_ghost("idth(box)")
+    neovim.keys("<C-n>")
+    neovim.until("vim.fn.pumvisible()", "1")
+    neovim.keys("id")
+    neovim.until_ghost("th(box)")
+    assert neovim.lua("vim.fn.pumvisible()") == 1
+    neovim.keys("<Tab>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "other = compute_width(box)")
+
+
 def test_a_key_without_a_completion_is_that_key(neovim: Neovim) -> None:
     neovim.keys(":set expandtab shiftwidth=4<CR>:edit empty.txt<CR>i<Tab>x<Esc>")
     neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "x")

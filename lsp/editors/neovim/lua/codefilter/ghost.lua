@@ -151,13 +151,14 @@ end
 
 function M.setup(options, client_of)
   local group = vim.api.nvim_create_augroup("codefilter", { clear = true })
-  vim.api.nvim_create_autocmd({ "TextChangedI", "CursorMovedI" }, {
+  -- "TextChangedP" alone is fired while the popup menu is open.
+  vim.api.nvim_create_autocmd({ "TextChangedI", "TextChangedP", "CursorMovedI" }, {
     group = group,
     callback = function(event)
       if not follow() then
         clear()
       end
-      local client = event.event == "TextChangedI" and client_of(event.buf)
+      local client = event.event ~= "CursorMovedI" and client_of(event.buf)
       if client then
         request(client, event.buf, AUTOMATIC)
       end
