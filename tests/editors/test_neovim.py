@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -179,6 +180,26 @@ def test_the_last_completion_is_explained(neovim: Neovim) -> None:
     neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "Nats per token")
 
 
+def test_commands_go_to_the_server_of_the_buffer(neovim: Neovim, sample_repository: Path) -> None:
+    other = shutil.copytree(sample_repository / "shop", sample_repository.with_name("other"))
+    for root in (sample_repository, other):
+        (root / ".git").mkdir()
+    neovim.keys(":edit shop/first.py<CR>")
+    neovim.until_attached()
+    neovim.keys(f":edit {other}/second.py<CR>")
+    neovim.until_attached()
+    neovim.keys("iprice = price_with_d")
+    neovim.until_ghost("iscount", pressing="<BS>d")
+    neovim.keys("<Esc>:CodeFilter explain<CR>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "Completion at second.py:1")
+    neovim.keys(":CodeFilter measure<CR>")  # on the page, which has no server
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "Nats per token")
+
+
+def test_commands_are_completed(neovim: Neovim) -> None:
+    assert neovim.lua("vim.fn.getcompletion('CodeFilter s', 'cmdline')") == ["snooze", "status"]
+
+
 def test_the_server_is_told_where_the_cursor_rests(neovim: Neovim) -> None:
     log = "function(_, params) vim.g.said = (vim.g.said or '') .. params.message end"
     neovim.keys(f":lua vim.lsp.handlers['window/logMessage'] = {log}<CR>:edit shop/orders.py<CR>")
@@ -188,6 +209,11 @@ def test_the_server_is_told_where_the_cursor_rests(neovim: Neovim) -> None:
         lambda said: "shop/orders.py: read ahead" in said,
         partial(neovim.keys, "j"),
     )
+
+
+def test_a_download_without_the_program_says_how_to_get_it(neovim: Neovim) -> None:
+    neovim.keys(":let $PATH = '/nowhere'<CR>:CodeFilter model<CR>")
+    neovim.until("vim.fn.execute('messages')", "Install it with :CodeFilter install")
 
 
 @pytest.mark.slow
