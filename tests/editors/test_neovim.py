@@ -24,14 +24,14 @@ PLUGIN = tools.ROOT / "lsp" / "editors" / "neovim"
 class Neovim:
     """One Neovim, reached over its socket."""
 
-    def __init__(self, program: Path, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, program: Path, folder: Path, settings: dict[str, Any], before: str = "") -> None:
         self._program = str(program)
         self._namespace = "codefilter"  # of its ghost text
         self._socket = str(folder / "nvim.sock")
         options = {"cmd": [sys.executable, "-m", "codefilter_lsp"], "settings": settings}
         init = folder / "init.lua"
         setup = f"require('codefilter').setup(vim.json.decode([==[{json.dumps(options)}]==]))"
-        init.write_text(f"vim.opt.runtimepath:append('{PLUGIN}')\n{setup}\n")
+        init.write_text(f"vim.opt.runtimepath:append('{PLUGIN}')\n{before}\n{setup}\n")
         command = [self._program, "--headless", "--clean", "-u", str(init), "--listen", self._socket]
         self._process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL)
         wait_for(Path(self._socket).exists, bool)
@@ -102,8 +102,14 @@ def settings() -> dict[str, Any]:
 
 
 @pytest.fixture
-def neovim(program: Path, sample_repository: Path, settings: dict[str, Any]) -> Iterator[Neovim]:
-    editor = Neovim(program, sample_repository, settings)
+def before() -> str:
+    """What the user's file says before the plugin is set up."""
+    return ""
+
+
+@pytest.fixture
+def neovim(program: Path, sample_repository: Path, settings: dict[str, Any], before: str) -> Iterator[Neovim]:
+    editor = Neovim(program, sample_repository, settings, before)
     try:
         yield editor
     finally:
@@ -165,6 +171,42 @@ def test_a_key_without_a_completion_is_that_key(neovim: Neovim) -> None:
     neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "x")
     assert neovim.lines()[0].lstrip() == "x"
     assert neovim.lines()[0][0].isspace()
+
+
+def test_without_a_completion_tab_jumps_in_a_snippet(neovim: Neovim) -> None:
+    snippet = "<Cmd>lua vim.snippet.expand('def ${1:name}(${2:values}): pass')<CR>"
+    neovim.keys(f":edit empty.txt<CR>i{snippet}")
+    neovim.until("vim.api.nvim_get_mode().mode", "s")
+    neovim.keys("f<Tab>")
+    neovim.until("vim.api.nvim_get_mode().mode", "s")
+    neovim.keys("x<Esc>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "def f(x): pass")
+
+
+MAPPINGS = {
+    "keys": "vim.keymap.set('i', '<Tab>', 'ab')",
+    "function": "vim.keymap.set('i', '<Tab>', function() vim.api.nvim_put({'ab'}, 'c', false, true) end)",
+    "expression": "vim.cmd([[inoremap <expr> <Tab> 'a' .. 'b']])",
+    "other mapping": "vim.cmd([[imap <Plug>(b) b\nimap <expr> <Tab> 'a' .. '<Plug>(b)']])",
+    "set up twice": "vim.keymap.set('i', '<Tab>', 'ab')\nrequire('codefilter').setup({cmd = {'false'}})",
+    "itself": "vim.cmd([[imap <expr> <Tab> v:false ? '<Plug>(b)' : '<Tab>']])",
+}
+
+
+@pytest.mark.parametrize("before", MAPPINGS.values(), ids=MAPPINGS)
+def test_without_a_completion_a_key_is_what_the_user_made_of_it(neovim: Neovim, before: str) -> None:
+    done = "\t" if before == MAPPINGS["itself"] else "ab"
+    neovim.keys(":edit shop/new.py<CR>:set noexpandtab softtabstop=0<CR>")
+    neovim.until_attached()
+    neovim.keys("ia<Tab>.<CR>width = compute_width(box)<CR>other = compute_w")
+    neovim.until_ghost("idth(box)")
+    neovim.keys("<Tab>")
+    wait_for(neovim.lines, lambda lines: lines[-1] == "other = compute_width(box)")
+    assert neovim.lines()[0] == f"a{done}."
+    neovim.keys("<CR>last = compute_w")
+    neovim.until_ghost("idth(box)")
+    neovim.keys("x<Tab>")  # another way than the completion's
+    wait_for(neovim.lines, lambda lines: lines[-1] == f"last = compute_wx{done}")
 
 
 def test_the_last_completion_is_explained(neovim: Neovim) -> None:
