@@ -49,6 +49,15 @@ def test_switches_and_commits_are_seen_from_the_root_and_from_below(repository: 
 
 
 @needs_git
+@pytest.mark.parametrize("branch", ["fix#12", "@types-node", "c++", "größe", "a=b,c"])
+def test_commits_on_branches_of_any_name_are_seen(repository: Path, branch: str) -> None:
+    git(repository, "switch", "--create", branch)
+    first = checkout_of(repository)
+    commit(repository)
+    assert checkout_of(repository) != first
+
+
+@needs_git
 def test_worktrees_and_submodules(repository: Path, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     git(repository, "worktree", "add", str(tree), "other")

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lsprotocol.types import Position, Range, TextDocumentContentChangePartial, TextDocumentItem
 
 from codefilter.config import Settings, user_config_file
-from codefilter.feedback import FeedbackStore
+from codefilter.feedback import FeedbackStore, Outcome
 from codefilter.index import IndexReport, RepositoryIndex
 from codefilter.lm.base import Cancellation
 from codefilter.source import SkipReason, skip_reason
@@ -26,8 +29,9 @@ from codefilter_lsp.__main__ import make_server
 from codefilter_lsp.answers import Answer, Answers, Origin
 from codefilter_lsp.consent import Wish, grant, without_wishes
 from codefilter_lsp.documents import Documents
-from codefilter_lsp.feedback import FeedbackRecorder
+from codefilter_lsp.feedback import SETTLED_SECONDS, FeedbackRecorder
 from codefilter_lsp.folders import MANY_FILES, Changes, Folder
+from codefilter_lsp.items import _word_start
 from codefilter_lsp.models import Models
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
@@ -144,6 +148,37 @@ def test_offers_hold_no_documents_and_are_written_in_the_end(monkeypatch: pytest
     store = FeedbackStore()
     assert len(list(store.records())) == 100
     store.close()
+
+
+def test_a_text_that_is_taken_late_was_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(monotonic=lambda: clock.now, time=time.time, now=time.monotonic())
+    monkeypatch.setattr("codefilter_lsp.feedback.time", clock)
+    documents = Documents()
+    recorder = FeedbackRecorder(documents)
+
+    def insert(text: str) -> None:
+        uri, end = document.uri, Position(0, len(documents.get(document.uri).text))  # type: ignore[union-attr]
+        change = TextDocumentContentChangePartial(Range(end, end), text)
+        recorder.edited(uri, documents.change(uri, [change], "utf-32")[1])  # type: ignore[index]
+
+    document = documents.open(TextDocumentItem("file:///a.py", "python", 1, "x = "))
+    answer = Answer(document.uri, 4, request("x = "), "inline", texts=("add(first)",))
+    recorder.offered(answer, Folder(None, Settings()))
+    clock.now += 3 * SETTLED_SECONDS  # it stands there while its reader thinks
+    insert("add(first)")
+    recorder.accepted(answer, 0)
+    insert(" +")  # goes on at once
+    insert(" 1")
+    assert recorder._offers
+    clock.now += 2 * SETTLED_SECONDS
+    insert("0")
+    assert not recorder._offers
+    recorder.end()
+    recorder._thread.shutdown(wait=True)
+    store = FeedbackStore()
+    [record] = store.records()
+    store.close()
+    assert (record.outcome, record.final_text) == (Outcome.EDITED, "add(first) + 10")
 
 
 @given(text=st.text(min_size=1, max_size=20), cut=st.integers(0, 20), prefix=st.text(max_size=20))
@@ -290,6 +325,17 @@ async def test_idle_work_makes_way(executor_requests: NewestWins) -> None:
 def executor_requests() -> Iterator[NewestWins]:
     with ThreadPoolExecutor(1) as executor:
         yield NewestWins(executor)
+
+
+@given(text=st.text("aé0_ \n", max_size=8) | st.text())
+def test_the_word_at_the_end_is_that_of_an_expression_that_looks_forwards(text: str) -> None:
+    assert text[: _word_start(text)] == re.sub(r"\w+\Z", "", text)
+
+
+def test_the_word_after_a_long_run_of_digits_takes_no_longer_than_after_other_text() -> None:
+    started = time.perf_counter()
+    assert _word_start("0f" * 50_000 + "-compute_w") == 100_001
+    assert time.perf_counter() - started < 1
 
 
 def test_requests_whose_ends_take_them_out_can_all_be_cancelled() -> None:

@@ -49,21 +49,29 @@ class Answering:
         self._reuse: Reuse[Origin] = Reuse()
         self._is_warm = False
         self._snoozed_until = float("-inf")
+        self._snooze_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._num_measuring = 0
-        self._status = Status("starting", busy=True)
+        self._is_completing = False
+        self._status = Status("starting", busy=True)  # but for what `status` puts before it
 
     @property
     def status(self) -> Status:
         """What goes on at the moment."""
         if (reason := self._why_off(None)) is not None:
             return Status(reason, Kind.INACTIVE)
-        return self._status
+        return Status("completing", busy=True) if self._is_completing else self._status
+
+    def show_status(self) -> None:
+        """Show what goes on: also after the settings changed, which may switch completions on or off."""
+        self._editor.show_status(self.status)
 
     def snooze(self, minutes: float) -> None:
         """Show nothing for some minutes; 0 ends it."""
+        _stop(self._snooze_timer)
         self._snoozed_until = time.monotonic() + 60 * minutes
-        self._show(self._status)
+        self._snooze_timer = asyncio.get_running_loop().call_later(60 * minutes, self.show_status)
+        self.show_status()
 
     def warm_up(self, document: Document) -> None:
         """Load the model in the background, unless it is loaded: a document was opened, or typing goes on."""
@@ -112,14 +120,9 @@ class Answering:
         self.warm_up(document)
 
     def rested(self, document: Document, offset: int) -> None:
-        """The cursor stays at a place: read what the next request there needs, while nobody waits.
-
-        Not by a server, which may be shared or paid for.
-        """
+        """The cursor stays at a place: read what the next request there needs, while nobody waits."""
         folder = self._files.folder_of(document.path)
-        if self._num_measuring or is_remote(folder.settings.model):
-            return
-        if self._why_off(document) or folder.why_not(document):
+        if self._num_measuring or self._why_off(document) or folder.why_not(document):
             return
         request = folder.make_request(document, offset)
         wanted = Wanted(request, folder.context_version(request.path))
@@ -147,7 +150,8 @@ class Answering:
 
     def abandon(self) -> None:
         """Let the thread end soon."""
-        self._stop_idle_timer()
+        _stop(self._idle_timer)
+        _stop(self._snooze_timer)
         self._model_thread.shutdown(wait=False, cancel_futures=True)
         self.feedback.end()
 
@@ -156,8 +160,8 @@ class Answering:
         self._set_idle_timer()
         self._is_warm = True
         answer = replace(answer, is_indexed=not folder.is_opening)
-        completing = Status("completing", busy=True)
-        self._show(completing)
+        self._is_completing = True
+        self.show_status()
         try:
             suggestions = await self._requests.run(
                 answer.kind, partial(self._suggest, folder, wanted), delay_seconds
@@ -165,9 +169,8 @@ class Answering:
         except CancelledError as error:  # the model was stopped, as at the end of the server
             raise asyncio.CancelledError from error
         except asyncio.CancelledError:
-            is_last = self._requests.is_idle and not self._background.stopping.cancelled
-            if is_last and self._status == completing:  # no newer request says what comes of it
-                self._show(Status("ready"))
+            if not self._background.stopping.cancelled:
+                self._show_end()
             raise
         except Exception as error:
             return replace(answer, source=Source.NOBODY, reason=self._background.report(error, answer.place))
@@ -186,13 +189,20 @@ class Answering:
         if answer.texts:
             self.feedback.offered(answer, folder)
         self._editor.log(f"{answer.place}: {answer.summary}, {answer.seconds:.2f} s")
-        failed = answer.source is Source.NOBODY and self._why_off(None) is None
-        self._show(Status(answer.summary, Kind.WARNING if failed else Kind.NORMAL))
+        if self._why_off(None) is None:  # else it would be the status once they are on again
+            kind = Kind.WARNING if answer.source is Source.NOBODY else Kind.NORMAL
+            self._status = Status(answer.summary, kind)
+        self._show_end()
         return answer
 
     def _show(self, status: Status) -> None:
         self._status = status
-        self._editor.show_status(self.status)
+        self.show_status()
+
+    def _show_end(self) -> None:
+        """A request has ended; others may still be waited for."""
+        self._is_completing = not self._requests.is_idle
+        self.show_status()
 
     def _why_off(self, document: Document | None) -> str | None:
         """Why completions are off: everywhere, or in the language of a document; None where they are on."""
@@ -224,7 +234,8 @@ class Answering:
             self._set_idle_timer()
 
     def _start_reading_ahead(self, folder: Folder, wanted: Wanted) -> None:
-        if folder.options.read_ahead:
+        """Not by a server, which may be shared or paid for."""
+        if folder.options.read_ahead and not is_remote(folder.settings.model):
             claimed = folder, wanted, self._requests.claim_idle()
             self._background.start("reading ahead", self._read_ahead, claimed)
 
@@ -242,12 +253,8 @@ class Answering:
         for value in seconds:
             self._editor.log(f"{wanted.request.path}: read ahead, {value:.2f} s")
 
-    def _stop_idle_timer(self) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-
     def _set_idle_timer(self) -> None:
-        self._stop_idle_timer()
+        _stop(self._idle_timer)
         if minutes := self._files.options.idle_unload_minutes:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(
@@ -270,3 +277,8 @@ class Answering:
         self._is_warm = False
         self._editor.log("the model was unloaded, because nobody asked for a while; the next key loads it")
         self._show(Status("model unloaded while idle"))
+
+
+def _stop(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 _MOST_CHARACTERS = 1000
-_BRANCH = re.compile(r"ref: (refs/heads/[\w./-]+)\s*")
+_BRANCH = re.compile(r"ref: (refs/heads/[^\s\0]+)\s*")
 _LINK = re.compile(r"gitdir: (.+?)\s*")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from codefilter.errors import CodeFilterError
 from codefilter.paths import private_cache_path, write_atomically
@@ -35,8 +35,17 @@ def register(server: CodeFilterServer) -> None:
     server.command("codefilter.snooze")(snooze)
     server.command("codefilter.resume")(resume)
     server.command("codefilter.deleteFeedback")(delete_feedback)
+    server.feature(types.WORKSPACE_EXECUTE_COMMAND)(execute)
     server.feature(DID_SHOW)(did_show)
     server.feature(DID_PARTIALLY_ACCEPT)(did_partially_accept)
+
+
+async def execute(server: CodeFilterServer, params: types.ExecuteCommandParams) -> Any:
+    """Run a command, which ends when its request is cancelled."""
+    command = server.protocol.fm.commands.get(params.command)
+    if command is None:
+        raise JsonRpcInvalidParams(f"there is no command {params.command!r}")
+    return await command(*(params.arguments or ()))
 
 
 async def accept(server: CodeFilterServer, *arguments: Any) -> None:
@@ -56,7 +65,8 @@ async def explain_last(server: CodeFilterServer, *arguments: Any) -> dict[str, A
     answer = _answer(server, arguments)
     if answer is None:
         if _is_to_be_shown(arguments):
-            server.tell("CodeFilter: nothing was asked for yet.")
+            message = "CodeFilter: nothing was asked for yet."  # each time that somebody wants to know
+            server.window_show_message(types.ShowMessageParams(types.MessageType.Info, message))
         return None
     explanation = explain(answer, server.answering.answers.impacts_of(answer))
     if _is_to_be_shown(arguments):

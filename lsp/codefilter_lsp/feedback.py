@@ -46,6 +46,7 @@ class _Offer:
     span: Span
     offered_at: float = field(default_factory=time.monotonic)
     outcome: Outcome = Outcome.SHOWN
+    decided_at: float = 0.0  # when that was last known to be another
     text: str = ""
     is_shown: bool = False
     accepted_characters: int = 0
@@ -55,6 +56,10 @@ class _Offer:
     def is_open(self) -> bool:
         """Whether the editor may still show it."""
         return self.outcome is Outcome.SHOWN
+
+    def decide(self, outcome: Outcome) -> None:
+        """Note what became of it; what stands in its place is looked at some time from now."""
+        self.outcome, self.decided_at = outcome, time.monotonic()
 
 
 class FeedbackRecorder:
@@ -74,7 +79,7 @@ class FeedbackRecorder:
         for origin_id, other in self._offers.items():
             if other.uri == answer.uri and other.is_open and origin_id != answer.origin_id:
                 if other.is_shown or time.monotonic() - other.offered_at > SEEN_SECONDS:
-                    other.outcome = Outcome.REJECTED
+                    other.decide(Outcome.REJECTED)
                 else:
                     other.is_lost = True  # it never stood long enough to be read
         if answer.origin_id not in self._offers:
@@ -105,7 +110,7 @@ class FeedbackRecorder:
         offer.text = typed + text
         offer.accepted_characters = max(offer.accepted_characters, len(typed) + taken)
         whole = offer.accepted_characters >= len(offer.text)
-        offer.outcome = Outcome.ACCEPTED if whole else Outcome.PARTLY_ACCEPTED
+        offer.decide(Outcome.ACCEPTED if whole else Outcome.PARTLY_ACCEPTED)
 
     def edited(self, uri: str, edits: list[Edit]) -> None:
         """A document was changed."""
@@ -113,8 +118,8 @@ class FeedbackRecorder:
             if offer.uri == uri:
                 for edit in edits:
                     offer.is_lost = not offer.span.edit(*edit) or offer.is_lost
-        now = time.monotonic()
-        self._settle(lambda offer: offer.is_lost or now - offer.offered_at > SETTLED_SECONDS)
+        settled = time.monotonic() - SETTLED_SECONDS
+        self._settle(lambda offer: offer.is_lost or (not offer.is_open and offer.decided_at < settled))
 
     def saved(self, uri: str) -> None:
         """A document is as its user wants it, or about to be closed."""

@@ -105,6 +105,7 @@ class Folder:
         self.index: RepositoryIndex | None = None
         self.chunker: str | None = None  # with which an index was opened last, or would have been
         self.is_opening = False
+        self.stopping = Cancellation()  # the editor has no such folder any more, or is gone itself
         self.changes = Changes()
         self._num_changes = 0
         self._num_own_changes: Counter[str] = Counter()

@@ -17,7 +17,7 @@ from codefilter_lsp.answers import Answer
 from codefilter_lsp.positions import position_at
 
 ACCEPT_COMMAND = "codefilter.accept"
-_WORD_AT_END = re.compile(r"\w+\Z")
+_WORD_BACKWARDS = re.compile(r"\w*")
 
 
 def accept_command(answer: Answer, number: int) -> types.Command:
@@ -42,8 +42,7 @@ def menu_items(answer: Answer, text: str, encoding: str) -> list[types.Completio
     Editors filter by the word before the cursor, so an item begins with it and replaces it.
     """
     before = text[: answer.offset]
-    word = _WORD_AT_END.search(before)
-    start = word.start() if word else answer.offset
+    start = _word_start(before)
     replaced = types.Range(position_at(text, start, encoding), position_at(text, answer.offset, encoding))
     return [
         _menu_item(answer, number, before[start:] + insert, replaced)
@@ -51,10 +50,19 @@ def menu_items(answer: Answer, text: str, encoding: str) -> list[types.Completio
     ]
 
 
+def _word_start(before: str) -> int:
+    """Where the word at the end of a text begins.
+
+    It is looked for from the end: from the beginning, every long run of digits would be tried at each.
+    """
+    return len(_WORD_BACKWARDS.sub("", before[::-1], count=1))
+
+
 def _menu_item(answer: Answer, number: int, insert: str, replaced: types.Range) -> types.CompletionItem:
-    first_line, _, more = insert.partition("\n")
+    first_line, _, _ = insert.partition("\n")
+    said, _, more = insert.strip().partition("\n")
     return types.CompletionItem(
-        label=first_line.strip() + (" …" if more else ""),
+        label=said.strip() + (" …" if more else ""),
         kind=types.CompletionItemKind.Text,
         detail="CodeFilter",
         sort_text=f"{number:02}",

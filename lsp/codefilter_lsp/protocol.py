@@ -13,7 +13,13 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams, JsonRpcInvalidRequest
 from pygls.protocol import LanguageServerProtocol
 
-_TEXTS = (types.TEXT_DOCUMENT_DID_OPEN, types.TEXT_DOCUMENT_DID_CHANGE, types.TEXT_DOCUMENT_DID_CLOSE)
+_OURS = (
+    # texts are kept by `documents` alone: pygls fails at a change of what was never opened
+    types.TEXT_DOCUMENT_DID_OPEN,
+    types.TEXT_DOCUMENT_DID_CHANGE,
+    types.TEXT_DOCUMENT_DID_CLOSE,
+    types.WORKSPACE_EXECUTE_COMMAND,  # a command that is cancelled goes on in pygls
+)
 DID_SHOW = "textDocument/didShowCompletion"
 DID_PARTIALLY_ACCEPT = "textDocument/didPartiallyAcceptCompletion"
 DID_REST = "codefilter/didRest"
@@ -64,7 +70,7 @@ class AnsweringProtocol(LanguageServerProtocol):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._request_futures = _Requests()
-        for method in _TEXTS:  # kept by `documents` alone: pygls fails at a change of what was never opened
+        for method in _OURS:
             del self.fm.builtin_features[method]
 
     def get_message_type(self, method: str) -> type[Any] | None:  # type: ignore[override]  # theirs is cached

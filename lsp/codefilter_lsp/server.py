@@ -108,6 +108,7 @@ async def initialized(server: CodeFilterServer, params: types.InitializedParams)
     for root in roots:
         server.files.add_folder(root)
     await server.configuration.begin(roots)
+    server.answering.show_status()
     server.files.open_indexes()
     workspace = server.client_capabilities.workspace
     changing = workspace and workspace.did_change_configuration
@@ -125,6 +126,7 @@ async def did_change_configuration(
 ) -> None:
     """Take new settings at run time."""
     await server.configuration.change(params.settings)
+    server.answering.show_status()
 
 
 async def did_change_folders(server: CodeFilterServer, params: types.DidChangeWorkspaceFoldersParams) -> None:
@@ -136,6 +138,7 @@ async def did_change_folders(server: CodeFilterServer, params: types.DidChangeWo
         if (root := path_of(folder.uri)) is not None:
             server.files.add_folder(root)
     await server.configuration.ask(server.files.roots)
+    server.answering.show_status()
     server.files.open_indexes()
 
 

@@ -96,10 +96,10 @@ class Workspace:
                 self._background.start(f"indexing {folder.root}", self._open_index, folder)
 
     def remove_folder(self, root: Path) -> None:
-        """Forget a folder and its index."""
-        folder = self._folders.pop(root, None)
-        if folder is not None and folder.index is not None:
-            self._index_thread.submit(folder.index.close)
+        """Forget a folder and its index; one that is being opened is closed by `_open_index`."""
+        if (folder := self._folders.pop(root, None)) is not None:
+            folder.stopping.cancel()
+            self._drop_index(folder)
 
     def folder_of(self, path: Path | None) -> Folder:
         """The innermost folder that holds a file; for what is no file yet, the only folder that there is."""
@@ -156,6 +156,8 @@ class Workspace:
 
     def abandon(self) -> None:
         """Let the thread end soon."""
+        for folder in self:
+            folder.stopping.cancel()
         self._index_thread.shutdown(wait=False, cancel_futures=True)
 
     def _changes_of(self, folder: Folder) -> Changes:
@@ -174,7 +176,7 @@ class Workspace:
             async with self._editor.show_progress(f"Indexing {folder.root.name}") as report:
 
                 def on_progress(done: int, total: int) -> None:
-                    self._background.stopping.raise_if_cancelled()
+                    folder.stopping.raise_if_cancelled()
                     report(f"{done} of {total} files", 100 * done // max(1, total))
 
                 folder.index = await self._in_index_thread(
@@ -188,6 +190,9 @@ class Workspace:
             return
         finally:
             folder.is_opening = False
+        if folder.stopping.cancelled:
+            self._drop_index(folder)
+            return
         if folder.chunker != folder.settings.chunker:  # changed meanwhile
             self._drop_index(folder)
             await self._open_index(folder)
@@ -200,9 +205,11 @@ class Workspace:
         await self._apply_changes(folder)
 
     async def _apply_changes(self, folder: Folder) -> None:
+        if folder.stopping.cancelled:
+            return
         if folder.index is not None:
             changes, folder.changes = folder.changes, Changes()
-            changed = await self._in_index_thread(changes.apply, folder.index, self._background.stopping)
+            changed = await self._in_index_thread(changes.apply, folder.index, folder.stopping)
             for path in changed:
                 folder.note_change(path)  # what was answered before did not know it yet
         elif not folder.is_opening:  # `_open_index` comes here when it is done

@@ -21,6 +21,7 @@ from codefilter.lm.base import Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.source import SkipReason
 from codefilter.types import FinishReason, LogLikelihood
+from codefilter_lsp.consent import Wish, grant
 from codefilter_lsp.server import CodeFilterServer
 from codefilter_lsp.suggesting import Suggester
 from tests.e2e.editor import Editor, connected_editor, within
@@ -155,6 +156,56 @@ async def test_snooze_status_and_its_notification(sample_repository: Path) -> No
         assert any(status["kind"] == "Inactive" for status in editor.statuses)
 
 
+async def test_the_status_says_what_is_whenever_completions_go_on_or_off(sample_repository: Path) -> None:
+    uri, settings = (sample_repository / "new.py").as_uri(), dict[str, Any]()
+    async with connected_editor() as (editor, _):
+        editor.settings = lambda scope: settings
+        await editor.initialize(sample_repository, options={**FAKE, "statusNotifications": True})
+        await editor.until_indexed()
+        editor.open(uri, ONE_LINE)
+        await editor.inline_text(uri, *AT_END)
+        completed = await editor.command("codefilter.status")
+        assert completed["message"].startswith("9 characters")
+        await editor.command("codefilter.snooze", 10)
+        assert await editor.inline_text(uri, *AT_END) == ""
+        assert "snoozed" in editor.statuses[-1]["message"]
+        assert await editor.command("codefilter.resume") == completed
+        assert editor.statuses[-1] == completed
+        await editor.command("codefilter.snooze", 0.003)
+        assert editor.statuses[-1]["kind"] == "Inactive"
+        await editor.until(lambda: editor.statuses[-1] == completed)  # though nobody asked for anything
+        settings = {"enabled": False}
+        await changed_settings(editor)
+        assert editor.statuses[-1]["message"] == "switched off in the editor's options"
+        settings = {}
+        await changed_settings(editor)
+        assert editor.statuses[-1] == completed
+
+
+async def test_a_request_that_is_cancelled_leaves_the_status_as_it_was(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, go_on = (sample_repository / "new.py").as_uri(), threading.Event()
+
+    def load_late(settings: Settings) -> FakeLanguageModel:
+        go_on.wait(30)
+        return FakeLanguageModel("fake")
+
+    monkeypatch.setattr("codefilter_lsp.models.load_configured_model", load_late)
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "statusNotifications": True})
+        editor.open(uri, ONE_LINE)
+        await editor.until(lambda: bool(editor.statuses) and editor.statuses[-1]["message"] == "loading fake")
+        request = asyncio.create_task(editor.inline(uri, *AT_END, request_id="slow"))
+        await editor.until(lambda: editor.statuses[-1]["message"] == "completing")
+        editor.cancel_request(types.CancelParams("slow"))
+        with pytest.raises(JsonRpcRequestCancelled):
+            await within(request)
+        await editor.until(lambda: editor.statuses[-1]["message"] == "loading fake")
+        go_on.set()
+        await editor.until(lambda: editor.statuses[-1]["message"] == "ready")
+
+
 async def test_the_reason_why_nothing_is_shown(sample_repository: Path) -> None:
     uri = (sample_repository / "new.py").as_uri()
     async with connected_editor() as (editor, _):
@@ -240,6 +291,15 @@ async def test_explanations_and_acceptance(sample_repository: Path) -> None:
             await editor.command("codefilter.unknown")
 
 
+async def test_who_asks_for_an_explanation_too_early_is_told_every_time(sample_repository: Path) -> None:
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options=FAKE)
+        for _ in range(2):
+            assert await editor.command("codefilter.explain") is None
+        assert await editor.command("codefilter.explain", {"show": False}) is None
+        assert editor.messages == ["CodeFilter: nothing was asked for yet."] * 2
+
+
 async def test_what_each_chunk_did_for_a_completion(sample_repository: Path) -> None:
     uri = (sample_repository / "shop" / "new.py").as_uri()
     async with connected_editor() as (editor, _):
@@ -291,6 +351,18 @@ async def test_menu_items_are_resolved(sample_repository: Path) -> None:
         assert "9 characters" in resolved.documentation.value
         unknown = await within(editor.completion_item_resolve_async(types.CompletionItem("x", data=[1])))
         assert unknown.label == "x"
+
+
+async def test_a_menu_item_is_named_by_its_first_line_that_holds_something(sample_repository: Path) -> None:
+    function = "def add_up(values):\n    total = sum(values)\n    return total\n\n\n"
+    async with connected_editor() as (editor, _):
+        await editor.initialize(sample_repository, options={**FAKE, "filter": "none"}, inline=False)
+        uri = (sample_repository / "new.py").as_uri()
+        editor.open(uri, f"{function}def add_up(values):")
+        [item] = await editor.menu(uri, 5, 19)
+    assert (item.label, item.filter_text) == ("total = sum(values) …", "")
+    assert isinstance(item.text_edit, types.TextEdit)
+    assert item.text_edit.new_text == "\n    total = sum(values)\n    return total"
 
 
 async def test_several_candidates_on_explicit_request(
@@ -642,6 +714,25 @@ async def test_nothing_is_read_ahead_where_it_does_not_serve(sample_repository: 
         await until_the_model_is_idle(editor, server)
         assert times_read_ahead(editor) == 0
         assert bool(server.answering._models._loaded) == (why_not != "no model")
+
+
+async def test_a_server_reads_nothing_that_nobody_asked_for(
+    sample_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, outside = "remote:http://127.0.0.1:1/", (tmp_path / "outside.py").as_uri()
+    fake = FakeLanguageModel("fake:prompt_ms=0.5")
+    monkeypatch.setattr("codefilter_lsp.models.load_configured_model", lambda settings: fake)
+    grant([Wish("model", model)])
+    options = {**FAKE, "model": model, "latency_budget_ms": 200, "debounce_ms": 0}
+    async with connected_editor() as (editor, server):
+        uri = await loaded_editor(editor, server, sample_repository, options)
+        editor.open(outside, "a text of some length, so that the speed is known")
+        await editor.inline_text(outside, 0, 49)
+        editor.rest(uri, 1, 20)
+        await editor.inline_text(uri, 1, 20)
+        assert "to answer in time" in last_log(editor, "new.py:2")
+        await until_the_model_is_idle(editor, server)
+        assert times_read_ahead(editor) == 0
 
 
 async def test_requests_of_the_wrong_form_are_answered(sample_repository: Path) -> None:

@@ -115,6 +115,24 @@ async def test_cancellation_is_answered_even_during_a_long_prompt(sample_reposit
         assert (status["message"], status["busy"]) == ("ready", False)
 
 
+async def test_a_measurement_that_is_cancelled_stops(sample_repository: Path) -> None:
+    async with started_editor() as editor:
+        await editor.initialize(sample_repository, options={"model": "fake:prompt_ms=5", "filter": "top-k:1"})
+        await editor.until_indexed()
+        uri = (sample_repository / "shop" / "new.py").as_uri()
+        editor.open(uri, "price = price_with_d")
+        await editor.inline_text(uri, 0, 20)
+        params = types.ExecuteCommandParams("codefilter.attribute", [])
+        command = editor.protocol.send_request_async(types.WORKSPACE_EXECUTE_COMMAND, params, msg_id="slow")
+        measurement = asyncio.ensure_future(command)
+        await editor.until(lambda: "Measuring" in str(editor.progress[-1].get("title")))
+        await asyncio.sleep(0.3)  # until the model's thread has it
+        editor.cancel_request(types.CancelParams("slow"))
+        with pytest.raises(JsonRpcRequestCancelled):
+            await within(measurement)
+        await within(editor.until(lambda: editor.progress[-1]["kind"] == "end"), 3)  # not after 7 s
+
+
 async def test_a_newer_request_replaces_the_older_and_both_are_answered(sample_repository: Path) -> None:
     async with started_editor() as editor:
         options = {"model": "fake:token_ms=100", "filter": "none", "statusNotifications": True}
@@ -448,6 +466,37 @@ async def test_folders_come_and_go(sample_repository: Path) -> None:
         removed = types.WorkspaceFoldersChangeEvent(added=[], removed=[folder])
         editor.workspace_did_change_workspace_folders(types.DidChangeWorkspaceFoldersParams(removed))
         assert "iscount" not in await editor.inline_text(uri, 0, 20)
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+async def test_a_folder_that_goes_while_it_is_indexed_leaves_no_index(
+    sample_repository: Path, monkeypatch: pytest.MonkeyPatch, is_read: bool
+) -> None:
+    really_open, begun, may_open = RepositoryIndex.open, threading.Event(), threading.Event()
+    opened, closed = list[RepositoryIndex](), list[RepositoryIndex]()
+    really_close = RepositoryIndex.close
+
+    def open_index(root: Path, **others: Any) -> RepositoryIndex:
+        if is_read:
+            opened.append(really_open(root, **others))
+        begun.set()
+        may_open.wait(10)
+        if not is_read:
+            opened.append(really_open(root, **others))
+        return opened[0]
+
+    monkeypatch.setattr(RepositoryIndex, "open", open_index)
+    monkeypatch.setattr(RepositoryIndex, "close", lambda index: (closed.append(index), really_close(index)))
+    async with connected_editor() as (editor, server):
+        await editor.initialize(sample_repository, options=FAKE)
+        await editor.until(begun.is_set)
+        folder = types.WorkspaceFolder(sample_repository.as_uri(), "shop")
+        removed = types.WorkspaceFoldersChangeEvent(added=[], removed=[folder])
+        editor.workspace_did_change_workspace_folders(types.DidChangeWorkspaceFoldersParams(removed))
+        await editor.until(lambda: not server.files.roots)
+        may_open.set()
+        await editor.until(lambda: bool(closed))
+        assert opened == closed * is_read  # what was not read yet is not read to its end either
 
 
 async def test_shutdown_during_a_completion_does_not_wait_for_it(sample_repository: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -23,14 +24,14 @@ PLUGIN = tools.ROOT / "lsp" / "editors" / "neovim"
 class Neovim:
     """One Neovim, reached over its socket."""
 
-    def __init__(self, program: Path, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, program: Path, folder: Path, settings: dict[str, Any], before: str = "") -> None:
         self._program = str(program)
         self._namespace = "codefilter"  # of its ghost text
         self._socket = str(folder / "nvim.sock")
         options = {"cmd": [sys.executable, "-m", "codefilter_lsp"], "settings": settings}
         init = folder / "init.lua"
         setup = f"require('codefilter').setup(vim.json.decode([==[{json.dumps(options)}]==]))"
-        init.write_text(f"vim.opt.runtimepath:append('{PLUGIN}')\n{setup}\n")
+        init.write_text(f"vim.opt.runtimepath:append('{PLUGIN}')\n{before}\n{setup}\n")
         command = [self._program, "--headless", "--clean", "-u", str(init), "--listen", self._socket]
         self._process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL)
         wait_for(Path(self._socket).exists, bool)
@@ -101,8 +102,14 @@ def settings() -> dict[str, Any]:
 
 
 @pytest.fixture
-def neovim(program: Path, sample_repository: Path, settings: dict[str, Any]) -> Iterator[Neovim]:
-    editor = Neovim(program, sample_repository, settings)
+def before() -> str:
+    """What the user's file says before the plugin is set up."""
+    return ""
+
+
+@pytest.fixture
+def neovim(program: Path, sample_repository: Path, settings: dict[str, Any], before: str) -> Iterator[Neovim]:
+    editor = Neovim(program, sample_repository, settings, before)
     try:
         yield editor
     finally:
@@ -145,11 +152,61 @@ def test_what_was_typed_on_is_not_written_twice(neovim: Neovim) -> None:
     assert neovim.lines()[2].rstrip() == "last = compute_widthx"
 
 
+def test_what_is_typed_beside_an_open_menu_is_followed(neovim: Neovim) -> None:
+    neovim.keys(":set completeopt=menuone,noinsert,noselect<CR>:edit shop/new.py<CR>")
+    neovim.until_attached()
+    neovim.keys("iwidth = compute_width(box)<CR>other = compute_w")
+    neovim.until_ghost("idth(box)")
+    neovim.keys("<C-n>")
+    neovim.until("vim.fn.pumvisible()", "1")
+    neovim.keys("id")
+    neovim.until_ghost("th(box)")
+    assert neovim.lua("vim.fn.pumvisible()") == 1
+    neovim.keys("<Tab>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "other = compute_width(box)")
+
+
 def test_a_key_without_a_completion_is_that_key(neovim: Neovim) -> None:
     neovim.keys(":set expandtab shiftwidth=4<CR>:edit empty.txt<CR>i<Tab>x<Esc>")
     neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "x")
     assert neovim.lines()[0].lstrip() == "x"
     assert neovim.lines()[0][0].isspace()
+
+
+def test_without_a_completion_tab_jumps_in_a_snippet(neovim: Neovim) -> None:
+    snippet = "<Cmd>lua vim.snippet.expand('def ${1:name}(${2:values}): pass')<CR>"
+    neovim.keys(f":edit empty.txt<CR>i{snippet}")
+    neovim.until("vim.api.nvim_get_mode().mode", "s")
+    neovim.keys("f<Tab>")
+    neovim.until("vim.api.nvim_get_mode().mode", "s")
+    neovim.keys("x<Esc>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "def f(x): pass")
+
+
+MAPPINGS = {
+    "keys": "vim.keymap.set('i', '<Tab>', 'ab')",
+    "function": "vim.keymap.set('i', '<Tab>', function() vim.api.nvim_put({'ab'}, 'c', false, true) end)",
+    "expression": "vim.cmd([[inoremap <expr> <Tab> 'a' .. 'b']])",
+    "other mapping": "vim.cmd([[imap <Plug>(b) b\nimap <expr> <Tab> 'a' .. '<Plug>(b)']])",
+    "set up twice": "vim.keymap.set('i', '<Tab>', 'ab')\nrequire('codefilter').setup({cmd = {'false'}})",
+    "itself": "vim.cmd([[imap <expr> <Tab> v:false ? '<Plug>(b)' : '<Tab>']])",
+}
+
+
+@pytest.mark.parametrize("before", MAPPINGS.values(), ids=MAPPINGS)
+def test_without_a_completion_a_key_is_what_the_user_made_of_it(neovim: Neovim, before: str) -> None:
+    done = "\t" if before == MAPPINGS["itself"] else "ab"
+    neovim.keys(":edit shop/new.py<CR>:set noexpandtab softtabstop=0<CR>")
+    neovim.until_attached()
+    neovim.keys("ia<Tab>.<CR>width = compute_width(box)<CR>other = compute_w")
+    neovim.until_ghost("idth(box)")
+    neovim.keys("<Tab>")
+    wait_for(neovim.lines, lambda lines: lines[-1] == "other = compute_width(box)")
+    assert neovim.lines()[0] == f"a{done}."
+    neovim.keys("<CR>last = compute_w")
+    neovim.until_ghost("idth(box)")
+    neovim.keys("x<Tab>")  # another way than the completion's
+    wait_for(neovim.lines, lambda lines: lines[-1] == f"last = compute_wx{done}")
 
 
 def test_the_last_completion_is_explained(neovim: Neovim) -> None:
@@ -165,6 +222,26 @@ def test_the_last_completion_is_explained(neovim: Neovim) -> None:
     neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "Nats per token")
 
 
+def test_commands_go_to_the_server_of_the_buffer(neovim: Neovim, sample_repository: Path) -> None:
+    other = shutil.copytree(sample_repository / "shop", sample_repository.with_name("other"))
+    for root in (sample_repository, other):
+        (root / ".git").mkdir()
+    neovim.keys(":edit shop/first.py<CR>")
+    neovim.until_attached()
+    neovim.keys(f":edit {other}/second.py<CR>")
+    neovim.until_attached()
+    neovim.keys("iprice = price_with_d")
+    neovim.until_ghost("iscount", pressing="<BS>d")
+    neovim.keys("<Esc>:CodeFilter explain<CR>")
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "Completion at second.py:1")
+    neovim.keys(":CodeFilter measure<CR>")  # on the page, which has no server
+    neovim.until("vim.api.nvim_buf_get_lines(0, 0, -1, false)", "Nats per token")
+
+
+def test_commands_are_completed(neovim: Neovim) -> None:
+    assert neovim.lua("vim.fn.getcompletion('CodeFilter s', 'cmdline')") == ["snooze", "status"]
+
+
 def test_the_server_is_told_where_the_cursor_rests(neovim: Neovim) -> None:
     log = "function(_, params) vim.g.said = (vim.g.said or '') .. params.message end"
     neovim.keys(f":lua vim.lsp.handlers['window/logMessage'] = {log}<CR>:edit shop/orders.py<CR>")
@@ -174,6 +251,11 @@ def test_the_server_is_told_where_the_cursor_rests(neovim: Neovim) -> None:
         lambda said: "shop/orders.py: read ahead" in said,
         partial(neovim.keys, "j"),
     )
+
+
+def test_a_download_without_the_program_says_how_to_get_it(neovim: Neovim) -> None:
+    neovim.keys(":let $PATH = '/nowhere'<CR>:CodeFilter model<CR>")
+    neovim.until("vim.fn.execute('messages')", "Install it with :CodeFilter install")
 
 
 @pytest.mark.slow

@@ -161,6 +161,7 @@ class CodeFilter {
   private async measure(): Promise<void> {
     const id = this.view.answerId;
     if (id === undefined) {
+      void vscode.window.showInformationMessage("CodeFilter: nothing was asked for yet.");
       return;
     }
     await vscode.window.withProgress({ location: { viewId: "codefilter.attribution" } }, async () => {
@@ -168,7 +169,8 @@ class CodeFilter {
       if (Object.keys(impacts ?? {}).length > 0) {
         await this.explain(true, id);
       } else {
-        void vscode.window.showInformationMessage("CodeFilter: a newer completion came between; measure again.");
+        const why = "no chunks were found, or a newer completion came between";
+        void vscode.window.showInformationMessage(`CodeFilter: nothing was measured: ${why}`);
       }
     });
   }

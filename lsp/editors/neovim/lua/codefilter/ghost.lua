@@ -7,6 +7,7 @@ local namespace = vim.api.nvim_create_namespace("codefilter")
 local shown = nil -- { buffer, row, column, typed, items, number, client }; the cursor is behind what was typed of it
 local running = nil -- { client, id }: the request on its way
 
+local keys = require("codefilter.keys")
 local first_word = require("codefilter.words").first
 
 local INVOKED, AUTOMATIC = 1, 2
@@ -129,35 +130,33 @@ function M.next(client_of)
   end
 end
 
---- Bind a key that does something with the text that is shown; without one that fits it is the key that it was.
+--- Bind a key that does something with the text that is shown.
 local function map(key, action, description)
-  if not key then
-    return
-  end
-  vim.keymap.set("i", key, function()
+  keys.map(key, function()
     if not shown then
-      return key
+      return false
     end
     vim.schedule(function() -- Neovim may look at this key before the one before it is in the buffer
       if follow() then
         action()
       else
-        vim.api.nvim_feedkeys(vim.keycode(key), "n", false)
+        keys.press(key)
       end
     end)
-    return ""
-  end, { expr = true, desc = "CodeFilter: " .. description })
+    return true
+  end, description)
 end
 
 function M.setup(options, client_of)
   local group = vim.api.nvim_create_augroup("codefilter", { clear = true })
-  vim.api.nvim_create_autocmd({ "TextChangedI", "CursorMovedI" }, {
+  -- "TextChangedP" alone is fired while the popup menu is open.
+  vim.api.nvim_create_autocmd({ "TextChangedI", "TextChangedP", "CursorMovedI" }, {
     group = group,
     callback = function(event)
       if not follow() then
         clear()
       end
-      local client = event.event == "TextChangedI" and client_of(event.buf)
+      local client = event.event ~= "CursorMovedI" and client_of(event.buf)
       if client then
         request(client, event.buf, AUTOMATIC)
       end

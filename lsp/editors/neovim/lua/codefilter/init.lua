@@ -15,6 +15,7 @@ M.defaults = {
 }
 
 local options = M.defaults
+local asked = nil -- id of the client that was asked last: its page is a buffer without one
 
 --- The command of the server, or nil where there is none.
 function M.server()
@@ -34,9 +35,17 @@ local function say(message, level)
   vim.notify("CodeFilter: " .. message, level or vim.log.levels.INFO)
 end
 
+--- The client that a command means: every root has its own.
+local function client_here()
+  local others = vim.lsp.get_clients({ name = "codefilter" })
+  local client = M.client(0) or (asked and vim.lsp.get_client_by_id(asked)) or others[1]
+  asked = client and client.id
+  return client
+end
+
 --- Run one of the server's commands and hand its result to a function.
 local function command(name, arguments, on_result)
-  local client = M.client() or vim.lsp.get_clients({ name = "codefilter" })[1]
+  local client = client_here()
   if not client then
     return say("the server is not running; :CodeFilter install", vim.log.levels.WARN)
   end
@@ -126,8 +135,12 @@ function M.setup(given)
     end
   end, {
     nargs = "*",
-    complete = function()
-      return vim.tbl_keys(subcommands)
+    complete = function(typed)
+      local names = vim.tbl_filter(function(name)
+        return vim.startswith(name, typed)
+      end, vim.tbl_keys(subcommands))
+      table.sort(names)
+      return names
     end,
   })
   if vim.lsp.inline_completion then

@@ -58,7 +58,11 @@ end
 
 --- Download the model of the settings, or the default one, or go on with a download.
 function M.download_model(model)
-  local command = { M.program("codefilter") or "codefilter", "models", "pull" }
+  local program = M.program("codefilter") or vim.fn.exepath("codefilter")
+  if program == "" then
+    return say("the server is not there yet. Install it with :CodeFilter install", vim.log.levels.WARN)
+  end
+  local command = { program, "models", "pull" }
   if is_name(model) then
     table.insert(command, model)
   end

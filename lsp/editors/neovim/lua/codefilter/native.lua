@@ -5,6 +5,7 @@
 
 local M = {}
 
+local keys = require("codefilter.keys")
 local first_word = require("codefilter.words").first
 
 --- What was typed of an item since Neovim asked, or nil where it does not fit any more.
@@ -37,23 +38,19 @@ local function only_word(item, typed)
   return over_typed(item, typed)
 end
 
---- Bind a key that takes what `cut` makes of the text; without a text that fits it is the key that it was.
+--- Bind a key that takes what `cut` makes of the text, if that fits.
 local function map(key, cut, description)
-  if not key then
-    return
-  end
-  vim.keymap.set("i", key, function()
-    local is_taken = vim.lsp.inline_completion.get({
+  keys.map(key, function()
+    return vim.lsp.inline_completion.get({
       on_accept = function(item)
         local typed = typed_of(item)
         if typed then
           return cut(item, typed)
         end
-        vim.api.nvim_feedkeys(vim.keycode(key), "n", false)
+        keys.press(key)
       end,
     })
-    return is_taken and "" or key
-  end, { expr = true, desc = "CodeFilter: " .. description })
+  end, description)
 end
 
 function M.setup(options)
