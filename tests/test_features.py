@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codefilter.filters.features import (
     COMPARED_CANDIDATES,
@@ -15,6 +19,7 @@ from codefilter.filters.features import (
     group_columns,
     network_inputs,
 )
+from codefilter.filters.features.views import PlaceView, RepositoryFacts
 from codefilter.index import RepositoryIndex
 from codefilter.prompts.in_file import InFileContext
 from codefilter.types import CompletionRequest, RetrievedChunk
@@ -110,6 +115,14 @@ def test_an_unfinished_word_finds_what_it_may_become(root: Path) -> None:
     defined = features(root, request_at(typed="    costs = quote_"), found)
     assert defined["names.defines_finished"][quote] == 1.0
     assert not features(root, request_at(typed="    costs = l"), found)["names.finishes"].any()
+
+
+@given(st.text(st.sampled_from("aé_1٣ .(€") | st.characters(exclude_characters="\n")))
+def test_the_unfinished_word_is_what_stands_before_the_cursor(typed: str) -> None:
+    facts = cast(RepositoryFacts, None)  # nothing is asked of the repository
+    place = PlaceView(request_at(typed=typed), InFileContext("", typed, "", 0), facts)
+    found = re.search(r"[^\W\d]\w+\Z", typed)
+    assert place.unfinished == (found.group() if found else "")
 
 
 def test_the_truth_on_the_disk_does_not_leak(root: Path) -> None:

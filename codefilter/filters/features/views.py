@@ -24,7 +24,7 @@ FAR_LINES = 40  # on both sides of what the prompt shows
 FAMILIAR_LINES = 150  # of the in-file context that lines of chunks are compared with
 
 _NAME = re.compile(r"[^\W\d]\w+")
-_UNFINISHED = re.compile(r"[^\W\d]\w+$")
+_BACKWARDS = re.compile(r"\w*")
 _TOKEN = re.compile(r"[^\W\d]\w*|\d+|[^\w\s]")
 _CALLED = re.compile(r"([^\W\d]\w+)\s*\(")
 _MEMBER = re.compile(r"\.\s*([^\W\d]\w+)")
@@ -85,7 +85,9 @@ class PlaceView:
     @cached_property
     def unfinished(self) -> str:
         """The word that the cursor stands at the end of; empty for a single character."""
-        found = _UNFINISHED.search(self.in_file.typed)
+        typed = self.in_file.typed
+        start = len(_BACKWARDS.sub("", typed[::-1], count=1))  # a search from the beginning is quadratic
+        found = _NAME.search(typed, start)
         return found.group() if found else ""
 
     @cached_property
