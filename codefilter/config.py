@@ -87,7 +87,6 @@ class Settings:
     prefix_tokens: int = _setting(1024, minimum=1)
     suffix_tokens: int = _setting(512)
     hole_lines: int = _setting(4)  # so many lines above the cursor's stand in the hole, or some more
-    measured_hole_lines: int = _setting(0)  # the same where the impact of chunks is measured
     cross_file_tokens: int = _setting(2048)
     max_new_tokens: int = _setting(64, minimum=1)
     max_lines: int | None = _setting(1)  # written 0 for no limit, which is None here

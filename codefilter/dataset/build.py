@@ -101,7 +101,6 @@ def recipe_of(model: ModelIdentity, settings: Settings, options: LabelOptions) -
         prefix_tokens=settings.prefix_tokens,
         suffix_tokens=settings.suffix_tokens,
         cross_file_tokens=settings.cross_file_tokens,
-        hole_lines=settings.measured_hole_lines,
     )
 
 

@@ -45,7 +45,7 @@ def parse_label_arms(text: str, settings: Settings) -> list[Arm]:
 def parse_label_arm(text: str, settings: Settings) -> Arm:
     """``layout=after-suffix/prefix_tokens=512`` → an arm; ``default`` is the settings as they are.
 
-    Labels are measured with the hole of `measured_hole_lines`, whatever `hole_lines` is.
+    Labels are measured in the cursor's line, whatever `hole_lines` is.
     """
     changes = "" if text == "default" else f"/{text}"
     chosen = parse_arm(f"all{changes}", settings).settings

@@ -42,7 +42,6 @@ def settings_of(recipe: Recipe, settings: Settings) -> Settings:
         prefix_tokens=recipe.prefix_tokens,
         suffix_tokens=recipe.suffix_tokens,
         cross_file_tokens=recipe.cross_file_tokens,
-        measured_hole_lines=recipe.hole_lines,
     )
 
 

@@ -35,7 +35,6 @@ class Recipe:
     prefix_tokens: int
     suffix_tokens: int
     cross_file_tokens: int
-    hole_lines: int = 0  # `Settings.measured_hole_lines`
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ with every line, the suffix would be read again behind each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import CompletionRequest
@@ -29,11 +29,6 @@ class InFileContext:
     suffix: str
     start_line: int  # 0-based line of the file at which `prefix` begins
     hole_lines: int = 0  # lines above the cursor's that stand in the hole, as if just written
-
-    def with_hole(self, hole_lines: int) -> InFileContext:
-        """The same text with the hole where `cut_in_file` begins it for so many lines."""
-        line = self.start_line + len(_lines(self.prefix))
-        return replace(self, hole_lines=_lines_in_hole(line, hole_lines))
 
     def split_at_hole(self) -> tuple[str, str]:
         """What stands above the hole, and what stands in it before the cursor."""
