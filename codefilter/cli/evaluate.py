@@ -279,6 +279,7 @@ def _plan(
         commit=commit(),
         machine=machine(),
         weights_sha256={arm.name: arm.weights_sha256 for arm in executor.arms if arm.weights_sha256},
+        num_candidates={arm.name: arm.num_candidates for arm in executor.arms},
         notices=drawn.notices,
     )
 

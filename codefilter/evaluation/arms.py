@@ -36,6 +36,7 @@ class Arm:
     strategy: str = "once"
     postprocess: bool = False
     weights_sha256: str = ""  # of a trained filter
+    num_candidates: int = 0  # that the filter chooses from, at most
 
 
 def parse_arm(text: str, settings: Settings) -> Arm:
@@ -68,7 +69,8 @@ def parse_arm(text: str, settings: Settings) -> Arm:
     changed = replace(settings, **values)  # type: ignore[arg-type]  # checked above
     chosen = get_filter(filter_name, changed)
     weights = chosen.weights_sha256 if isinstance(chosen, TrainedChunkFilter) else ""
-    return Arm(text, changed, strategy, postprocess, weights)
+    num_candidates = changed.num_candidates or chosen.usual_candidates
+    return Arm(text, changed, strategy, postprocess, weights, num_candidates)
 
 
 def is_postprocessed(name: str) -> bool:

@@ -52,6 +52,7 @@ class RunPlan:
     commit: str = ""
     machine: str = ""
     weights_sha256: dict[str, str] = field(default_factory=dict)  # of trained filters, by arm
+    num_candidates: dict[str, int] = field(default_factory=dict)  # by arm; not in records of before
     notices: tuple[str, ...] = ()  # what has to be said beside the figures
 
     @classmethod
@@ -89,6 +90,7 @@ class RunPlan:
             shard=_joined(earlier.shard, self.shard),
             arms=tuple(dict.fromkeys([*earlier.arms, *self.arms])),
             weights_sha256=earlier.weights_sha256 | self.weights_sha256,
+            num_candidates=earlier.num_candidates | self.num_candidates,
             codefilter=_joined(earlier.codefilter, self.codefilter, "; "),
             commit=_joined(earlier.commit, self.commit, "; "),
             machine=_joined(earlier.machine, self.machine, "; "),
@@ -112,9 +114,15 @@ def begin_run(plan: RunPlan, folder: Path) -> RunPlan:
         earlier = read_plan(folder)
         same = earlier.same_run()
         changed = [name for name, value in plan.same_run().items() if same.get(name) != value]
-        known = earlier.weights_sha256
+        of_arms: tuple[tuple[str, Mapping[str, object], Mapping[str, object]], ...] = (
+            ("weights", earlier.weights_sha256, plan.weights_sha256),
+            ("candidates", earlier.num_candidates, plan.num_candidates),
+        )
         changed += [
-            f"weights of {arm}" for arm, own in plan.weights_sha256.items() if known.get(arm, own) != own
+            f"{what} of {arm}"
+            for what, known, own in of_arms
+            for arm, value in own.items()
+            if known.get(arm, value) != value
         ]
         if changed:
             engines = f"That one was run by {earlier.engine}, this one is by {plan.engine}. "
