@@ -194,8 +194,9 @@ class Completer:
     ) -> Prompt:
         """What the model reads to measure the impact of chunks: see `measuring_layout`.
 
-        The hole begins in the cursor's line: begun above it, as in completions, chunks come in nearly the same
-        order (0.96 within a task), and unrelated ones change more (`choose-label-settings.json`).
+        The hole begins in the cursor's line. Begun above it, as in completions, chunks have nearly the same
+        order (impacts correlate 0.96 within a task), and unrelated ones change more
+        (`choose-label-settings.json`).
         """
         reason = "its impact is measured"
         decisions = [FilterDecision(chunk, True, Polarity.UNKNOWN, 1.0, reason) for chunk in chunks]

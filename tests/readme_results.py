@@ -17,6 +17,16 @@ from tests import readme_benchmarks, readme_editor, readme_speed
 from tests.recorded_results import read
 
 _AIMED_AUC = 0.75
+_LABELS_WITH = {
+    "default": "256 + 64 in-file tokens, chunks of about 16 lines as files of the repository, the hole in the cursor's line",
+    "measured_hole_lines=4": "a hole that begins above the cursor's line, as completions have it",
+    "layout=files-in-prefix/measured_hole_lines=4": "such a hole, and the chunks as code in the prefix, as completions have them",
+    "prefix_tokens=512/suffix_tokens=128": "512 + 128 in-file tokens",
+    "chunker=window": "windows of 20 lines",
+    "chunker=syntax:40": "chunks of up to 40 lines",
+    "layout=repository-scope": "in the header, what a chunk stands in",
+    "prefix_tokens=256/suffix_tokens=64/layout=after-suffix": "chunks as comments behind the suffix",
+}
 
 
 def trained_filter() -> str:
@@ -103,16 +113,33 @@ def cost_of_a_corpus(record: Any) -> str:
     return corpus_cost(LabelFigures(**record["whole"]), machines, prompts).sentence
 
 
-def _label_layouts() -> str:
-    record = read("choose-label-layout.json")
-    files, comments = record["arms"]
-    return (
-        f"- {files['examples']} of the tasks labelled in two layouts (`choose-label-layout.json`): with chunks as files of the "
-        f"repository impacts spread {files['signal_to_noise']:.1f} times as wide as those of unrelated chunks, with chunks as "
-        f"comments behind the suffix {comments['signal_to_noise']:.1f} times; of the unrelated ones "
-        f"{100 * files['raw_control_positive']:.0f} % and {100 * comments['raw_control_positive']:.0f} % seem to help before the "
-        f"correction, {100 * files['control_positive']:.0f} % and {100 * comments['control_positive']:.0f} % after it."
-    )
+def _label_settings() -> list[str]:
+    """What labels are made with, and what they might have been made with."""
+    chosen, layouts = read("choose-label-settings.json"), read("choose-label-layout.json")
+    in_order = {pair["second"]: pair["correlation_within_task"] for pair in layouts["pairs"]}
+    in_order |= {
+        p["second"]: p["correlation_within_task"] for p in chosen["pairs"] if p["first"] == "default"
+    }
+    rows = [*chosen["arms"], layouts["arms"][1]]
+    return [
+        f"**What labels are made with** was chosen on {rows[0]['examples']} tasks of the train packages (`choose-label-settings.json`, "
+        "`choose-label-layout.json`): how much wider impacts spread within a task than those of unrelated chunks (signal to noise), who "
+        "seems to help after the correction, nats of the ground truth, tokens of a prompt with one chunk, and how impacts correlate with "
+        "the first row's within a task, over the chunks that both have:",
+        "",
+        "| labels with | signal to noise | chunks that help | unrelated that seem to | nothing / all that fit / the best or nothing | tokens | correlation |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {_LABELS_WITH[row['name']]} | {row['signal_to_noise']:.1f} | {100 * row['positive']:.0f} % | "
+            f"{100 * row['control_positive']:.1f} % | {row['nats_none']:.1f} / {row['nats_all']:.1f} / {row['nats_best_or_none']:.1f} | "
+            f"{row['prompt_tokens_one_chunk']:.0f} | {_correlation(in_order.get(row['name']))} |"
+            for row in rows
+        ),
+    ]
+
+
+def _correlation(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def labels() -> str:
@@ -131,10 +158,11 @@ def labels() -> str:
             f"into the prompt (all ten in {whole['all_fitted']} tasks), "
             f"{whole['nats_best_chunk']:.1f} with the best one alone; all that fit make it less likely in "
             f"{100 * whole['all_worse_than_none']:.0f} % of the tasks ({100 * whole['all_worse_where_fitted']:.0f} % where all ten fit).",
-            _label_layouts(),
             *(f"- {of_agreement(Agreement(**found))}" for found in record["agreements"]),
             f"- {of_sets(CoalitionFigures(**record['coalitions']))}",
             f"- Labelled on two cores, which other work shared. {cost_of_a_corpus(record)}",
+            "",
+            *_label_settings(),
         ]
     )
 
