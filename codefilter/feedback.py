@@ -19,8 +19,9 @@ from pathlib import Path
 
 import platformdirs
 
+from codefilter.database import keep_log
 from codefilter.errors import CodeFilterError
-from codefilter.paths import disk_errors, keep_log
+from codefilter.paths import disk_errors
 
 LINES_AROUND = 10  # kept of the file, before and after the cursor
 _MAX_RECORDS = 50_000

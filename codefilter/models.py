@@ -90,6 +90,11 @@ class ListedModel:
     sha256: str  # "" where not known yet
 
 
+def is_known(name: str) -> bool:
+    """Whether the manifest has a model of that name; then no folder is meant by it."""
+    return _known(name) is not None
+
+
 def resolve(name_or_folder: str | Path) -> ModelFolder:
     """The model of that name or folder, with the sha256 of its files checked; nothing is fetched.
 

@@ -13,8 +13,6 @@ import json
 import os
 import secrets
 import shutil
-import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +25,6 @@ from codefilter.errors import CodeFilterError
 
 CACHE_VARIABLE = "CODEFILTER_CACHE"
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_BUSY_PAUSE_SECONDS = 0.01
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 
 
@@ -183,27 +180,6 @@ def exclusive(
         yield
     finally:
         lock.release()
-
-
-def keep_log(connection: sqlite3.Connection, timeout_seconds: float) -> None:
-    """Give a database a write-ahead log: a commit does not wait for the disk, readers do not block writers.
-
-    SQLite waits for others, but not to change what kind of log a file has: whoever else is just making the
-    file, as another window of an editor may be, would be an error at once.
-
-    Raises:
-        sqlite3.Error: the file is no database, cannot be written to, or stayed busy.
-    """
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            break
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(_BUSY_PAUSE_SECONDS)
-    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import reprlib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,14 +42,16 @@ class PlacedRequest:
 def find_repository(file: Path) -> Path | None:
     """The nearest folder above a file that looks like a repository's root, else the file's own folder.
 
-    None where that is the user's home, the folder for temporary files or the top of a file system: what else
+    None where that is the user's home, a folder for temporary files or the top of a file system: what else
     lies there has nothing to do with the file.
     """
     for folder in file.parents:
         if any((folder / mark).exists() for mark in _ROOT_MARKS):
             return folder
-    own, *others = (Path(os.path.realpath(p)) for p in (file.parent, expanded("~"), tempfile.gettempdir()))
-    return None if own in (own.parent, *others) else file.parent
+    temporary = (os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP"))
+    others = [expanded("~"), *map(Path, ("/tmp", "/var/tmp", *filter(None, temporary)))]
+    own = Path(os.path.realpath(file.parent))
+    return None if own in (own.parent, *(Path(os.path.realpath(p)) for p in others)) else file.parent
 
 
 def read_request(

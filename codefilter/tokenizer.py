@@ -21,9 +21,9 @@ import numpy as np
 from tokenizers import Tokenizer as BackendTokenizer
 
 from codefilter.errors import ModelError
+from codefilter.words import LETTERS, start_of_last
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-_LETTERS_BACKWARDS = re.compile(r"[^\W\d_]* ?")
 
 
 class HealedText(NamedTuple):
@@ -156,7 +156,8 @@ class Tokenizer:
         if not ids or text.endswith("\n"):
             return HealedText(ids, "")
         text = self.decode(ids)  # as the model sees it: a normalizer may have changed it
-        stable_bytes = len(text[: _letters_start(text)].encode("utf-8", "replace"))
+        stable = text[: start_of_last(LETTERS, text)].removesuffix(" ")
+        stable_bytes = len(stable.encode("utf-8", "replace"))
         ends = np.cumsum([len(self.token_bytes[i]) for i in ids])
         kept = min(len(ids) - 1, int(np.searchsorted(ends, stable_bytes, side="right")))
         while True:
@@ -165,14 +166,6 @@ class Tokenizer:
                 return HealedText(ids[:kept], text[len(head.decode("utf-8")) :])
             except UnicodeDecodeError:  # never cut inside a character
                 kept -= 1
-
-
-def _letters_start(text: str) -> int:
-    """Where the letters at the end of a text begin, with the space before them.
-
-    They are looked for from the end: from the beginning, every long run of letters would be tried at each.
-    """
-    return len(_LETTERS_BACKWARDS.sub("", text[::-1], count=1))
 
 
 def _without_dummy_prefix(spec: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def test_a_folder_that_holds_anything_is_no_repository_unless_it_says_so(
     folder = tmp_path / place
     (folder / "notes").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     (folder / "a.py").write_text(TEXT)
     placed = read_request(folder / "a.py", Hole(2))
     assert (placed.repository, placed.request.path) == (None, "a.py")

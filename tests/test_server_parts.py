@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -31,7 +30,6 @@ from codefilter_lsp.consent import Wish, grant, without_wishes
 from codefilter_lsp.documents import Documents
 from codefilter_lsp.feedback import SETTLED_SECONDS, FeedbackRecorder
 from codefilter_lsp.folders import MANY_FILES, Changes, Folder
-from codefilter_lsp.items import _word_start
 from codefilter_lsp.models import Models
 from codefilter_lsp.pace import Pace
 from codefilter_lsp.reuse import Reuse
@@ -325,17 +323,6 @@ async def test_idle_work_makes_way(executor_requests: NewestWins) -> None:
 def executor_requests() -> Iterator[NewestWins]:
     with ThreadPoolExecutor(1) as executor:
         yield NewestWins(executor)
-
-
-@given(text=st.text("aé0_ \n", max_size=8) | st.text())
-def test_the_word_at_the_end_is_that_of_an_expression_that_looks_forwards(text: str) -> None:
-    assert text[: _word_start(text)] == re.sub(r"\w+\Z", "", text)
-
-
-def test_the_word_after_a_long_run_of_digits_takes_no_longer_than_after_other_text() -> None:
-    started = time.perf_counter()
-    assert _word_start("0f" * 50_000 + "-compute_w") == 100_001
-    assert time.perf_counter() - started < 1
 
 
 def test_requests_whose_ends_take_them_out_can_all_be_cancelled() -> None:

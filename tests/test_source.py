@@ -485,7 +485,8 @@ def test_own_ignore_file_has_the_last_word(tmp_path: Path) -> None:
         my_secrets.toml secrets/.env .config/gh/hosts.yml home/.config/gh/hosts.yml
         db-secret.yaml my_secret.yml app.secret.json secrets-prod.yaml secret-db.yml secrets_prod.toml .env~
         .env-production.yml .env-prod.sh .env_local prod.env.sh app.env.local env.production deploy/env.local
-        token.json tokens.json token_cache.json oauth_token.json auth.json .composer/auth.json
+        token.json token.txt github_token.txt api_token.yaml access_tokens.json openai_api_key.txt
+        my_api_key.json token_cache.json oauth_token.json auth.json .composer/auth.json
         .vscode/sftp.json pip.conf android/key.properties keystore.properties passwords.txt db_password.txt
         passwords.json passwords-old.yaml api_keys.json api-key.txt apikeys.yaml private_key.txt
         my-private-key.json
@@ -506,7 +507,8 @@ def test_secrets(path: str) -> None:
         app.env.example environment.yml env.yml secretary.yaml env.development.ts .envoy.yaml
         tokenizer_config.json button.tokens.json token.py password_reset_email.txt password_form.html
         docs/passwords.md api_keys.py ApiKeyController.php ApiKeyService.kt api-keys.md private_key.rs
-        author.json
+        author.json locales/en/auth.json design/tokens.json token-list.json docs/api_keys_howto.txt
+        private_keys_explained.txt
         """
     ),
 )

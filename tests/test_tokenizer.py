@@ -1,8 +1,6 @@
 """The tokenizer keeps text and control tokens apart, heals boundaries, and loses nothing."""
 
 import json
-import re
-import time
 import unicodedata
 
 import pytest
@@ -13,7 +11,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from codefilter.errors import ModelError
 from codefilter.lm.fake import byte_tokenizer
-from codefilter.tokenizer import Tokenizer, _letters_start
+from codefilter.tokenizer import Tokenizer
 
 CONTROL = ["<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"]
 CORPUS = [
@@ -157,17 +155,6 @@ def test_healing_takes_back_the_last_word(text: str, removed: str) -> None:
     texts = ["return self.foo\n    return x = compute_average"] * 9
     backend.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet))
     assert Tokenizer(backend.to_str()).heal(text).removed == removed
-
-
-@given(text=st.text("aé0_ \n", max_size=8) | st.text())
-def test_the_letters_at_the_end_are_those_of_an_expression_that_looks_forwards(text: str) -> None:
-    assert text[: _letters_start(text)] == re.sub(r" ?[^\W\d_]*\Z", "", text)
-
-
-def test_a_long_run_of_letters_takes_no_longer_than_other_text() -> None:
-    started = time.perf_counter()
-    assert _letters_start("a" * 100_000 + ".retu") == 100_001
-    assert time.perf_counter() - started < 1
 
 
 @tokenizers

@@ -31,6 +31,7 @@ from codefilter.filters.trained import WEIGHTS_FILE, check_settings, load_traine
 from codefilter.lm.fake import byte_tokenizer
 from codefilter.packages import load_corpora
 from codefilter.paths import cache_path, data_path
+from codefilter.tokenizer import Tokenizer
 from codefilter.training import adapting
 from codefilter.training.adapting import auc_within_lead, is_better
 from codefilter.training.classifier import folds_of, judge_out_of_fold, shuffled, train_classifier
@@ -55,6 +56,7 @@ from tests.labelled_repositories import (
     label_with_fake,
     write_repository,
 )
+from tests.tiny_models import save_tiny_model
 
 QUICK = FitOptions(
     num_networks=2, hidden=8, epochs=30, copy_epochs=10, batch_tasks=8, learning_rate=1e-2, dropout=0.1
@@ -385,21 +387,21 @@ def test_copy_gains_of_one_fold_are_too_few(trained: Path, tmp_path: Path) -> No
         train_on(labels, trained, [], tmp_path / "out")
 
 
-def test_copy_gains_that_are_kept_are_of_this_text_and_this_model(tmp_path: Path) -> None:
+def test_copy_gains_that_are_kept_are_of_this_text_and_this_tokenizer(tmp_path: Path) -> None:
     folder, kept = write_repository(tmp_path / "shop", SHOP_FILES), tmp_path / "kept"
 
-    def gains(model: str = "a") -> list[TrainingTask]:
+    def gains(tokenizer: Tokenizer | None = None) -> list[TrainingTask]:
         [source] = find_sources([str(folder)])
         counts = {TaskLevel.LINE: 2}
-        return copied_tasks(
-            source, byte_tokenizer(), Settings(num_candidates=10), kept, counts, model_sha256=model
-        )
+        return copied_tasks(source, tokenizer or byte_tokenizer(), Settings(num_candidates=10), kept, counts)
 
     first = gains()
     assert first
     assert [task.task_id for task in gains()] == [task.task_id for task in first]
     assert len(list(kept.iterdir())) == 1
-    gains("b")
+    other = byte_tokenizer()
+    other.token_bytes[-1] = b"<|another|>"
+    gains(other)
     assert len(list(kept.iterdir())) == 2
     for name in SHOP_FILES:
         (folder / name).unlink()
@@ -723,6 +725,11 @@ def test_labels_of_a_server_are_learned_from_with_its_tokenizer(
     assert main(train) == 2
     assert "labelled by a server, large (unverified)" in capsys.readouterr().err
     assert main([*train, "--model", "fake"]) == 0
+    description["recipe"]["model"]["name"] = "large"  # of a folder: known by its weights
+    (labels / "dataset.json").write_text(json.dumps(description))
+    save_tiny_model(tmp_path / "other")
+    assert main([*train, "--model", str(tmp_path / "other")]) == 2
+    assert "labelled with other weights of large" in capsys.readouterr().err
     assert load_trained(tmp_path / "out").manifest.labelled_by == "large (unverified)"
 
 

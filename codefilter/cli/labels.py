@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from codefilter.dataset.materialize import TextExample
     from codefilter.dataset.records import ExampleRecord
     from codefilter.lm.base import LanguageModel
+    from codefilter.tokenizer import Tokenizer
 
 _Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the dataset.")]
 _Repos = Annotated[
@@ -88,14 +89,13 @@ def show_command(
     from codefilter.dataset.pages import example_page
     from codefilter.dataset.show import show_example, terminal_view
     from codefilter.dataset.storage import read_examples
-    from codefilter.lm.loading import load_tokenizer
 
     recipe = require_description(folder).recipe
     record = find_example(list(read_examples(folder)), example)
     if as_json:
         print(json.dumps(asdict(record), ensure_ascii=False, indent=1))
         return
-    tokenizer = load_tokenizer(model_name(folder, recipe, model))
+    tokenizer = load_tokenizer_of(folder, recipe, model)
     shown = show_example(open_materializer(folder, repos or [], [record]).materialize(record), tokenizer)
     if html is not None:
         write_atomically(html, example_page(shown))
@@ -300,15 +300,33 @@ def load_model_of(folder: Path, recipe: Recipe, settings: Settings, name: str | 
     """
     from codefilter.lm.loading import load_configured_model
 
-    found = load_configured_model(replace(settings, model=model_name(folder, recipe, name)))
+    found = load_configured_model(replace(settings, model=_model_name(folder, recipe, name)))
     if found.identity.sha256 != recipe.model.sha256:
-        raise UsageError(
-            f"{folder} was labelled with other weights of {recipe.model.name}", hint="Pull those again."
-        )
+        raise _other_weights(folder, recipe)
     return found
 
 
-def model_name(folder: Path, recipe: Recipe, name: str | None) -> str:
+def load_tokenizer_of(folder: Path, recipe: Recipe, name: str | None) -> Tokenizer:
+    """The tokenizer of the model that a dataset was labelled with; what it raises: `load_model_of`.
+
+    A server's model is not known by its weights, so the tokenizer that is named for it is believed.
+    """
+    from codefilter.lm.loading import load_tokenizer
+    from codefilter.models import resolve
+
+    found = _model_name(folder, recipe, name)
+    if name and not recipe.model.is_unverified and resolve(found).sha256 != recipe.model.sha256:
+        raise _other_weights(folder, recipe)
+    return load_tokenizer(found)
+
+
+def _other_weights(folder: Path, recipe: Recipe) -> UsageError:
+    return UsageError(
+        f"{folder} was labelled with other weights of {recipe.model.name}", hint="Pull those again."
+    )
+
+
+def _model_name(folder: Path, recipe: Recipe, name: str | None) -> str:
     """What finds the model of the labels: a server's address is not written down in them."""
     if not name and recipe.model.is_unverified:
         raise UsageError(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from codefilter.cli.labels import model_name
+from codefilter.cli.labels import load_tokenizer_of
 from codefilter.cli.options import MAX_SEED, finite
 from codefilter.cli.train_generative import RECORD_FILE, generative_command
 from codefilter.errors import UsageError
@@ -149,7 +149,6 @@ def _train(
     from codefilter.dataset.records import repositories_of
     from codefilter.dataset.sources import find_roots, sources_of
     from codefilter.dataset.storage import read_examples
-    from codefilter.lm.loading import load_tokenizer
     from codefilter.plots import new_figure
     from codefilter.training.card import CARD_FILE, card, refuse_other_readme
     from codefilter.training.classifier import train_classifier
@@ -160,7 +159,7 @@ def _train(
     if html is not None:
         new_figure()  # what draws is installed
     description = require_description(data)
-    tokenizer = load_tokenizer(model_name(data, description.recipe, model))
+    tokenizer = load_tokenizer_of(data, description.recipe, model)
     unlabelled = {source.name for source in description.sources if not source.problem}  # they give copy gains
     needed = repositories_of(read_examples(data)) | unlabelled
     roots = find_roots(description, [str(folder) for folder in folders], needed)

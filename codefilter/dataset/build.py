@@ -20,7 +20,7 @@ from codefilter import __version__
 from codefilter.config import Settings
 from codefilter.controls import ControlRepository, usable_repositories
 from codefilter.dataset.description import (
-    FOR_NOW,
+    FEW_CONTROLS,
     Description,
     Recipe,
     RunRecord,
@@ -171,7 +171,7 @@ class _Build:
                 self._given -= 1
             else:
                 self._describe(with_skipped(self.description, outcome.item.task.task_id, outcome.problem))
-                if outcome.problem.startswith(FOR_NOW):
+                if outcome.problem == FEW_CONTROLS:
                     self._given -= 1  # it comes again with every run, and must not use up each one's limit
             self._report(outcome.item.source)
         nothing_fits = len(usable) < 2 or not has_labels(self._dataset.folder)

@@ -17,8 +17,8 @@ from codefilter.paths import write_atomically
 
 DESCRIPTION_FILE = "dataset.json"
 FORMAT = 1
-FOR_NOW = "for now: "  # begins a reason that is not the task's: the next run asks again
-FEW_CONTROLS = FOR_NOW + "the other repositories have too few chunks for controls"
+FEW_CONTROLS = "the other repositories have too few chunks for controls"
+FOR_NOW = "for now: "  # begins other reasons that are not the task's own
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,11 @@ def with_source(description: Description, source: SourceRecord) -> Description:
     """The description with one source added or replaced."""
     others = tuple(other for other in description.sources if other.name != source.name)
     return replace(description, sources=(*others, source))
+
+
+def comes_again(reason: str) -> bool:
+    """Whether a task that was skipped for a reason is asked for again by the next run."""
+    return reason == FEW_CONTROLS or reason.startswith(FOR_NOW)
 
 
 def with_skipped(description: Description, example_id: str, reason: str = "") -> Description:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from codefilter.dataset.description import (
     DESCRIPTION_FILE,
-    FOR_NOW,
     Description,
     Recipe,
+    comes_again,
     read_description,
     write_description,
 )
@@ -94,9 +94,7 @@ class DatasetFolder:
         self._labelled = {example_id for shard in shards(self.folder) for example_id in example_ids(shard)}
         journal = _parse_lines(whole_lines(self._journal), self._journal)
         self._labelled |= {record.example_id for record in journal}
-        self._done = {
-            example_id for example_id, reason in description.skipped if not reason.startswith(FOR_NOW)
-        }
+        self._done = {example_id for example_id, reason in description.skipped if not comes_again(reason)}
         self._done |= {name for name in self._labelled if self._has_what_is_kept(name)}
         if self._labelled - self._done:
             examples = read_examples(self.folder, with_excluded=True)

@@ -52,7 +52,7 @@ class RunPlan:
     commit: str = ""
     machine: str = ""
     weights_sha256: dict[str, str] = field(default_factory=dict)  # of trained filters, by arm
-    num_candidates: dict[str, int] = field(default_factory=dict)  # by arm; not in records of before
+    num_candidates: dict[str, int] = field(default_factory=dict)  # by arm, where it is known
     notices: tuple[str, ...] = ()  # what has to be said beside the figures
 
     @classmethod
@@ -90,7 +90,8 @@ class RunPlan:
             shard=_joined(earlier.shard, self.shard),
             arms=tuple(dict.fromkeys([*earlier.arms, *self.arms])),
             weights_sha256=earlier.weights_sha256 | self.weights_sha256,
-            num_candidates=earlier.num_candidates | self.num_candidates,
+            num_candidates=earlier.num_candidates
+            | {arm: k for arm, k in self.num_candidates.items() if arm not in earlier.arms},
             codefilter=_joined(earlier.codefilter, self.codefilter, "; "),
             commit=_joined(earlier.commit, self.commit, "; "),
             machine=_joined(earlier.machine, self.machine, "; "),

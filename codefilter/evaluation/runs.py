@@ -166,8 +166,8 @@ def _values(run: Run, arm: str, differing: Sequence[str]) -> list[str]:
 
 def _candidates(run: Run, arm: str) -> str:
     """How many an arm chooses from; like the filter it is the arm's own, so that others may differ in it."""
-    asked = run.plan.num_candidates.get(arm) or run.plan.settings.num_candidates or "usual"
-    return "" if "/num_candidates=" in arm else f"{asked} candidates"
+    asked = "" if "/num_candidates=" in arm else run.plan.settings.num_candidates or "usual"
+    return f"{asked} candidates"
 
 
 def _weights(run: Run, arm: str) -> str:

@@ -25,7 +25,7 @@ class FileStamp:
 
     size_bytes: int
     mtime_ns: int  # -1 where it cannot be trusted: the file was younger than a clock tick when it was read
-    ctime_ns: int  # archives and tools set the other one back, this one nobody does
+    ctime_ns: int  # archives and tools set the other one back, this one nobody does; on Windows it says less
 
     def is_same(self, other: FileStamp) -> bool:
         """Whether the file cannot have changed between the two."""

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from codefilter.chunking import ChunkDefinition
+from codefilter.database import keep_log
 from codefilter.errors import IndexStorageError
 from codefilter.index.entry import FileEntry, FileStamp, Int32Array
-from codefilter.paths import keep_log
 
 FORMAT_VERSION = 3
 APPLICATION_ID = 0x43464958  # "CFIX" in the file's header

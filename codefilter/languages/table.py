@@ -3,7 +3,7 @@
 In: a path, perhaps with the file's text, or a language name. Out: a `Language` row, or "text" for everything
 without a grammar.
 Notable: a language is data only, a row here and a query file beside this module; grammars are single wheels
-that are imported when a file of that language is parsed for the first time.
+that are imported when one of them is first asked for: for its version, or to parse a file.
 """
 
 from __future__ import annotations

@@ -74,11 +74,11 @@ def load_model(
 
 def with_absolute_folder(name: str) -> str:
     """A model's name, or a server's with its tokenizer, that means the same in every working folder."""
-    from codefilter.models import known_models
+    from codefilter.models import is_known
 
     local = parse_endpoint(name).tokenizer if is_remote(name) else name
     folder = expanded(local)
-    if not folder.is_dir() or any(model.name == local for model in known_models()):  # as `resolve` takes it
+    if not folder.is_dir() or is_known(local):
         return name
     absolute = str(folder.absolute())
     if not is_remote(name):

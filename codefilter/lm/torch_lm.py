@@ -22,7 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM, DynamicCache
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoModelForCausalLM,
+    DynamicCache,
+    PreTrainedConfig,
+)
 from transformers.utils import logging as transformers_logging
 
 from codefilter.errors import ModelError, UsageError, first_line
@@ -37,6 +43,7 @@ _ATTENTION = "codefilter_packed"
 _TESTED_FAMILIES = (
     "Llama, Mistral, Qwen2, Qwen3, StarCoder2, Gemma 3, Cohere2, OPT, GPT-2, GPT-NeoX, GPTBigCode, CodeGen"
 )
+_MASKS = {"full_attention", "sliding_attention"}
 # What some families hand to their attention beside queries, keys and values: gpt-oss, Gemma 2, ...
 _UNKNOWN_TERMS = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
 _SLOW_SLICE = 128  # tokens that a CPU reads at once: a superseded request's reading is kept by slices
@@ -148,11 +155,17 @@ class TorchLanguageModel:
         for layer in _decoder_layers(self._model):
             layer.register_forward_pre_hook(self._stop_when_cancelled)
         self._session = _TorchSession(self)
-        self._check_attention(config.num_hidden_layers)
+        self._check_attention(config)
 
     @torch.inference_mode()
-    def _check_attention(self, num_layers: int) -> None:
-        """Read two tokens; `ModelError` where not every layer attends by `packed_attention`."""
+    def _check_attention(self, config: PreTrainedConfig) -> None:
+        """Read two tokens; `ModelError` where not every layer attends by `packed_attention`, and as it does.
+
+        What two tokens cannot show is asked of the config: layers that look back by chunks, not by a window.
+        """
+        masks = set(getattr(config, "layer_types", None) or ()) - _MASKS
+        if masks:
+            raise _unknown_attention(f"it has layers of {', '.join(sorted(masks))}")
         seen = set[torch.nn.Module]()
         try:
             with _memory_errors(self._device):
@@ -160,9 +173,14 @@ class TorchLanguageModel:
                     [0, 0], DynamicCache(), torch.arange(2), keep_logits=torch.tensor([1]), seen=seen
                 )
         except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError) as error:
-            raise _unknown_attention(f"reading two tokens failed ({first_line(error)})") from error
-        if len(seen) != num_layers:
-            raise _unknown_attention(f"only {len(seen)} of {num_layers} layers take CodeFilter's")
+            raise ModelError(
+                f"the torch engine cannot run this model: {first_line(error)}",
+                hint="Let a server run it: --model remote:URL.",
+            ) from error
+        if len(seen) != config.num_hidden_layers:
+            raise _unknown_attention(
+                f"only {len(seen)} of {config.num_hidden_layers} layers take CodeFilter's"
+            )
 
     def _stop_when_cancelled(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
         if self._cancellation is not None:

@@ -41,17 +41,23 @@ _SECRETS = _any_of(
     secret.* secrets secrets.* credentials credentials.* credentials-*.json *-credentials.json
     *_credentials.json client_secret*.json *service-account*.json *service_account*.json *serviceaccount*.json
     *firebase-adminsdk*.json google-services.json local.settings.json
-    token.json tokens.json token[._-]*.json *[._-]token.json auth.json sftp.json pip.conf
-    key.properties keystore.properties
+    sftp.json pip.conf key.properties keystore.properties
     *secrets.yaml *secrets.yml *secrets.json *secrets.toml *secrets.ini *secrets.txt *secrets.properties
     *[._-]secret.y*ml *[._-]secret.json *[._-]secret.toml
     secret[s_-]*.y*ml secret[s_-]*.json secret[s_-]*.toml secret[s_-]*.ini secret[s_-]*.properties
     """
 )
 # What holds secrets in a file of data only, not in documents, templates and code of any language:
-_SECRET_DATA = _any_of("*password *passwords passwords[._-]* api[_-]key* apikey* *private[_-]key*")  # stems
+_SECRET_DATA = _any_of(
+    """
+    token token_* *[._-]token *[_-]tokens *password *passwords passwords[._-]*
+    *api[_-]key *api[_-]keys *apikey *apikeys *private[_-]key *private[_-]keys
+    """
+)  # stems
 _DATA_SUFFIXES = _words(".txt .json .jsonc .json5 .yaml .yml .toml .ini .cfg .conf .properties .xml")
-_SECRET_PLACES = _any_of("*/secrets/* */.secrets/* */.config/gh/hosts.yml")  # a slash before the path
+_SECRET_PLACES = _any_of(  # a slash before the path
+    "*/secrets/* */.secrets/* */.config/gh/hosts.yml /auth.json */.composer/auth.json"
+)
 _NO_SECRETS = _any_of("*.env.example *.env.sample *.env.template *.env.dist *.env.defaults")
 
 _GENERATED = _any_of(

@@ -335,7 +335,6 @@ def _copied(
                 tokenizer,
                 _settings_of(description),
                 out / _COPIED,
-                model_sha256=description.recipe.model.sha256,
             )
     return elsewhere(copied, labelled, excluded)
 

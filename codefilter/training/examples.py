@@ -160,8 +160,6 @@ def copied_tasks(
     settings: Settings,
     kept_in: Path,
     counts: Mapping[TaskLevel, int] = COPY_LEVELS,
-    *,
-    model_sha256: str,
 ) -> list[TrainingTask]:
     """Tasks of a repository with copy gains in the place of impacts; none where it is no good for tasks.
 
@@ -171,11 +169,10 @@ def copied_tasks(
         settings: chunker, retriever, number of candidates.
         kept_in: folder in which the result is kept, so that a second run does not compute it.
         counts: tasks by level.
-        model_sha256: of the model whose tokenizer it is.
     """
     asked = {
         "repository": [source.name, text_sha256(source)],
-        "model": model_sha256,
+        "tokens": content_hash(repr(tokenizer.token_bytes)),
         "features": FEATURE_NAMES,
         "settings": [settings.chunker, settings.retriever, settings.num_candidates],
         "form": _COPY_FORM,

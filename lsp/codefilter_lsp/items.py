@@ -8,16 +8,15 @@ which the editor runs on acceptance (Copilot's contract). Its range stays on one
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from lsprotocol import types
 
+from codefilter.words import WORD, start_of_last
 from codefilter_lsp.answers import Answer
 from codefilter_lsp.positions import position_at
 
 ACCEPT_COMMAND = "codefilter.accept"
-_WORD_BACKWARDS = re.compile(r"\w*")
 
 
 def accept_command(answer: Answer, number: int) -> types.Command:
@@ -42,20 +41,12 @@ def menu_items(answer: Answer, text: str, encoding: str) -> list[types.Completio
     Editors filter by the word before the cursor, so an item begins with it and replaces it.
     """
     before = text[: answer.offset]
-    start = _word_start(before)
+    start = start_of_last(WORD, before)
     replaced = types.Range(position_at(text, start, encoding), position_at(text, answer.offset, encoding))
     return [
         _menu_item(answer, number, before[start:] + insert, replaced)
         for number, insert in enumerate(answer.texts)
     ]
-
-
-def _word_start(before: str) -> int:
-    """Where the word at the end of a text begins.
-
-    It is looked for from the end: from the beginning, every long run of digits would be tried at each.
-    """
-    return len(_WORD_BACKWARDS.sub("", before[::-1], count=1))
 
 
 def _menu_item(answer: Answer, number: int, insert: str, replaced: types.Range) -> types.CompletionItem:

@@ -187,6 +187,8 @@ MAPPINGS = {
     "keys": "vim.keymap.set('i', '<Tab>', 'ab')",
     "function": "vim.keymap.set('i', '<Tab>', function() vim.api.nvim_put({'ab'}, 'c', false, true) end)",
     "expression": "vim.cmd([[inoremap <expr> <Tab> 'a' .. 'b']])",
+    "Lua expression": "vim.keymap.set('i', '<Tab>', function() return 'ab' end, {expr = true})",
+    "nothing": "vim.keymap.set('i', '<Tab>', function() end, {expr = true})",
     "other mapping": "vim.cmd([[imap <Plug>(b) b\nimap <expr> <Tab> 'a' .. '<Plug>(b)']])",
     "set up twice": "vim.keymap.set('i', '<Tab>', 'ab')\nrequire('codefilter').setup({cmd = {'false'}})",
     "itself": "vim.cmd([[imap <expr> <Tab> v:false ? '<Plug>(b)' : '<Tab>']])",
@@ -195,7 +197,7 @@ MAPPINGS = {
 
 @pytest.mark.parametrize("before", MAPPINGS.values(), ids=MAPPINGS)
 def test_without_a_completion_a_key_is_what_the_user_made_of_it(neovim: Neovim, before: str) -> None:
-    done = "\t" if before == MAPPINGS["itself"] else "ab"
+    done = {MAPPINGS["itself"]: "\t", MAPPINGS["nothing"]: ""}.get(before, "ab")
     neovim.keys(":edit shop/new.py<CR>:set noexpandtab softtabstop=0<CR>")
     neovim.until_attached()
     neovim.keys("ia<Tab>.<CR>width = compute_width(box)<CR>other = compute_w")

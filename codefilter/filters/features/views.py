@@ -17,6 +17,7 @@ from codefilter.languages import Definition, ImportedName, definitions, imports,
 from codefilter.prompts.in_file import InFileContext
 from codefilter.retrieval.modules import ModuleReference, module_reference
 from codefilter.types import Chunk, CompletionRequest
+from codefilter.words import WORD, start_of_last
 
 NEAR_LINES = 10  # before the hole
 AFTER_LINES = 5
@@ -24,7 +25,6 @@ FAR_LINES = 40  # on both sides of what the prompt shows
 FAMILIAR_LINES = 150  # of the in-file context that lines of chunks are compared with
 
 _NAME = re.compile(r"[^\W\d]\w+")
-_BACKWARDS = re.compile(r"\w*")
 _TOKEN = re.compile(r"[^\W\d]\w*|\d+|[^\w\s]")
 _CALLED = re.compile(r"([^\W\d]\w+)\s*\(")
 _MEMBER = re.compile(r"\.\s*([^\W\d]\w+)")
@@ -86,8 +86,7 @@ class PlaceView:
     def unfinished(self) -> str:
         """The word that the cursor stands at the end of; empty for a single character."""
         typed = self.in_file.typed
-        start = len(_BACKWARDS.sub("", typed[::-1], count=1))  # a search from the beginning is quadratic
-        found = _NAME.search(typed, start)
+        found = _NAME.search(typed, start_of_last(WORD, typed))
         return found.group() if found else ""
 
     @cached_property

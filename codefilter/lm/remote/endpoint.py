@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from codefilter.errors import UsageError
 from codefilter.lm.base import UNVERIFIED, ModelIdentity
-from codefilter.models import DEFAULT_MODEL, resolve
+from codefilter.models import DEFAULT_MODEL, is_known, resolve
 from codefilter.paths import expanded
 from codefilter.prompts.formats import detect_family, tokenizer_and_family
 from codefilter.tokenizer import Tokenizer
@@ -104,7 +104,7 @@ def endpoint_tokenizer(endpoint: Endpoint) -> tuple[Tokenizer, str]:
         ModelError: a folder without a tokenizer.
     """
     folder = expanded(endpoint.tokenizer)
-    if folder.is_dir():
+    if folder.is_dir() and not is_known(endpoint.tokenizer):
         tokenizer = Tokenizer.from_folder(folder)
         return tokenizer, detect_family(tokenizer)
     return tokenizer_and_family(resolve(endpoint.tokenizer))

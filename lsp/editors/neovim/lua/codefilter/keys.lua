@@ -10,8 +10,11 @@ local callback = nil -- of such a mapping, until it is run
 
 --- The mapping that a key has in insert mode in all buffers, or nil; a buffer's own one comes before ours anyway.
 local function mapping_of(key)
-  local found = vim.fn.maparg(key, "i", false, true)
-  return found.lhs and found.buffer == 0 and found or nil
+  for _, found in ipairs(vim.api.nvim_get_keymap("i")) do
+    if found.lhsraw == vim.keycode(key) or found.lhsrawalt == vim.keycode(key) then
+      return found
+    end
+  end
 end
 
 --- Run what was bound to a key; while an expression is evaluated no text may be changed.
@@ -29,12 +32,16 @@ local function keys_of(key)
     callback = old.callback
     return vim.keycode("<Cmd>lua require('codefilter.keys').run()<CR>")
   end
-  local keys = vim.keycode(((old.rhs or ""):gsub("<SID>", "<SNR>" .. old.sid .. "_")))
-  if old.expr == 0 then
-    return keys
+  local keys
+  if old.callback then
+    keys = old.callback() or "" -- nil presses nothing
+  else
+    keys = vim.keycode(((old.rhs or ""):gsub("<SID>", "<SNR>" .. old.sid .. "_")))
+    if old.expr == 0 then
+      return keys
+    end
+    keys = vim.api.nvim_eval((keys:gsub("\128\254X", "\128"))) -- there a byte 128 that begins no key is itself
   end
-  -- In an expression, a byte 128 that begins no key stands for itself.
-  keys = old.callback and old.callback() or vim.api.nvim_eval((keys:gsub("\128\254X", "\128")))
   return old.replace_keycodes == 1 and vim.keycode(keys) or keys
 end
 
