@@ -274,11 +274,17 @@ def test_a_model_that_fails_for_now_is_asked_again_by_the_next_run(
 ) -> None:
     from codefilter.labeling import Labeler
 
+    asked: list[CompletionTask] = []
+
     def fail(labeler: Labeler, task: CompletionTask) -> LabeledExample:
+        asked.append(task)
         raise ModelError("cuda has no memory left")
 
     with monkeypatch.context() as patched:
         patched.setattr(Labeler, "label", fail)
+        limited = replace(PLAN, max_examples=1)
+        build_dataset(repositories, DatasetFolder(tmp_path / "labels"), executor(), limited)
+        assert len(asked) == 1
         reasons = {reason for _, reason in build(repositories, tmp_path / "labels").skipped}
     assert reasons == {FOR_NOW + "cuda has no memory left"}
     assert build(repositories, tmp_path / "labels").skipped == ()
