@@ -116,25 +116,31 @@ def cost_of_a_corpus(record: Any) -> str:
 def _label_settings() -> list[str]:
     """What labels are made with, and what they might have been made with."""
     chosen, layouts = read("choose-label-settings.json"), read("choose-label-layout.json")
-    in_order = {pair["second"]: pair["correlation_within_task"] for pair in layouts["pairs"]}
-    in_order |= {
-        p["second"]: p["correlation_within_task"] for p in chosen["pairs"] if p["first"] == "default"
+    pairs = [*layouts["pairs"], *(pair for pair in chosen["pairs"] if pair["first"] == "default")]
+    rows = sorted(
+        [*chosen["arms"], layouts["arms"][1]], key=lambda row: list(_LABELS_WITH).index(row["name"])
+    )
+    same_chunks = {
+        p["second"]: p["correlation_within_task"] for p in pairs if p["chunks"] > rows[0]["chunks"] / 2
     }
-    rows = [*chosen["arms"], layouts["arms"][1]]
     return [
         f"**What labels are made with** was chosen on {rows[0]['examples']} tasks of the train packages (`choose-label-settings.json`, "
-        "`choose-label-layout.json`): how much wider impacts spread within a task than those of unrelated chunks (signal to noise), who "
-        "seems to help after the correction, nats of the ground truth, tokens of a prompt with one chunk, and how impacts correlate with "
-        "the first row's within a task, over the chunks that both have:",
+        "`choose-label-layout.json`; those with a hole above the cursor's line by 37718de, where that could be asked for): how much wider "
+        "impacts spread within a task than those of unrelated chunks (signal to noise), who seems to help after the correction, nats of the "
+        "ground truth, tokens of a prompt with one chunk, and, where the chunks are the same, how impacts correlate with the first row's "
+        "within a task:",
         "",
         "| labels with | signal to noise | chunks that help | unrelated that seem to | nothing / all that fit / the best or nothing | tokens | correlation |",
         "|---|---|---|---|---|---|---|",
         *(
             f"| {_LABELS_WITH[row['name']]} | {row['signal_to_noise']:.1f} | {100 * row['positive']:.0f} % | "
             f"{100 * row['control_positive']:.1f} % | {row['nats_none']:.1f} / {row['nats_all']:.1f} / {row['nats_best_or_none']:.1f} | "
-            f"{row['prompt_tokens_one_chunk']:.0f} | {_correlation(in_order.get(row['name']))} |"
+            f"{row['prompt_tokens_one_chunk']:.0f} | {_correlation(same_chunks.get(row['name']))} |"
             for row in rows
         ),
+        "",
+        "So labels are made with the first. The completions' own hole and layout leave the chunks' order within a task nearly as it is, and "
+        "make labels noisier; more of the file changes it most, as the file then says itself what a chunk would have.",
     ]
 
 
