@@ -664,7 +664,7 @@ def test_splits_are_disjoint_near_their_shares_and_stay(
     for part, share in shares.items():
         held = [examples[name] for name, chosen in parts.items() if chosen == part]
         assert len(held) == 1 or sum(held) <= share * total + largest / 2
-        assert held or len(examples) <= len(shares)
+        assert held or list(parts.values()).count("train") <= 1
     grown = split_repositories(more | examples, shares, seed, kept=parts)
     assert {name: grown[name] for name in parts} == parts
 
