@@ -143,9 +143,7 @@ def agreement_command(
     from codefilter.types import TaskLevel
 
     names = _checked(engines, model)
-    of_engines = dict.fromkeys(
-        ("engine", "device", "dtype"), "auto"
-    )  # `engines` names them, each row its own
+    of_engines = dict.fromkeys(("engine", "device", "dtype"), "auto")  # each row has its own
     settings = load_settings(None, overrides={"model": model, "filter": filter_name, **of_engines})
     drawn = draw_packages("train", (TaskLevel.LINE,), limit, 0)
     groups = _limited("agreement", drawn, limit, hint="See data/manifests/corpora.toml.")

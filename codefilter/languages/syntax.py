@@ -35,12 +35,8 @@ _PROBE_SECONDS_PER_BYTE = 8e-6
 _MAX_LOOSE_TOKENS = 5_000  # brackets and commas without structure, for which queries take quadratic time
 
 _FOLDER = files("codefilter.languages")
-_NOT_LOADED = (
-    ImportError,
-    AttributeError,
-    TypeError,
-    ValueError,
-)  # a grammar that is missing, or does not fit
+# What a grammar raises that is missing, or does not fit:
+_NOT_LOADED = (ImportError, AttributeError, TypeError, ValueError)
 
 Captures = dict[str, list[tree_sitter.Node]]
 
