@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from codefilter.config import Settings
 from codefilter.errors import FilterError
-from codefilter.filters.base import FilterContext, Need
+from codefilter.filters.base import FilterContext, Need, candidates_for
 from codefilter.filters.table import get_filter
 from codefilter.index import RepositoryIndex
 from codefilter.likelihood import PromptReader, TargetReader
@@ -176,9 +176,7 @@ class Completer:
 
     def retrieve(self, request: CompletionRequest, in_file: InFileContext) -> list[RetrievedChunk]:
         """Candidates for the place, best first."""
-        k = self._settings.num_candidates or self._filter.usual_candidates
-        if self._filter.max_candidates is not None:
-            k = min(k, self._filter.max_candidates)
+        k = candidates_for(self._filter, self._settings.num_candidates)
         if self._retriever is None or k == 0:
             return []
         return self._retriever.retrieve(RetrievalQuery(request, in_file.start_line), k)

@@ -196,6 +196,17 @@ def test_show_prints_and_renders_one_task(
     assert main(["dataset", "show", str(labels), "nothing-of-that-name"]) == 2
 
 
+def test_arms_without_a_common_task_are_an_error_that_says_where_to_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    command = ["dataset", "choose", str(tmp_path / "empty"), "--arms", "default", "--model", "fake"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "no task is labelled under every arm" in said
+    assert "dataset.json in each arm's folder" in said
+
+
 def test_materialize_follows_the_split(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dataset", "split", str(labels), "--validation", "0.5"]) == 0
     assert "validation: 6 examples of 1 repositories" in capsys.readouterr().out

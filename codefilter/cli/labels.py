@@ -322,7 +322,8 @@ def load_tokenizer_of(folder: Path, recipe: Recipe, name: str | None) -> Tokeniz
 
 def _other_weights(folder: Path, recipe: Recipe) -> UsageError:
     return UsageError(
-        f"{folder} was labelled with other weights of {recipe.model.name}", hint="Pull those again."
+        f"{folder} was labelled with other weights of {recipe.model.name}",
+        hint="Name the model that it was labelled with, or pull those weights again.",
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from codefilter.config import Settings
 from codefilter.dataset.build import BuildPlan, OnProgress, build_dataset, recipe_of
-from codefilter.dataset.description import require_description
+from codefilter.dataset.description import DESCRIPTION_FILE, require_description
 from codefilter.dataset.execution import LocalExecutor
 from codefilter.dataset.figures import Agreement, LabelFigures, agreement, label_figures
 from codefilter.dataset.sources import RepositorySource
@@ -91,13 +91,19 @@ def compare_arms(
     is over its own chunks, pairs are compared over the chunks that both have.
 
     Raises:
-        UsageError: an arm's labels were made with other settings than the arm's.
+        UsageError: an arm's labels were made with other settings than the arm's, or no task has them all.
     """
     for arm in arms:
         made = require_description(arm_folder(folder, arm)).recipe
         refuse_other_recipe(arm_folder(folder, arm), made, recipe_of(made.model, arm.settings, options))
     by_arm = {arm.name: {r.example_id: r for r in read_examples(arm_folder(folder, arm))} for arm in arms}
     common = sorted(set.intersection(*(set(records) for records in by_arm.values())))
+    if not common:
+        raise UsageError(
+            "no task is labelled under every arm",
+            hint=f"{DESCRIPTION_FILE} in each arm's folder below {folder} says what was left out; labels need "
+            "two repositories or more.",
+        )
     kept = {name: [records[i] for i in common] for name, records in by_arm.items()}
     figures = [label_figures(name, records, options) for name, records in kept.items()]
     return figures, [agreement(a, kept[a], b, kept[b]) for a, b in combinations(kept, 2)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from codefilter.config import Settings, check_setting, whole_number
 from codefilter.errors import UsageError
-from codefilter.filters.base import TrainedChunkFilter
+from codefilter.filters.base import TrainedChunkFilter, candidates_for
 from codefilter.filters.table import get_filter
 from codefilter.strategies import get_strategy
 
@@ -69,7 +69,7 @@ def parse_arm(text: str, settings: Settings) -> Arm:
     changed = replace(settings, **values)  # type: ignore[arg-type]  # checked above
     chosen = get_filter(filter_name, changed)
     weights = chosen.weights_sha256 if isinstance(chosen, TrainedChunkFilter) else ""
-    num_candidates = changed.num_candidates or chosen.usual_candidates
+    num_candidates = candidates_for(chosen, changed.num_candidates)
     return Arm(text, changed, strategy, postprocess, weights, num_candidates)
 
 

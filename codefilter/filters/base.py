@@ -100,6 +100,13 @@ class TrainedChunkFilter(ChunkFilter, Protocol):
         """Of its weights."""
 
 
+def candidates_for(chunk_filter: ChunkFilter, asked: int) -> int:
+    """How many candidates a filter chooses from, where so many are asked for; 0: as many as usual."""
+    wanted = asked or chunk_filter.usual_candidates
+    most = chunk_filter.max_candidates
+    return wanted if most is None else min(wanted, most)
+
+
 class _Decided(Protocol):
     @property
     def keep(self) -> bool:

@@ -15,8 +15,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from codefilter.filters.features.views import names_of, tokens_of
+from codefilter.words import WORD, start_of_last
 
-_BEGUN = re.compile(r"[^\W\d]\w*\Z")
+_BEGUN = re.compile(r"[^\W\d]\w*")
 _ORDER = 4  # words of context
 _VOCABULARY = 5000  # words that could stand anywhere: what an unknown one costs
 _NAME_NATS = 0.3  # of a name of the truth that only the chunk has, over the truth's length: see `copy_gains`
@@ -70,7 +71,7 @@ def copy_gains(before: str, after: str, target: str, chunks: Sequence[str]) -> l
     To the copy model's gain comes a fixed one for every name of the target that the chunk has and the file
     does not: a language model uses a name wherever it saw it, an n-gram only in the same words.
     """
-    begun = _BEGUN.search(before)
+    begun = _BEGUN.search(before, start_of_last(WORD, before))
     if begun and target[:1].isidentifier():  # the word counts as a whole, as it stands in chunks
         before, target = before[: begun.start()], begun.group() + target
     in_file = CopyModel(before, after)
