@@ -101,8 +101,8 @@ def compare_arms(
     if not common:
         raise UsageError(
             "no task is labelled under every arm",
-            hint=f"{DESCRIPTION_FILE} in each arm's folder below {folder} says what was left out; labels need "
-            "two repositories or more.",
+            hint=f"{DESCRIPTION_FILE} in each arm's folder below {folder} says what was left out; labels "
+            "need two repositories or more.",
         )
     kept = {name: [records[i] for i in common] for name, records in by_arm.items()}
     figures = [label_figures(name, records, options) for name, records in kept.items()]
