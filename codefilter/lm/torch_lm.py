@@ -6,14 +6,17 @@ see one dense row of tokens, without padding; `packed_attention` lets every cont
 and to itself only. Logits are computed at target positions only.
 Notable: a model that computes its attention otherwise would be wrong without a sign of it. So two tokens are
 read when it is loaded, to see that every layer comes to `packed_attention`.
+Notable: where a pass is worth recording (CUDA), tokens are written by recorded passes; see `torch_steps`.
 Notable: cancellation is read before every layer, so it takes effect within one layer's time, however long
 the prompt slice is.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
     AutoModelForCausalLM,
-    DynamicCache,
+    Cache,
     PreTrainedConfig,
 )
 from transformers.utils import logging as transformers_logging
@@ -36,8 +39,12 @@ from codefilter.lm import decoding
 from codefilter.lm.adapter import Adapter, merge_adapter
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
 from codefilter.lm.packing import Pack, packs
+from codefilter.lm.torch_cache import layers_of, new_cache
+from codefilter.lm.torch_steps import Record, Steps, record_graph
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
+
+_log = logging.getLogger(__name__)
 
 _ATTENTION = "codefilter_packed"
 _TESTED_FAMILIES = (
@@ -46,6 +53,7 @@ _TESTED_FAMILIES = (
 _MASKS = {"full_attention", "sliding_attention"}
 # What some families hand to their attention beside queries, keys and values: gpt-oss, Gemma 2, ...
 _UNKNOWN_TERMS = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
+_SAME_LOGITS = 0.05  # of the largest one: more than two kernels of bfloat16 are apart
 _SLOW_SLICE = 128  # tokens that a CPU reads at once: a superseded request's reading is kept by slices
 
 
@@ -58,6 +66,7 @@ def packed_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     segments: Sequence[int] | None = None,  # lengths of the packed sequences; None: one sequence
+    slots: Tensor | None = None,  # (tokens,): where the queries stand among keys that go on behind them
     sliding_window: int | None = None,
     seen: set[torch.nn.Module] | None = None,  # is told which layers come here
     **kwargs: Any,
@@ -72,6 +81,13 @@ def packed_attention(
         raise _unknown_attention(f"it has {', '.join(unknown) or 'a mask of its own'}")
     if seen is not None:
         seen.add(module)
+    grouped = query.shape[1] != key.shape[1]
+    if slots is not None:
+        visible = _causal_mask(slots, key.shape[2], sliding_window)
+        output = scaled_dot_product_attention(
+            query, key, value, attn_mask=visible, scale=scaling, enable_gqa=grouped
+        )
+        return output.transpose(1, 2).contiguous(), None
     tokens = query.shape[2]
     shared = key.shape[2] - tokens
     outputs = []
@@ -88,7 +104,8 @@ def packed_attention(
         narrow = sliding_window is not None and k.shape[2] > sliding_window
         plain_causal = shared == 0 and not narrow
         if narrow or (length > 1 and not plain_causal):
-            mask = _causal_mask(length, k.shape[2], sliding_window if narrow else None, query.device)
+            places = torch.arange(k.shape[2] - length, k.shape[2], device=query.device)
+            mask = _causal_mask(places, k.shape[2], sliding_window if narrow else None)
         outputs.append(
             scaled_dot_product_attention(
                 query[:, :, start:stop],
@@ -97,7 +114,7 @@ def packed_attention(
                 attn_mask=mask,
                 is_causal=mask is None and length > 1,
                 scale=scaling,
-                enable_gqa=query.shape[1] != key.shape[1],
+                enable_gqa=grouped,
             )
         )
         start = stop
@@ -105,12 +122,12 @@ def packed_attention(
     return joined.transpose(1, 2).contiguous(), None
 
 
-def _causal_mask(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
-    """Lower-right causal mask, (queries, keys): query i stands at position keys - queries + i."""
-    positions = torch.arange(keys - queries, keys, device=device).unsqueeze(1)
-    others = torch.arange(keys, device=device).unsqueeze(0)
-    mask = others <= positions
-    return mask & (others > positions - window) if window is not None else mask
+def _causal_mask(places: Tensor, keys: int, window: int | None) -> Tensor:
+    """(queries, keys): which keys each query, standing at its place, attends to."""
+    queries = places.unsqueeze(1)
+    others = torch.arange(keys, device=places.device).unsqueeze(0)
+    mask = others <= queries
+    return mask & (others > queries - window) if window is not None else mask
 
 
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # "Loading weights" takes a second or two
@@ -130,10 +147,12 @@ class TorchLanguageModel:
         dtype: str = "auto",
         adapter: Adapter | None = None,
         tokenizer: Tokenizer | None = None,
+        record: Record | None = None,
     ):
         """Load a model; with an adapter it is another one, which `identity` does not tell.
 
-        A `tokenizer` that has been read from the folder is not read again.
+        A `tokenizer` that has been read from the folder is not read again. `record` is what records short
+        passes; by default CUDA graphs where the device is one of CUDA's, and nothing elsewhere.
         """
         self.identity = identity
         self.tokenizer = tokenizer or Tokenizer.from_folder(folder)
@@ -156,6 +175,11 @@ class TorchLanguageModel:
             layer.register_forward_pre_hook(self._stop_when_cancelled)
         self._session = _TorchSession(self)
         self._check_attention(config)
+        if record is None and self._device.type == "cuda":
+            record = partial(record_graph, self._device)
+        if record is not None and self._is_recordable(record):
+            self._session = _TorchSession(self, record)
+            self.description += ", recorded steps"
 
     @torch.inference_mode()
     def _check_attention(self, config: PreTrainedConfig) -> None:
@@ -169,9 +193,7 @@ class TorchLanguageModel:
         seen = set[torch.nn.Module]()
         try:
             with _memory_errors(self._device):
-                self.forward(
-                    [0, 0], DynamicCache(), torch.arange(2), keep_logits=torch.tensor([1]), seen=seen
-                )
+                self.forward([0, 0], new_cache(), torch.arange(2), keep_logits=torch.tensor([1]), seen=seen)
         except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError) as error:
             raise ModelError(
                 f"the torch engine cannot run this model: {first_line(error)}",
@@ -181,6 +203,18 @@ class TorchLanguageModel:
             raise _unknown_attention(
                 f"only {len(seen)} of {config.num_hidden_layers} layers take CodeFilter's"
             )
+
+    def _is_recordable(self, record: Record) -> bool:
+        """Whether a recorded pass can be had here, and gives elsewhere, too, what a plain one gives."""
+        session = _TorchSession(self, record)
+        plain = session.read([0, 1, 2], None)
+        session.crop(1)
+        session.forward([1], None)
+        stepped = session.forward([2], None)
+        same = np.abs(stepped - plain).max() <= _SAME_LOGITS * np.abs(plain).max()
+        if not same:
+            _log.warning("recorded passes of this model are wrong here, and not used")
+        return bool(same) and session.records
 
     def _stop_when_cancelled(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
         if self._cancellation is not None:
@@ -235,7 +269,7 @@ class TorchLanguageModel:
     def forward(
         self,
         token_ids: Sequence[int],
-        cache: DynamicCache,
+        cache: Cache,
         positions: Tensor,
         *,
         keep_logits: Tensor,
@@ -247,14 +281,32 @@ class TorchLanguageModel:
         The rows are given by their numbers: a slice ("the last one") is a view, which torch multiplies by
         copying the whole output matrix first, half a second on a CPU for each slice of a prompt.
         """
+        ids = torch.tensor(list(token_ids), device=self._device)
+        rows = keep_logits.to(self._device)
+        return self._run(ids, cache, positions.to(self._device), rows, segments=segments, seen=seen)
+
+    def step(self, cache: Cache, token_ids: Tensor, slots: Tensor) -> Tensor:
+        """The same over tokens at given places of a cache's buffers, with all rows; see `torch_steps.Run`."""
+        layers = layers_of(cache)
+        rows = torch.arange(len(token_ids), device=self._device)
+        try:
+            for layer in layers:
+                layer.slots = slots
+            return self._run(token_ids, cache, slots, rows, slots=slots)
+        finally:
+            for layer in layers:
+                layer.slots = None
+
+    def _run(
+        self, token_ids: Tensor, cache: Cache, positions: Tensor, keep_logits: Tensor, **for_attention: Any
+    ) -> Tensor:
         output = self._model(
-            input_ids=torch.tensor([list(token_ids)], device=self._device),
-            position_ids=positions.unsqueeze(0).to(self._device),
+            input_ids=token_ids.unsqueeze(0),
+            position_ids=positions.unsqueeze(0),
             cache=cache,
             use_cache=True,
-            logits_to_keep=keep_logits.to(self._device),
-            segments=segments,
-            seen=seen,
+            logits_to_keep=keep_logits,
+            **for_attention,
         )
         logits: Tensor = output.logits[0].float()
         return logits
@@ -282,7 +334,7 @@ class TorchLanguageModel:
         head: torch.nn.Module = self._model.get_output_embeddings()
         hook = head.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
         try:
-            self._session.forward(last, cancellation, rows=num_states)
+            self._session.read(last, cancellation, rows=num_states)  # hooks do not run in recorded passes
         finally:
             hook.remove()
         return np.asarray(seen[-1][0].float().cpu().numpy(), dtype=np.float32)  # (1, states, hidden) before
@@ -306,15 +358,23 @@ class TorchLanguageModel:
 class _TorchSession:
     """The KV cache of the last request, kept for the next."""
 
-    def __init__(self, model: TorchLanguageModel) -> None:
+    def __init__(self, model: TorchLanguageModel, record: Record | None = None) -> None:
+        """`record` is for passes over a few tokens; None: every pass is a plain one."""
         self._model = model
-        self.cache = DynamicCache()
+        self._record = record
+        self._steps: tuple[int, Steps] | None = None  # recorded for buffers of that capacity
+        self.cache = new_cache()
         self.outputs: list[Sequence[int]] = []
         self._token_ids: list[int] = []
 
     @property
     def token_ids(self) -> Sequence[int]:
         return self._token_ids
+
+    @property
+    def records(self) -> bool:
+        """Whether short passes are recorded; no longer once one could not be."""
+        return self._record is not None
 
     def recall(self, token_ids: Sequence[int]) -> None:
         """Nothing is kept: memory of a GPU is for other things."""
@@ -323,16 +383,51 @@ class _TorchSession:
         self.crop(0)
         self.outputs.clear()
 
-    @torch.inference_mode()
     def forward(
         self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
     ) -> NDArray[np.float32]:
+        stepped = self._step(token_ids, cancellation)
+        return self.read(token_ids, cancellation, rows) if stepped is None else stepped[-rows:]
+
+    @torch.inference_mode()
+    def read(
+        self, token_ids: Sequence[int], cancellation: Cancellation | None, rows: int = 1
+    ) -> NDArray[np.float32]:
+        """The same by a plain pass."""
         is_slow = cancellation is not None and self._model._device.type == "cpu"
         size = _SLOW_SLICE if is_slow else len(token_ids)
         logits = torch.empty(0)
         for part, wanted in decoding.slices(token_ids, rows, lambda: size):
             logits = self._append(part, wanted, cancellation)
         return np.asarray(logits.cpu().numpy(), dtype=np.float32)
+
+    @torch.inference_mode()
+    def _step(
+        self, token_ids: Sequence[int], cancellation: Cancellation | None
+    ) -> NDArray[np.float32] | None:
+        """The same by a recorded pass, with all rows; None where there is none for these tokens."""
+        start, layers = len(self._token_ids), layers_of(self.cache)
+        room = Steps.room(len(token_ids))
+        if self._record is None or not start or room is None or start + room > self._model.context_length:
+            return None
+        if cancellation is not None:
+            cancellation.raise_if_cancelled()
+        try:
+            for layer in layers:
+                layer.reserve(start + room)
+            capacity = layers[0].capacity
+            if self._steps is None or self._steps[0] != capacity:
+                run = partial(self._model.step, self.cache)
+                self._steps = capacity, Steps(run, self._model._device, self._record)
+            logits = self._steps[1].forward(token_ids, start).cpu()
+        except RuntimeError as error:
+            _log.warning("passes of this model are not recorded any more: %s", first_line(error))
+            self._record = self._steps = None
+            return None
+        for layer in layers:
+            layer.length = start + len(token_ids)
+        self._token_ids += token_ids
+        return np.array(logits.numpy(), dtype=np.float32)
 
     def _append(self, token_ids: Sequence[int], rows: int, cancellation: Cancellation | None) -> Tensor:
         start, length = len(self._token_ids), len(token_ids)
@@ -348,9 +443,8 @@ class _TorchSession:
         return logits
 
     def crop(self, length: int) -> None:
-        layer: Any
-        for layer in self.cache.layers:  # of unequal length after a cancelled pass
-            layer.crop(-max(0, layer.get_seq_length() - length))
+        for layer in layers_of(self.cache):
+            layer.length = min(layer.length, length)  # unequal after a cancelled pass
         del self._token_ids[length:]
 
 
