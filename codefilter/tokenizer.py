@@ -13,7 +13,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from tokenizers import Tokenizer as BackendTokenizer
 from codefilter.errors import ModelError
 from codefilter.words import LETTERS, start_of_last
 
+_REMEMBERED = 1024  # texts whose token ids are kept
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -46,6 +47,8 @@ class Tokenizer:
         _without_dummy_prefix(spec)
         self._text = BackendTokenizer.from_str(json.dumps(spec))
         self._whole = BackendTokenizer.from_str(tokenizer_json)
+        # most of a prompt is that of the last key: the same chunks, the same suffix
+        self._ids_of = lru_cache(maxsize=_REMEMBERED)(self._encode)
 
     @classmethod
     def from_folder(cls, folder: Path) -> Tokenizer:
@@ -82,7 +85,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; nothing in it is taken for a control token, nothing is added."""
-        return list(self._text.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False).ids)
+        return list(self._ids_of(text))
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        whole = text.encode("utf-8", "replace").decode()
+        return tuple(self._text.encode(whole, add_special_tokens=False).ids)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of token ids; bytes that are no UTF-8 yet become U+FFFD."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import tree_sitter
 
@@ -29,7 +30,8 @@ class ImportedName:
     module: str  # as written: "a.b", "..pkg", "./client", "std::io", "stdio.h"
 
 
-def imports(text: str, language: str) -> list[ImportedName]:
+@lru_cache(maxsize=4)  # the retriever and the filter ask for those of the same text
+def imports(text: str, language: str) -> tuple[ImportedName, ...]:
     """Names that a text imports, in order of appearance; empty for "text".
 
     Python: ``import a.b`` binds "a" (module "a.b"), ``import a.b as c`` binds "c", ``from .p import x as y``
@@ -37,9 +39,9 @@ def imports(text: str, language: str) -> list[ImportedName]:
     """
     tree = parse(text, language)
     if tree is None:
-        return []
+        return ()
     found = [_imported_name(tree, match) for match in tree.matches("import")]
-    return [imported for _, imported in sorted(found, key=lambda pair: pair[0]) if imported.name]
+    return tuple(imported for _, imported in sorted(found, key=lambda pair: pair[0]) if imported.name)
 
 
 def _imported_name(tree: SyntaxTree, match: Match) -> tuple[int, ImportedName]:

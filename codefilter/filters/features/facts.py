@@ -18,6 +18,8 @@ from codefilter.retrieval.base import RetrievalQuery
 from codefilter.retrieval.ranking import hidden_slots
 from codefilter.types import Chunk
 
+_REMEMBERED_SETS = 1024  # of names, with their weights
+
 
 class RepositoryFacts:
     """One state of a repository, as it looks from one place."""
@@ -27,6 +29,11 @@ class RepositoryFacts:
         self._snapshot = index.snapshot
         self._hidden = hidden_slots(self._snapshot, query)
         self._rarities: dict[str, float] = {}
+        self._weights: dict[frozenset[str], float] = {}
+
+    def is_as(self, other: RepositoryFacts) -> bool:
+        """Whether both say the same of everything: who types stays in one place, mostly."""
+        return self._snapshot is other._snapshot and self._hidden == other._hidden
 
     def rarity(self, name: str) -> float:
         """How much it says that a chunk has this name: 1 where no chunk has it, 0 where all do.
@@ -36,6 +43,15 @@ class RepositoryFacts:
         known = self._rarities.get(name)
         if known is None:
             self._rarities[name] = known = self._compute_rarity(name.strip("_").lower())
+        return known
+
+    def weight(self, names: frozenset[str]) -> float:
+        """Sum of the rarities of names that will be asked for again: of a whole place, a whole chunk."""
+        known = self._weights.get(names)
+        if known is None:
+            if len(self._weights) >= _REMEMBERED_SETS:
+                self._weights.clear()
+            self._weights[names] = known = sum(map(self.rarity, names))
         return known
 
     def _compute_rarity(self, term: str) -> float:

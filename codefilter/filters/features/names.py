@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codefilter.filters.features.views import (
@@ -69,9 +68,17 @@ class NameEvidence:
 
 
 def name_features(
-    place: PlaceView, chunk: ChunkView, others: Counter[str], num_others: int
+    place: PlaceView, chunk: ChunkView, counts: Counter[str], num_counted: int, itself: int
 ) -> tuple[NameFeatures, NameEvidence]:
-    """Compare the names of a place and a chunk; `others`: how many other candidates have a name."""
+    """Compare the names of a place and a chunk.
+
+    Args:
+        place: where text is to be written.
+        chunk: a candidate.
+        counts: how many of the candidates that are counted have a name.
+        num_counted: how many these are.
+        itself: 1 where the chunk is one of them, else 0.
+    """
     weight, rarity = place.weight, place.facts.rarity
     near, after, around = place.near_names, place.after_names, place.around_names
     shared = around & chunk.names
@@ -91,14 +98,15 @@ def name_features(
         of_chunk=_share(place, shared, chunk.names),
         rarest_shared=max(map(rarity, shared), default=0.0),
         cosine=_cosine(place, shared, around, chunk.names),
-        new=all_new / max(weight(chunk.names), _LEAST),
+        new=all_new / max(place.facts.weight(chunk.names), _LEAST),
         new_weight=math.log1p(all_new),
         hidden=math.log1p(weight(place.hidden_names & chunk.names)),
         hidden_often=math.log1p(weight(place.often_hidden_names & chunk.names)),
         hidden_far=math.log1p(weight(place.far_names & chunk.names)),
         hidden_share=weight(place.hidden_names & new) / max(all_new, _LEAST),
-        agreed=weight(name for name in new if others[name]) / max(all_new, _LEAST),
-        agreed_weight=sum(rarity(name) * others[name] for name in new) / max(1, num_others),
+        agreed=weight(name for name in new if counts[name] > itself) / max(all_new, _LEAST),
+        agreed_weight=sum(rarity(name) * (counts[name] - itself) for name in new)
+        / max(1, num_counted - itself),
         missing=weight(missing),
         missing_assigned=_count(place.missing_names & (chunk.assigned | defined)),
         defines_last=_count(place.last_names & defined),
@@ -126,8 +134,8 @@ def name_features(
     return features, evidence
 
 
-def _share(place: PlaceView, part: Iterable[str], whole: Iterable[str]) -> float:
-    return place.weight(part) / max(place.weight(whole), _LEAST)
+def _share(place: PlaceView, part: frozenset[str], whole: frozenset[str]) -> float:
+    return place.weight(part) / max(place.facts.weight(whole), _LEAST)
 
 
 def _count(names: frozenset[str]) -> float:

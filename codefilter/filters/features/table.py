@@ -86,12 +86,13 @@ class FeatureExtractor:
     def __init__(self, index: RepositoryIndex) -> None:
         self._index = index
         self._views: OrderedDict[Chunk, ChunkView] = OrderedDict()  # the last asked for at the end
+        self._last_facts: RepositoryFacts | None = None
 
     def extract(
         self, request: CompletionRequest, in_file: InFileContext, candidates: Sequence[RetrievedChunk]
     ) -> ChunkFeatures:
         """The features of all candidates of a request, the best of the retriever first."""
-        facts = RepositoryFacts(self._index, RetrievalQuery(request, in_file.start_line))
+        facts = self._facts(RetrievalQuery(request, in_file.start_line))
         place = PlaceView(request, in_file, facts)
         compared = min(len(candidates), COMPARED_CANDIDATES)
         shared = vars(place_features(place, compared)).values()
@@ -99,10 +100,8 @@ class FeatureExtractor:
         counts = Counter(name for view in views[:compared] for name in view.names)
         rows, names, copies = [], [], []
         for i, (candidate, view) in enumerate(zip(candidates, views, strict=True)):
-            others, num_others = counts, compared
-            if i < compared:
-                others, num_others = counts - Counter(view.names), compared - 1
-            of_names, name_evidence = name_features(place, view, others, num_others)
+            itself = int(i < compared)  # is it counted?
+            of_names, name_evidence = name_features(place, view, counts, compared, itself)
             of_copies, copy_evidence = copy_features(place, view)
             groups = (
                 of_names,
@@ -116,6 +115,12 @@ class FeatureExtractor:
             copies.append(copy_evidence)
         values = np.array(rows, np.float32).reshape(len(rows), len(FEATURE_NAMES))
         return ChunkFeatures(values, tuple(names), tuple(copies))
+
+    def _facts(self, query: RetrievalQuery) -> RepositoryFacts:
+        facts = RepositoryFacts(self._index, query)
+        if self._last_facts is None or not facts.is_as(self._last_facts):
+            self._last_facts = facts
+        return self._last_facts
 
     def _view(self, chunk: Chunk, facts: RepositoryFacts) -> ChunkView:
         view = self._views.get(chunk)
