@@ -1,13 +1,14 @@
-"""What figures were measured on, in a few words and without names; seconds mean little without it.
+"""What figures were measured on, and by which code; seconds mean little without it.
 
-In: the running machine. Out: one line for records, and the processor's instructions, which decide what the
-CPU engine computes in.
+In: the running machine, this checkout. Out: a few words for records, without names; and the processor's
+instructions, which decide what the CPU engine computes in.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 # flag in /proc/cpuinfo → what people call it; the first that is there decides how fast a model is read
@@ -31,3 +32,23 @@ def instructions(cpuinfo: Path = _CPUINFO) -> str:
     """The processor's best instructions for a model, as ``AVX-512 VNNI``; empty where none are told."""
     flags = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.exists() else set[str]()
     return next((name for flag, name in _INSTRUCTIONS.items() if flag in flags), "")
+
+
+def commit(root: Path = Path(__file__).parents[1]) -> str:
+    """The commit of this checkout, ``-dirty`` where tracked files are changed; empty outside one.
+
+    An installed package lies in no checkout, though perhaps in one of another project.
+    """
+    if not (root / ".git").exists():
+        return ""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return found.stdout.strip()

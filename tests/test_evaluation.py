@@ -33,7 +33,7 @@ from codefilter.evaluation import (
     summarise,
 )
 from codefilter.evaluation.exporting import export_predictions, released_record
-from codefilter.evaluation.records import begin_run, commit, read_plan
+from codefilter.evaluation.records import begin_run, read_plan
 from codefilter.evaluation.storage import (
     CHUNKS_FILE,
     RESULTS_FILE,
@@ -45,6 +45,7 @@ from codefilter.evaluation.storage import (
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Cancellation, Continuation
 from codefilter.lm.fake import FakeLanguageModel
+from codefilter.machine import commit
 from codefilter.metrics import METRIC_FAMILY, score
 from codefilter.tasks import LineSpan, make_task
 from codefilter.types import (

@@ -17,11 +17,11 @@ from codefilter.completion import Completer
 from codefilter.config import Settings
 from codefilter.errors import UsageError
 from codefilter.evaluation import TaskGroup
-from codefilter.evaluation.records import commit
 from codefilter.filters.base import FilterContext
 from codefilter.filters.simple import KeepAll
 from codefilter.lm.base import Cancellation, Generation, GenerationOptions
 from codefilter.lm.fake import FakeLanguageModel, byte_tokenizer_spec
+from codefilter.machine import commit
 from codefilter.prompts.in_file import InFileContext
 from codefilter.speed.agreement import measure_agreement
 from codefilter.speed.cancellation import measure_cancellation

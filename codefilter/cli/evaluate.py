@@ -258,8 +258,8 @@ def _plan(
     writes: bool,
     family: str,
 ) -> RunPlan:
-    from codefilter.evaluation.records import RunPlan, commit
-    from codefilter.machine import machine
+    from codefilter.evaluation.records import RunPlan
+    from codefilter.machine import commit, machine
 
     tasks = [task for group in groups for task in group.tasks]
     return RunPlan(

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,14 +14,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from codefilter import __version__
 from codefilter.config import check_setting, whole_number
 from codefilter.errors import UsageError
 from codefilter.models import DEFAULT_MODEL, resolve
 from codefilter.paths import disk_errors, write_atomically
 
 if TYPE_CHECKING:
-    from codefilter.config import Settings
     from codefilter.evaluation import TaskGroup
     from codefilter.evaluation.task_sources import DrawnTasks
     from codefilter.filters.base import FilterContext
@@ -140,6 +137,7 @@ def agreement_command(
     from codefilter.evaluation.execution import open_index
     from codefilter.evaluation.task_sources import draw_packages
     from codefilter.speed.agreement import measure_agreement
+    from codefilter.speed.records import conditions_of
     from codefilter.types import TaskLevel
 
     names = _checked(engines, model)
@@ -152,7 +150,7 @@ def agreement_command(
     for group in groups:
         completer = Completer(open_index(group, settings.chunker), reader, settings)
         places += [(task, completer.prepare(task.request).prompt) for task in group.tasks]
-    details = {"filter": filter_name, **_conditions(settings, reader, [filter_name])}
+    details = {"filter": filter_name, **conditions_of(settings, reader, [filter_name])}
     found = reader.identity
     del completer, reader
     progress = Console(stderr=True).print
@@ -176,6 +174,7 @@ def drafts_command(
     from codefilter.evaluation.task_sources import SAMPLED_LEVELS
     from codefilter.lm.loading import load_configured_model
     from codefilter.speed.drafts import measure_drafts
+    from codefilter.speed.records import conditions_of, details_of
 
     settings = load_settings(None, overrides={"model": model, "engine": engine})
     groups = _draw_fresh("drafts", SAMPLED_LEVELS, limit)
@@ -187,8 +186,8 @@ def drafts_command(
             prompt = completer.prepare(task.request).prompt
             prompts.append((prompt, generation_options(task.request, prompt)))
     rows = [asdict(row) for row in measure_drafts(loaded, prompts)]
-    details = _details(loaded) | {"filter": settings.filter}
-    _report("drafts", rows, out, as_json, **details, **_conditions(settings, loaded, [settings.filter]))
+    details = details_of(loaded) | {"filter": settings.filter}
+    _report("drafts", rows, out, as_json, **details, **conditions_of(settings, loaded, [settings.filter]))
 
 
 @app.command("filter")
@@ -211,6 +210,7 @@ def filter_command(
     from codefilter.filters.table import get_filter
     from codefilter.lm.loading import load_configured_model
     from codefilter.speed.deciding import DecisionPlace, measure_decisions
+    from codefilter.speed.records import conditions_of, details_of
 
     settings = load_settings(
         None,
@@ -234,7 +234,7 @@ def filter_command(
     timings = measure_decisions(
         lambda: get_filter(filter_name, settings), get_filter("perplexity"), places(), compared
     )
-    details = _details(loaded) | _conditions(settings, loaded, [filter_name])
+    details = details_of(loaded) | conditions_of(settings, loaded, [filter_name])
     _report("filter", [asdict(timing) for timing in timings], out, as_json, **details)
 
 
@@ -250,10 +250,11 @@ def cancellation_command(
     from codefilter.config import load_settings
     from codefilter.lm.loading import load_configured_model
     from codefilter.speed.cancellation import measure_cancellation
+    from codefilter.speed.records import details_of
 
     loaded = load_configured_model(load_settings(None, overrides={"model": model, "engine": engine}))
     row = measure_cancellation(loaded, repeats)
-    _report("cancellation", [asdict(row)], out, as_json, **_details(loaded))
+    _report("cancellation", [asdict(row)], out, as_json, **details_of(loaded))
 
 
 @app.command("requests")
@@ -311,6 +312,7 @@ def _measure_requests(
     from codefilter.evaluation.execution import open_index
     from codefilter.lm.loading import load_configured_model
     from codefilter.speed.plots import draw_requests
+    from codefilter.speed.records import conditions_of, details_of
     from codefilter.speed.servers import LlamaServerBaseline
     from codefilter.types import TaskLevel
 
@@ -329,7 +331,7 @@ def _measure_requests(
         places += [(task, completers.__getitem__) for task in group.tasks]
     progress = Console(stderr=True).print
     timings = measure(loaded, places, names, baseline, progress)
-    details = _details(loaded) | _conditions(settings[names[0]], loaded, names)
+    details = details_of(loaded) | conditions_of(settings[names[0]], loaded, names)
     if baseline is not None:
         details["server"] = baseline.description
     _report(what, [asdict(timing) for timing in timings], out, as_json, **details)
@@ -419,44 +421,13 @@ def _checked(engines: str, model: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _details(model: LanguageModel) -> dict[str, object]:
-    """What a record says of a model."""
-    identity = model.identity
-    return {"model": identity.name, "sha256": identity.sha256, "engine": model.description}
-
-
-def _conditions(settings: Settings, model: LanguageModel, filters: Sequence[str]) -> dict[str, object]:
-    """What a record says of prompts: their layout, the filters' weights, retriever, budgets and so on."""
-    from codefilter.filters.base import TrainedChunkFilter
-    from codefilter.filters.table import get_filter
-    from codefilter.prompts.formats import get_format
-    from codefilter.prompts.layouts import writing_layout
-
-    chosen = [get_filter(name, settings) for name in filters]
-    return {
-        "layout": writing_layout(settings.layout, get_format(model.identity.family, model.tokenizer)),
-        "weights_sha256": {f.name: f.weights_sha256 for f in chosen if isinstance(f, TrainedChunkFilter)},
-        "settings": {name: value for name, value in asdict(settings).items() if name != "filter"},
-    }
-
-
 def _report(
     what: str, rows: Sequence[dict[str, Any]], out: Path | None, as_json: bool, **details: object
 ) -> None:
-    """Write and print one record: what was measured, where, when, and the rows."""
-    from codefilter.evaluation.records import commit
-    from codefilter.machine import machine
+    """Write and print one record."""
+    from codefilter.speed.records import speed_record
 
-    record = {
-        "measured": what,
-        "codefilter": __version__,
-        "commit": commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(),
-        **details,
-        "rows": list(rows),
-    }
-    text = json.dumps(record, indent=1) + "\n"
+    text = json.dumps(speed_record(what, rows, details), indent=1) + "\n"
     if out is not None:
         write_atomically(out, text)
     if as_json:

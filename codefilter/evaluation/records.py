@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -202,23 +201,3 @@ def recorded_results(values: Mapping[str, Any]) -> tuple[TaskResult, ...]:
     return tuple(
         TaskResult(**row | {"prediction": None if row["exact_match"] is None else ""}) for row in rows
     )
-
-
-def commit(root: Path = Path(__file__).parents[2]) -> str:
-    """The commit of this checkout, ``-dirty`` where tracked files are changed; empty outside one.
-
-    An installed package lies in no checkout, though perhaps in one of another project.
-    """
-    if not (root / ".git").exists():
-        return ""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--exclude=*"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return ""
-    return found.stdout.strip()
