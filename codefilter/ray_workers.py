@@ -7,6 +7,7 @@ object store. Repositories do not travel: every node reads them from its own dis
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -48,7 +49,8 @@ class RayWorkers:
     def __init__(self, kind: type[ModelWorker], *arguments: object, count: int | None = None) -> None:
         """Start the workers, each a `kind` made of the arguments.
 
-        By default there are as many as the cluster has GPUs, without GPUs one per node.
+        By default there are as many as the cluster has GPUs, without GPUs one per node. More than GPUs share
+        them: a model that writes one text at a time leaves most of a large one idle.
 
         Raises:
             UsageError: Ray is not installed.
@@ -60,7 +62,8 @@ class RayWorkers:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         count = count or gpus or sum(node["Alive"] for node in ray.nodes())
         actor = ray.remote(
-            num_gpus=1 if gpus >= count else 0,
+            num_cpus=0,  # with one for each, more workers than cores would be waited for without an end
+            num_gpus=1 / math.ceil(count / gpus) if gpus else 0,  # without a share Ray hides them
             scheduling_strategy="SPREAD",
             max_restarts=-1,
             max_task_retries=_MOST_RETRIES,

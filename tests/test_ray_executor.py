@@ -25,6 +25,7 @@ from codefilter.evaluation import LocalExecutor as LocalEvaluation
 from codefilter.evaluation import TaskError, TaskGroup, TaskResult, evaluate, parse_arms
 from codefilter.evaluation.storage import read_chunks, read_contexts, read_in_order
 from codefilter.labeling import LabelOptions
+from codefilter.lm.base import ModelIdentity
 from codefilter.lm.fake import FakeLanguageModel
 from codefilter.ray_workers import ModelWorker, RayWorkers
 from tests import killed_evaluations
@@ -47,6 +48,31 @@ def cluster() -> Iterator[None]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
+
+
+class Looking(ModelWorker):
+    """Says which GPUs it sees."""
+
+    def about(self) -> tuple[ModelIdentity, str]:
+        return ModelIdentity("nothing", "0", "none"), "nothing"
+
+    def gpus(self, item: int) -> str:
+        del item
+        return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.mark.parametrize(("gpus", "count", "expected"), [(2, 3, 3), (2, None, 2), (1, 4, 4), (0, 3, 3)])
+def test_more_workers_than_there_is_of_anything_share_it(gpus: int, count: int | None, expected: int) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'codefilter[ray]')")
+    ray.init(num_cpus=2, num_gpus=gpus, include_dashboard=False, log_to_driver=False)  # said to be there
+    try:
+        workers = RayWorkers(Looking, Settings(), count=count)
+        assert len(set(workers.pids)) == expected
+        seen = [workers._get(worker.gpus.remote(0)) for worker in workers._workers]
+        assert {int(one) for one in seen if one} == set(range(gpus))
+        workers.close()
+    finally:
+        ray.shutdown()
 
 
 def numbers(folder: Path) -> dict[str, ExampleRecord]:

@@ -55,7 +55,8 @@ Executor = Annotated[
     str, typer.Option("--executor", help="local, or ray: on the cluster of RAY_ADDRESS or a local one.")
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Of the executor ray; by default one per GPU.")
+    int | None,
+    typer.Option("--workers", min=1, help="Of the executor ray; by default one per GPU, more share them."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
