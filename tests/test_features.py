@@ -201,3 +201,22 @@ def test_inputs_hold_the_features_and_their_distance_from_the_mean() -> None:
     columns = [column for group in ("names", "copy", "relation", "retrieval", "shape", "place")
                for column in group_columns(group)]  # fmt: skip
     assert sorted(columns) == list(range(inputs.shape[1]))
+
+
+def test_what_is_known_of_a_repository_is_of_its_present_state(root: Path) -> None:
+    found = candidates(root, ["shop/pricing.py", "shop/stock.py"])
+    request = request_at()
+    with RepositoryIndex.open(root) as index:
+        kept = FeatureExtractor(index)
+        before = kept.extract(request, in_file(request), found).values
+        names = " = ".join(sorted(set(re.findall(r"\w\w+", found[0].chunk.text))))
+        for number in range(20):  # what was rare is common
+            index.update_file(f"shop/more{number}.py", f"{names} = {number}\n")
+        after = kept.extract(request, in_file(request), found).values
+        fresh = FeatureExtractor(index)
+        assert (after == fresh.extract(request, in_file(request), found).values).all()
+        assert (after != before).any()
+        shown = in_file(request, 3)  # more of the own file counts
+        assert (
+            kept.extract(request, shown, found).values == fresh.extract(request, shown, found).values
+        ).all()

@@ -15,14 +15,13 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
-_FIRST_TOKENS = 4096  # as long as a prompt usually gets; memory that is not written to is not taken on a CPU
+_FIRST_TOKENS = 256  # for which room is made at first
 
 
 class BufferLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     """One layer's keys and values, each (1, kv_heads, capacity, head_dim); the first `length` count."""
 
     is_sliding = False
-    is_croppable = True
     keys: Tensor
     values: Tensor
 
@@ -38,7 +37,6 @@ class BufferLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Called with what comes first; there is room for nothing yet."""
-        self.device = key_states.device
         self.keys = key_states[:, :, :0]
         self.values = value_states[:, :, :0]
         self.is_initialized = True
@@ -64,8 +62,13 @@ class BufferLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         """Make room for so many tokens, at least twice as much as there was; the buffers move then."""
         if tokens > self.capacity:
             capacity = max(_FIRST_TOKENS, 2 * self.capacity, tokens)
-            self.keys = _wider(self.keys, capacity, self.length)
-            self.values = _wider(self.values, capacity, self.length)
+            wider = (_wider(buffer, capacity, self.length) for buffer in (self.keys, self.values))
+            self.keys, self.values = wider  # both or, without memory, none
+
+    def clear_behind(self, tokens: int) -> None:
+        """Put zeros where nothing counts: 0 times what is not finite is not 0."""
+        self.keys[:, :, tokens:] = 0
+        self.values[:, :, tokens:] = 0
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Length and offset of the keys that a mask would be for."""
@@ -78,10 +81,6 @@ class BufferLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def get_max_length(self) -> int:
         """-1: no limit."""
         return -1
-
-    def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last tokens, as many as the (negative) number says."""
-        self.length += tokens_to_remove
 
 
 def new_cache() -> Cache:

@@ -9,7 +9,10 @@ model is loaded, and must give the logits of a plain pass; otherwise the engine 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -18,7 +21,6 @@ from torch import Tensor
 from codefilter.lm.lookup import MAX_DRAFT_TOKENS
 
 _SIZES = (1, 2, 3, 5, 1 + MAX_DRAFT_TOKENS)  # tokens of a pass: the last one written, and a draft
-_WARM_UPS = 2  # passes before a recording: libraries choose their kernels then, which cannot be recorded
 
 Pass = Callable[[], Tensor]
 Record = Callable[[Pass], Pass]  # the pass → what replays it
@@ -69,16 +71,19 @@ def record_graph(device: torch.device, run: Pass) -> Pass:
     Raises:
         RuntimeError: it does something that cannot be recorded, or there is no memory for it.
     """
+    stream = _stream(device)
     with torch.cuda.device(device):
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UPS):
+        try:
+            with torch.cuda.stream(stream):  # around it all: a recording that fails does not leave it
                 run()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            logits = run()
+                with _no_waiting():
+                    run()
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                    logits = run()
+        finally:
+            torch.cuda.current_stream().wait_stream(stream)
 
     def replay() -> Tensor:
         with torch.cuda.device(device):
@@ -86,3 +91,22 @@ def record_graph(device: torch.device, run: Pass) -> Pass:
         return logits
 
     return replay
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """On which passes are recorded: for each stream cuBLAS keeps memory of its own."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _no_waiting() -> Iterator[None]:
+    """What waits for the device is an error; while a graph is recorded, it would break more than that."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the mode does not find everything
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
