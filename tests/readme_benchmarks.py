@@ -15,8 +15,8 @@ from codefilter.filters.oracle import DEFAULT_IMPACT_NATS
 from tests.recorded_results import read
 
 _DRAWN = {
-    Method.BY_REPOSITORY: "packages are drawn",
-    Method.WITHIN_REPOSITORIES: "tasks are drawn within the packages, so they speak for these only",
+    Method.BY_REPOSITORY: "bootstrap over packages",
+    Method.WITHIN_REPOSITORIES: "bootstrap over the tasks of each package, so they speak for these only",
 }
 _ROWS = ("arms", "results")  # of a record
 _OF_TEN = "classifier/num_candidates=10"
@@ -38,18 +38,28 @@ def state() -> str:
     ]
     for arm in summarise(results, list(_SHOWN)):
         worse = "" if arm.arm == "none" else f"in {100 * (arm.worse_than_first or 0):.0f} %"
+        if arm.kept_nothing and worse:
+            worse += f" (shows nothing in {arm.kept_nothing:.0f} %)"
         rows.append(
             f"| {_SHOWN[arm.arm]} | {arm.cross_file_tokens:.0f} | {arm.exact_match:.1f} | {arm.edit_similarity:.1f} "
             f"| {arm.nats_per_token:.3f} | {worse} |"
         )
-    about = f"On {_tasks(results)} that are newer than the model, and that the filter never saw ([more](#completions)):"
+    about = (
+        f"On {_tasks(results)} that are newer than the model, and that the filter never saw ([more](#completions); {len(_looked_at())} of the tasks were looked "
+        "at before the filter's threshold was moved for the last time, and the others agree). Nats are natural logarithms of the truth's likelihood:"
+    )
     return "\n".join([about, "", *rows, ""])
+
+
+def _looked_at() -> set[str]:
+    """The tasks of Fresh that somebody looked at before everything was chosen."""
+    return {result.task_id for result in _results(read("fresh-layout.json"))}
 
 
 def evaluation() -> str:
     record = _fresh()
     results = _results(record)
-    looked_at = {result.task_id for result in _results(read("fresh-layout.json"))}
+    looked_at = _looked_at()
     others = [result for result in results if result.task_id not in looked_at]
     pairs = [
         ("top-k:1", "none"),
@@ -64,8 +74,8 @@ def evaluation() -> str:
         [
             "### Completions",
             "",
-            f"**Fresh** is our benchmark: {_tasks(results)} whose first files on the package index are later than the model, and that no "
-            f"training label is of. Levels {record['levels'].replace(',', ' and ')}, {record['model']['name']}, RepoCoder's metrics, the default "
+            f"**Fresh** is our benchmark: 400 lines, 400 calls of other files (api) and 100 functions of packages whose first files on the package index are later "
+            f"than the model, and that no training label is of. Here {_tasks(results)}, levels {record['levels'].replace(',', ' and ')}, {record['model']['name']}, RepoCoder's metrics, the default "
             "prompt and engine (`fresh-hole.json`, and `fresh-thirty.json` for the filter as it is now; `codefilter report` of both, with `--tests 2`, makes the "
             "picture, and of a run's folder also a page with its tasks, their chunks and what each arm wrote; seconds are of two cores, on which tests ran beside the first tasks):",
             "",
@@ -85,6 +95,8 @@ def evaluation() -> str:
             "",
             *_other_arms(),
             "",
+            _perplexity(),
+            "",
             _oracle(),
             "",
             _layout_before(),
@@ -94,15 +106,14 @@ def evaluation() -> str:
 
 def _chosen() -> str:
     """What was chosen beforehand, and on what."""
-    first, more, before = (read(f"choose-{name}.json") for name in ("validation", "candidates", "threshold"))
+    first, more = read("choose-validation.json"), read("choose-candidates.json")
     more = _renamed(more, {"classifier": _OF_TEN})
     return (
         "**Chosen on the validation packages**, five that the filter did not learn from: how many of the first chunks to hold the filter against, how "
         "likely to help a chunk must be to be kept (0.1, or what stands behind the colon), and how many candidates to choose from. Nats per token, and "
         f"tokens of other files, on {first['tasks']} tasks with ten candidates (`choose-validation.json`): {_tokens_and_nats(first)}. Five are the best of the "
         f"first 1, 2, 3 and 5. On {more['tasks']} others (`choose-candidates.json`): {_tokens_and_nats(more)}. So the filter chooses from thirty. The "
-        f"threshold was 0.1 already, by {before['tasks']} tasks in an older layout, 36 of them of packages that the filter learned from "
-        f"(`choose-threshold.json`): {_tokens_and_nats(before)}."
+        "threshold was 0.1 before already (`choose-threshold.json`, in an older layout)."
     )
 
 
@@ -194,7 +205,7 @@ def _other_arms() -> list[str]:
     return [
         f"**Other arms** on {_tasks(results)}, {' and '.join(f'{count} of level {level}' for level, count in levels.items())} (`fresh-arms.json`). `top-k-like` "
         "and `random-like` show as many tokens as the filter keeps, of the retriever's order or drawn at random; `threshold` is by Jaccard similarity; `iterative` looks "
-        "again with what was written first; `selective` retrieves only where the model is less sure of its own text, in half of the places; `postprocess` is what the editor makes of it. "
+        "again with what was written first; `selective` retrieves only where the model is less sure of its own text, in half of the places; `postprocess` trims it as the editor does. "
         "Thresholds were fixed beforehand on the validation packages (`LOG.md`):",
         "",
         "| arm | EM / ES | nats per token | prompt tokens | of other files |",
@@ -208,16 +219,28 @@ def _other_arms() -> list[str]:
     ]
 
 
+def _perplexity() -> str:
+    """The filter that asks the model instead of the text."""
+    record = _join(_fresh(), read("fresh-perplexity.json"))
+    results, name = _results(record), record["arms"][-1]["arm"]
+    filtered, asked = summarise(results, ["classifier", name])
+    return (
+        f"`{name}` keeps chunks that make the model surer of its own text, and takes 20 s for it. On {_tasks(results)} (`fresh-perplexity.json`) it shows "
+        f"{asked.cross_file_tokens:.0f} tokens (the filter {filtered.cross_file_tokens:.0f}); against it the filter gains {_gains(results, record['benchmark'], [name])}."
+    )
+
+
 def _oracle() -> str:
-    """How much a perfect judge of single chunks would gain."""
-    record = _join(*map(read, ("fresh-auto.json", "fresh-all.json", "fresh-oracle.json")))
+    """How much a perfect judge of single chunks would gain, and what the filter gains there."""
+    record = _join(_fresh(), read("fresh-oracle.json"))
     results, name = _results(record), record["arms"][-1]["arm"]
     filtered, perfect = summarise(results, ["classifier", name])
     return (
-        f"**What a perfect filter would gain.** `oracle` knows the truth, and keeps a chunk if by itself it makes it likelier by {DEFAULT_IMPACT_NATS:g} nats per "
-        f"token, measured as for the labels. On {_tasks(results)}, as far as the time went (`fresh-oracle.json`; the hole in the cursor's line), with "
+        f"**What a perfect filter would gain.** `oracle` knows the truth, and keeps a chunk of the first ten if by itself it makes it likelier by {DEFAULT_IMPACT_NATS:g} nats per "
+        f"token, measured as for the labels. On {_tasks(results)} (`fresh-oracle.json`), with "
         f"{perfect.cross_file_tokens:.0f} tokens of other files (the filter {filtered.cross_file_tokens:.0f}), it gains "
-        f"{_gains(results, record['benchmark'], ['none', 'all', 'classifier'], name)}."
+        f"{_gains(results, record['benchmark'], ['none', 'all', 'classifier'], name)}. So all ten chunks are near what "
+        f"chunk by chunk can be had; on these tasks the filter gains {_gains(results, record['benchmark'], ['all'])}."
     )
 
 
@@ -255,6 +278,14 @@ def _tasks(results: Sequence[TaskResult]) -> str:
     return f"{len(tasks)} tasks of {len(repositories)} packages"
 
 
+def functions() -> str:
+    """Whole functions of Fresh."""
+    record = read("fresh-function.json")
+    return _held_against_each_other(
+        record, f"**Fresh's functions** ({_tasks(_results(record))}; `fresh-function.json`):"
+    )
+
+
 def repoeval() -> str:
     record = _with_thirty("repoeval-function.json", "repoeval-thirty.json")
     return _held_against_each_other(
@@ -265,16 +296,22 @@ def repoeval() -> str:
 
 
 def another_generator() -> str:
-    record = read("fresh-smollm2.json")
-    text = _held_against_each_other(
-        record,
-        f"**Another generator**, {record['model']['name']}, which writes from left to right, with the same filter on "
-        f"{record['tasks']} tasks of Fresh (`fresh-smollm2.json`):",
-    )
-    return (
-        f"{text}\n\nNot run yet, for want of processor hours: Fresh's functions; `oracle` on all of Fresh, and on RepoEval; `perplexity` on more than 31 tasks (`LOG.md`); `generative`; "
-        "the 1.5B model as a generator. "
-        "Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and CrossCodeEval."
+    small, large = read("fresh-smollm2.json"), read("fresh-1.5b.json")
+    return "\n".join(
+        [
+            _held_against_each_other(
+                large,
+                f"**Other generators** with the same filter, on tasks of Fresh. {large['model']['name']}, {large['tasks']} tasks (`fresh-1.5b.json`):",
+            ),
+            "",
+            _held_against_each_other(
+                small,
+                f"{small['model']['name']}, which writes from left to right, {small['tasks']} tasks, the filter choosing from ten (`fresh-smollm2.json`):",
+            ),
+            "",
+            "Not run, for want of processor hours: the other half of Fresh's lines and calls, and `oracle` on more tasks than these and on RepoEval. The arm `generative` was not "
+            "run, as its filter is no better than chance (below). Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and CrossCodeEval.",
+        ]
     )
 
 

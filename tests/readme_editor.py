@@ -38,7 +38,7 @@ def _soak(run: dict[str, Any]) -> str:
     if growth is not None:
         text += f"; in the second half it grows by {growth:.1f} MB per 10,000 requests"
     problems = [problem.partition(":")[0] for problem in run["problems"]]
-    return text + (f". Not as it must be: {'; '.join(problems)}." if problems else ". Nothing was amiss.")
+    return text + (f". Not as it must be: {'; '.join(problems)}." if problems else ". No error was found.")
 
 
 def in_the_editor() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from codefilter.dataset.coalitions import CoalitionFigures
 from codefilter.dataset.cost import corpus_cost
 from codefilter.dataset.figures import Agreement, LabelFigures
-from codefilter.dataset.stats import of_agreement, of_sets
+from codefilter.dataset.stats import of_sets, percent
 from tests import readme_benchmarks, readme_editor, readme_speed
 from tests.recorded_results import read
 
@@ -41,7 +41,7 @@ def trained_filter() -> str:
     )
     return "\n".join(
         [
-            f"**The filter** `classifier`, judged on {figures['chunks']:,} labelled chunks by networks that saw nothing "
+            f"`classifier`, judged on {figures['chunks']:,} labelled chunks by networks that saw nothing "
             "of the chunk's repository (`filter-classifier.json`; AUC of positive against the rest):",
             "",
             "| judged by | over all chunks | within a task |",
@@ -55,7 +55,7 @@ def trained_filter() -> str:
             f"At its threshold, and with the labels' short in-file contexts, it keeps {100 * figures['kept_tokens']:.0f} % of the tokens, {100 * figures['positive']['recall']:.0f} % of the "
             f"positive chunks among them (precision {100 * figures['positive']['precision']:.0f} %), and nothing in "
             f"{100 * figures['abstains']:.0f} % of the tasks. Harmful chunks it does not tell apart: among the kept they are "
-            f"{figures['negatives_kept']:.1f} times as frequent as among all. Judging ten chunks of a place takes "
+            f"{figures['negatives_kept']:.1f} times as frequent as among all. Judging ten chunks of a place (of the usual thirty) takes "
             f"{1000 * cold:.0f} ms (median; `speed-filter.json`).",
             "",
             _learning_curve(record["curve"]),
@@ -71,7 +71,7 @@ def _learning_curve(curve: Sequence[Mapping[str, float]]) -> str:
     doublings = (_AIMED_AUC - auc) / (auc - before) * math.log2(tasks / fewer)
     return (
         f"By labelled tasks that the networks of a fold saw, over all chunks: {first['auc']:.3f} with {first['label_tasks']} that only calibrate, "
-        f"{steps}. The aim of {_AIMED_AUC} takes {doublings:.1f} more doublings at the rate of the last step (some "
+        f"{steps}. At the rate of the last step the aim of {_AIMED_AUC} needs {doublings:.1f} more doublings of the labels (some "
         f"{round(tasks * 2**doublings, -2):,.0f} tasks, and a quarter more to judge by), or a better reader."
     )
 
@@ -89,7 +89,7 @@ def tuned_reader() -> str:
         [
             f"**The paper's filter** `generative`, {manifest['reader']} tuned on {manifest['label_tasks']} labelled tasks in "
             f"{record['seconds'] / 60:.0f} minutes of two cores ({record['steps']} steps), judged on the {figures['tasks']} tasks of "
-            "the validation repositories (`filter-generative.json`); `classifier` was stopped on them, so its row is optimistic:",
+            "the validation repositories (`filter-generative.json`); the training of `classifier` was stopped by them, so its row is optimistic:",
             "",
             "| judged by | over all chunks | within a task |",
             "|---|---|---|",
@@ -148,12 +148,28 @@ def _correlation(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def _agreements(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How far labels agree that were made of the same chunks in another way."""
+    return [
+        "The same chunks labelled again, in another way or by other arithmetic: how impacts correlate (above the controls, over all chunks; raw, within a "
+        "task), for how many the polarity is the same or opposite, and how many of the positives are positive again:",
+        "",
+        "| labelled again with | tasks | over all | within a task | same polarity (kappa) | opposite | positive again |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {one.second} | {one.examples} | {one.correlation:.2f} | {one.correlation_within_task:.2f} | {percent(one.same_polarity)} ({one.kappa:.2f}) "
+            f"| {percent(one.opposite)} | {percent(one.positives_in_both)} |"
+            for one in (Agreement(**values) for values in found)
+        ),
+    ]
+
+
 def labels() -> str:
     record = read("labels.json")
     whole = record["whole"]
     return "\n".join(
         [
-            f"**Impact labels** of {whole['examples']} tasks and {whole['chunks']} chunks of the train packages "
+            f"Of {whole['examples']} tasks and {whole['chunks']} chunks of the train packages "
             "(`labels.json`, `data/labels/`; they grow by the same command):",
             "",
             f"- {100 * whole['positive']:.1f} % of the retrieved chunks help by more than 0.2 nats per token above "
@@ -164,9 +180,10 @@ def labels() -> str:
             f"into the prompt (all ten in {whole['all_fitted']} tasks), "
             f"{whole['nats_best_chunk']:.1f} with the best one alone; all that fit make it less likely in "
             f"{100 * whole['all_worse_than_none']:.0f} % of the tasks ({100 * whole['all_worse_where_fitted']:.0f} % where all ten fit).",
-            *(f"- {of_agreement(Agreement(**found))}" for found in record["agreements"]),
             f"- {of_sets(CoalitionFigures(**record['coalitions']))}",
             f"- Labelled on two cores, which other work shared. {cost_of_a_corpus(record)}",
+            "",
+            *_agreements(record["agreements"]),
             "",
             *_label_settings(),
         ]
@@ -226,6 +243,7 @@ def speed() -> str:
 def render() -> str:
     sections = (
         readme_benchmarks.evaluation(),
+        readme_benchmarks.functions(),
         readme_benchmarks.repoeval(),
         readme_benchmarks.another_generator(),
         "### Speed",

@@ -50,8 +50,8 @@ def requests() -> str:
             "|---|---|---|---|---|---|---|---|",
             *(_request_row(row) for row in [*cold, *typing]),
             "",
-            f"Pauses that an earlier suggestion answers are left out: {_answered(typing)}. Agreement, below, was "
-            "measured with the hole in the cursor's line.",
+            f"Of typing, the first request at each place is left out, and pauses that an earlier suggestion answers: {_answered(typing)}. "
+            "Chunks that cannot be read in 1.5 s are not read there.",
         ]
     )
 

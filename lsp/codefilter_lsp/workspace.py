@@ -79,7 +79,8 @@ class Workspace:
 
     def _drop_index(self, folder: Folder) -> None:
         if folder.index is not None:
-            self._index_thread.submit(folder.index.close)
+            if not self._background.stopping.cancelled:
+                self._index_thread.submit(folder.index.close)
             folder.index = None
 
     def add_folder(self, root: Path) -> None:
@@ -216,5 +217,6 @@ class Workspace:
             await self._open_index(folder)
 
     async def _in_index_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._background.stopping.raise_if_cancelled()  # the thread takes nothing more
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._index_thread, partial(work, *args, **kwargs))

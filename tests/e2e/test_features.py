@@ -14,7 +14,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 
 from codefilter.config import Settings, user_config_file
-from codefilter.errors import CodeFilterError
+from codefilter.errors import CancelledError, CodeFilterError
 from codefilter.feedback import FeedbackRecord, FeedbackStore, Outcome, feedback_file
 from codefilter.index import RepositoryIndex
 from codefilter.lm.base import Generation, GenerationOptions
@@ -89,6 +89,17 @@ async def test_settings_that_are_sent_along_and_of_one_folder(tmp_path: Path) ->
         await editor.initialize(*roots, options=FAKE)
         await editor.until(lambda: server.files.folder_of(roots[1] / "code.py").settings.filter == "none")
         assert server.files.folder_of(roots[0] / "code.py").settings.filter == "all"
+
+
+async def test_an_index_that_would_be_opened_after_the_shutdown_is_not(tmp_path: Path) -> None:
+    (tmp_path / "code.py").write_text("def one(argument):\n    return 1\n")
+    async with connected_editor() as (editor, server):
+        await editor.initialize(tmp_path, options=FAKE)
+        await editor.until(lambda: tmp_path in server.files.roots)
+        folder = server.files.folder_of(tmp_path / "code.py")
+        server.abandon()
+        with pytest.raises(CancelledError):
+            await server.files._open_index(folder)  # as where cancelling its task came to nothing
 
 
 async def test_what_is_switched_off_in_one_folder_only(tmp_path: Path) -> None:
