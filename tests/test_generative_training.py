@@ -22,7 +22,7 @@ from codefilter.filters.tuned import load_tuned, save_tuned
 from codefilter.lm import adapter as adapters
 from codefilter.lm.adapter import add_adapter, merge_adapter
 from codefilter.lm.fake import byte_tokenizer
-from codefilter.lm.torch_lm import load_module
+from codefilter.lm.torch_loading import load_module
 from codefilter.training.checkpoints import read_checkpoint
 from codefilter.training.examples import TrainingTask
 from codefilter.training.generative import CHECKPOINT_FILE, begin_rows

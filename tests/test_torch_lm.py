@@ -15,7 +15,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from codefilter.errors import CancelledError, ModelError, UsageError
 from codefilter.lm import packing
 from codefilter.lm.base import Cancellation, Continuation, GenerationOptions, ModelIdentity
-from codefilter.lm.torch_lm import TorchLanguageModel, choose_device, choose_dtype
+from codefilter.lm.torch_lm import TorchLanguageModel
+from codefilter.lm.torch_loading import choose_device, choose_dtype
 from tests.tiny_models import save_random_model, save_tiny_model
 
 IDENTITY = ModelIdentity("tiny", "0", "qwen2.5-coder")

@@ -11,7 +11,7 @@ from codefilter.filters.control_tokens import ControlTokens
 from codefilter.filters.generative_reading import ReadingShape
 from codefilter.filters.tuned import TunedFilter, TunedManifest, save_tuned
 from codefilter.lm.adapter import AdapterShape, adapter_tensors, add_adapter
-from codefilter.lm.torch_lm import load_module
+from codefilter.lm.torch_loading import load_module
 from codefilter.model_folder import open_folder
 from codefilter.prompts.in_file import InFileContext
 from codefilter.prompts.layouts import measuring_layout

@@ -97,7 +97,7 @@ def _torch(_: Path) -> Finding:
 def _device(folder: Path) -> Finding:
     import torch
 
-    from codefilter.lm.torch_lm import choose_device
+    from codefilter.lm.torch_loading import choose_device
 
     device = choose_device(_settings(folder).device)
     if device.type == "cuda":
@@ -126,7 +126,7 @@ def _engine(folder: Path) -> Finding:
     engine = choose_engine(model, settings.device, settings.dtype, settings.engine)
     if engine in CPU_ENGINES:
         return Finding(State.OK, describe_cpu_engine(engine, model, settings.device, settings.dtype))
-    from codefilter.lm.torch_lm import choose_device, choose_dtype
+    from codefilter.lm.torch_loading import choose_device, choose_dtype
 
     device = choose_device(settings.device)
     dtype = str(choose_dtype(settings.dtype, device)).removeprefix("torch.")

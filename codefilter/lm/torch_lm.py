@@ -24,118 +24,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import (
-    AttentionInterface,
-    AttentionMaskInterface,
-    AutoModelForCausalLM,
-    Cache,
-    PreTrainedConfig,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import Cache, PreTrainedConfig
 
-from codefilter.errors import ModelError, UsageError, first_line
+from codefilter.errors import ModelError, first_line
 from codefilter.lm import decoding
 from codefilter.lm.adapter import Adapter, merge_adapter
 from codefilter.lm.base import Cancellation, Continuation, Generation, GenerationOptions, ModelIdentity
 from codefilter.lm.packing import Pack, packs
+from codefilter.lm.torch_attention import ATTENTION, KNOWN_MASKS, unknown_attention
 from codefilter.lm.torch_cache import layers_of, new_cache
+from codefilter.lm.torch_loading import choose_device, choose_dtype, load_module
 from codefilter.lm.torch_steps import Record, Steps, record_graph
 from codefilter.tokenizer import Tokenizer
 from codefilter.types import LogLikelihood
 
 _log = logging.getLogger(__name__)
 
-_ATTENTION = "codefilter_packed"
-_TESTED_FAMILIES = (
-    "Llama, Mistral, Qwen2, Qwen3, StarCoder2, Gemma 3, Cohere2, OPT, GPT-2, GPT-NeoX, GPTBigCode, CodeGen"
-)
-_MASKS = {"full_attention", "sliding_attention"}
-# What some families hand to their attention beside queries, keys and values: gpt-oss, Gemma 2, ...
-_UNKNOWN_TERMS = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
 _SAME_LOGITS = {torch.float32: 1e-3}  # of the largest one: more than two kernels are apart
 _SAME_ROUNDED_LOGITS = 0.05  # the same in 16 bits
 _CHECKED_TOKENS = 40
 _RECORDED_TOKENS = 4096  # for which room is made first: what is recorded is lost where the buffers move
 _SLOW_SLICE = 128  # tokens that a CPU reads at once: a superseded request's reading is kept by slices
-
-
-def packed_attention(
-    module: torch.nn.Module,
-    query: Tensor,  # (1, heads, tokens, head_dim)
-    key: Tensor,  # (1, kv_heads, shared + tokens, head_dim)
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    segments: Sequence[int] | None = None,  # lengths of the packed sequences; None: one sequence
-    slots: Tensor | None = None,  # (tokens,): where the queries stand among keys that go on behind them
-    sliding_window: int | None = None,
-    seen: set[torch.nn.Module] | None = None,  # is told which layers come here
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """Causal attention of packed sequences over a shared beginning; (1, tokens, heads, head_dim).
-
-    Raises:
-        ModelError: the family's attention has a term or a mask that this one has not.
-    """
-    unknown = [name for name in _UNKNOWN_TERMS if kwargs.get(name) is not None]
-    if unknown or attention_mask is not None:
-        raise _unknown_attention(f"it has {', '.join(unknown) or 'a mask of its own'}")
-    if seen is not None:
-        seen.add(module)
-    grouped = query.shape[1] != key.shape[1]
-    if slots is not None:
-        visible = _causal_mask(slots, key.shape[2], sliding_window)
-        output = scaled_dot_product_attention(
-            query, key, value, attn_mask=visible, scale=scaling, enable_gqa=grouped
-        )
-        return output.transpose(1, 2).contiguous(), None
-    tokens = query.shape[2]
-    shared = key.shape[2] - tokens
-    outputs = []
-    start = 0
-    for length in segments or (tokens,):
-        stop = start + length
-        if start == 0:
-            k, v = key[:, :, : shared + stop], value[:, :, : shared + stop]
-        else:
-            own = slice(shared + start, shared + stop)
-            k = torch.cat((key[:, :, :shared], key[:, :, own]), dim=2)
-            v = torch.cat((value[:, :, :shared], value[:, :, own]), dim=2)
-        mask = None
-        narrow = sliding_window is not None and k.shape[2] > sliding_window
-        plain_causal = shared == 0 and not narrow
-        if narrow or (length > 1 and not plain_causal):
-            places = torch.arange(k.shape[2] - length, k.shape[2], device=query.device)
-            mask = _causal_mask(places, k.shape[2], sliding_window if narrow else None)
-        outputs.append(
-            scaled_dot_product_attention(
-                query[:, :, start:stop],
-                k,
-                v,
-                attn_mask=mask,
-                is_causal=mask is None and length > 1,
-                scale=scaling,
-                enable_gqa=grouped,
-            )
-        )
-        start = stop
-    joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
-    return joined.transpose(1, 2).contiguous(), None
-
-
-def _causal_mask(places: Tensor, keys: int, window: int | None) -> Tensor:
-    """(queries, keys): which keys each query, standing at its place, attends to."""
-    queries = places.unsqueeze(1)
-    others = torch.arange(keys, device=places.device).unsqueeze(0)
-    mask = others <= queries
-    return mask & (others > queries - window) if window is not None else mask
-
-
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # "Loading weights" takes a second or two
-AttentionInterface.register(_ATTENTION, packed_attention)
-AttentionMaskInterface.register(_ATTENTION, lambda *args, **kwargs: None)
 
 
 class TorchLanguageModel:
@@ -160,7 +69,7 @@ class TorchLanguageModel:
         self.identity = identity
         self.tokenizer = tokenizer or Tokenizer.from_folder(folder)
         self._device = choose_device(device)
-        model = load_module(folder, choose_dtype(dtype, self._device), _ATTENTION)
+        model = load_module(folder, choose_dtype(dtype, self._device), ATTENTION)
         if adapter is not None:
             model = merge_adapter(model, adapter)
         try:
@@ -194,9 +103,9 @@ class TorchLanguageModel:
 
         What two tokens cannot show is asked of the config: layers that look back by chunks, not by a window.
         """
-        masks = set(getattr(config, "layer_types", None) or ()) - _MASKS
+        masks = set(getattr(config, "layer_types", None) or ()) - KNOWN_MASKS
         if masks:
-            raise _unknown_attention(f"it has layers of {', '.join(sorted(masks))}")
+            raise unknown_attention(f"it has layers of {', '.join(sorted(masks))}")
         seen = set[torch.nn.Module]()
         try:
             with _memory_errors(self._device):
@@ -207,7 +116,7 @@ class TorchLanguageModel:
                 hint="Let a server run it: --model remote:URL.",
             ) from error
         if len(seen) != config.num_hidden_layers:
-            raise _unknown_attention(
+            raise unknown_attention(
                 f"only {len(seen)} of {config.num_hidden_layers} layers take CodeFilter's"
             )
 
@@ -475,83 +384,7 @@ def _memory_errors(device: torch.device) -> Iterator[None]:
         ) from error
 
 
-def load_module(folder: Path, dtype: torch.dtype, attention: str) -> Any:
-    """The causal model of a folder, on the CPU; `ModelError` where it cannot be loaded."""
-    try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation=attention,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,  # a folder's own Python never runs, and nobody is asked
-            ignore_mismatched_sizes=True,  # refused below, with what is missing
-            output_loading_info=True,
-        )
-    except Exception as error:  # errors of transformers, of safetensors, of a quantiser that is not there
-        if isinstance(error, KeyError) and error.args == (attention,):  # the family has a table of its own
-            raise _unknown_attention("it takes none but its own") from error
-        raise ModelError(
-            f"{folder} cannot be loaded: {first_line(error)}",
-            hint="The folder must hold config.json, tokenizer.json and whole safetensors of a causal model "
-            "that transformers itself knows.",
-        ) from error
-    model, found = loaded
-    unfit = sorted(found["missing_keys"] | {name for name, *_ in found["mismatched_keys"]})
-    if unfit:  # transformers would make random ones
-        raise ModelError(
-            f"the weights in {folder} do not fit its config.json: {len(unfit)} tensors, first {unfit[0]}",
-            hint="Copy the folder again, whole.",
-        )
-    return model
-
-
-def _unknown_attention(why: str) -> ModelError:
-    return ModelError(
-        f"this model's attention is not known to CodeFilter: {why}",
-        hint=f"Let a server run it (--model remote:URL), or take a model of another family; tested are "
-        f"{_TESTED_FAMILIES}.",
-    )
-
-
 def _decoder_layers(model: torch.nn.Module) -> torch.nn.ModuleList:
     """The stack of decoder layers: the longest module list of the model."""
     stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
     return max(stacks, key=len)
-
-
-def choose_device(name: str) -> torch.device:
-    """The named device, or the best one for "auto"; `UsageError` where it is not there."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    available = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-    }
-    try:
-        device = torch.device(name)
-    except RuntimeError:  # "tpu", "cpu:x"
-        device = None
-    if device is None or (device.index or 0) >= available.get(device.type, 0):
-        there = ", ".join(kind for kind, number in available.items() if number)
-        raise UsageError(f"device {name!r} is not available", hint=f"Available here: {there}.")
-    return device
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The named dtype, or for "auto" the fastest one that the device computes in directly."""
-    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name in named:
-        return named[name]
-    if name != "auto":
-        raise UsageError(f"unknown dtype {name!r}", hint=f"One of: auto, {', '.join(named)}.")
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "mps":
-        return torch.float16
-    # torch emulates bfloat16 on any processor; it is faster than float32 only where the instructions exist
-    capable = torch.cpu.get_capabilities()
-    return torch.bfloat16 if capable.get("avx512_bf16") or capable.get("amx_bf16") else torch.float32

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from codefilter.errors import UsageError
 from codefilter.lm.base import Continuation, GenerationOptions, LanguageModel
-from codefilter.lm.torch_lm import choose_device, choose_dtype
+from codefilter.lm.torch_loading import choose_device, choose_dtype
 from codefilter.tokenizer import Tokenizer
 
 TARGET_TOKENS = 64

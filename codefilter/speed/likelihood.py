@@ -21,7 +21,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from codefilter.lm.base import Continuation, LanguageModel
-from codefilter.lm.torch_lm import choose_device, choose_dtype
+from codefilter.lm.torch_loading import choose_device, choose_dtype
 
 CHUNKS = 10
 CHUNK_TOKENS = 150

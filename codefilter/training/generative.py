@@ -28,7 +28,7 @@ from codefilter.filters.control_tokens import WORDS, ControlTokens, choose_contr
 from codefilter.filters.generative_reading import Judgement, ReadingShape, num_read, read_chunks
 from codefilter.filters.tuned import FORM, TunedFilter, TunedManifest, save_tuned
 from codefilter.lm.adapter import AdapterShape, add_adapter, require_peft
-from codefilter.lm.torch_lm import choose_device, choose_dtype, load_module
+from codefilter.lm.torch_loading import choose_device, choose_dtype, load_module
 from codefilter.model_folder import ModelFolder
 from codefilter.prompts.formats import detect_family
 from codefilter.tokenizer import Tokenizer

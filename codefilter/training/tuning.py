@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from codefilter.errors import ModelError, UsageError
 from codefilter.lm.adapter import adapter_tensors, set_adapter, trained_parameters
-from codefilter.lm.torch_lm import choose_device
+from codefilter.lm.torch_loading import choose_device
 from codefilter.training.checkpoints import Tensors, read_checkpoint, write_checkpoint
 from codefilter.training.sequences import Part, TrainingSequence
 
