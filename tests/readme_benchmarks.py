@@ -225,8 +225,9 @@ def _perplexity() -> str:
     results, name = _results(record), record["arms"][-1]["arm"]
     filtered, asked = summarise(results, ["classifier", name])
     return (
-        f"`{name}` keeps chunks that make the model surer of its own text, and takes 20 s for it. On {_tasks(results)} (`fresh-perplexity.json`) it shows "
-        f"{asked.cross_file_tokens:.0f} tokens (the filter {filtered.cross_file_tokens:.0f}); against it the filter gains {_gains(results, record['benchmark'], [name])}."
+        f"`{name}` keeps chunks that make the model surer of its own text, and takes {record['arms'][-1]['seconds']['filter']:.0f} s for it. On {_tasks(results)} "
+        f"(`fresh-perplexity.json`) it shows {asked.cross_file_tokens:.0f} tokens (the filter {filtered.cross_file_tokens:.0f}); the filter gains "
+        f"{_gains(results, record['benchmark'], [name])}."
     )
 
 
@@ -240,7 +241,7 @@ def _oracle() -> str:
         f"token, measured as for the labels. On {_tasks(results)} (`fresh-oracle.json`), with "
         f"{perfect.cross_file_tokens:.0f} tokens of other files (the filter {filtered.cross_file_tokens:.0f}), it gains "
         f"{_gains(results, record['benchmark'], ['none', 'all', 'classifier'], name)}. So all ten chunks are near what "
-        f"chunk by chunk can be had; on these tasks the filter gains {_gains(results, record['benchmark'], ['all'])}."
+        f"such a judge of single chunks can have; on these tasks the filter gains {_gains(results, record['benchmark'], ['all'])}."
     )
 
 
