@@ -16,10 +16,10 @@ STRONG_NATS = 0.5  # a gain from which on a token is said to be helped, and colo
 
 
 def html_tokens(tokens: Sequence[str], values: Sequence[float], scale: float = 2.0) -> str:
-    """Tokens on a ground whose colour says the value: green up to `scale`, red below zero."""
+    """Tokens on a ground whose colour says the value: green up to `scale` nats, red below zero."""
     spans = []
     for token, value in zip(tokens, values, strict=True):
-        strength = max(-1.0, min(1.0, value / abs(scale)))
+        strength = max(-1.0, min(1.0, value / scale))
         color = "0,140,60" if strength > 0 else "200,40,40"
         spans.append(
             f'<span style="background:rgba({color},{abs(strength) * 0.6:.2f})" title="{value:+.3f} nats">'

@@ -4,7 +4,7 @@ In: what an editor reports. Out: records, counts, and for training the places wh
 SQLite file in the user's data folder, readable by the user alone; nothing here knows a network.
 
 Notable: a record holds the lines around the cursor, not the file: enough to find the place again in the
-repository (`find_places`), where the text that a person left standing there is the truth.
+repository (`find_place`), where the text that a person left standing there is the truth.
 """
 
 from __future__ import annotations

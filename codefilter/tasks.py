@@ -133,10 +133,7 @@ class TaskRepository:
     @cached_property
     def _text_lines(self) -> dict[str, list[str]]:
         """Non-blank lines of every file, without indentation, by path."""
-        return {
-            source.path: [line.strip() for line in source.text.split("\n") if line.strip()]
-            for source in self.sources
-        }
+        return {source.path: code_lines(source.text) for source in self.sources}
 
     @cached_property
     def _places(self) -> dict[str, list[tuple[str, int]]]:
@@ -157,17 +154,27 @@ class TaskRepository:
         own = self._text_lines[file.source.path]
         first = sum(bool(line.strip()) for line in file.lines[: span.start])
         target = [line.strip() for line in file.lines[span.start : span.end] if line.strip()]
-        after = first + len(target)
         for path, position in self._places[target[0]]:
             if (path, position) == (file.source.path, first):
                 continue
             other = self._text_lines[path]
-            end = position + len(target)
-            same_before = first > 0 and position > 0 and own[first - 1] == other[position - 1]
-            same_after = after < len(own) and end < len(other) and own[after] == other[end]
-            if other[position:end] == target and (same_before or same_after):
+            same_lines = other[position : position + len(target)] == target
+            if same_lines and has_same_neighbour(own, first, other, position, len(target)):
                 return True
         return False
+
+
+def code_lines(text: str) -> list[str]:
+    """The lines with something in them, without indentation."""
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+def has_same_neighbour(own: list[str], first: int, other: list[str], start: int, length: int) -> bool:
+    """Whether `length` lines from `first` and from `start` on have the same line before or after them."""
+    after, end = first + length, start + length
+    same_before = 0 < first <= len(own) and start > 0 and own[first - 1] == other[start - 1]
+    same_after = after < len(own) and end < len(other) and own[after] == other[end]
+    return same_before or same_after
 
 
 def read_repository(root: Path, name: str, version: str) -> TaskRepository:

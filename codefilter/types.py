@@ -45,6 +45,11 @@ class Chunk:
         """Sixteen hex digits that name the chunk by place and content."""
         return content_hash(f"{self.path}:{self.start_line}:{self.end_line}\n{self.text}")[:16]
 
+    @property
+    def place(self) -> str:
+        """Where it stands, for people: ``path:first-last``."""
+        return f"{self.path}:{self.start_line + 1}-{self.end_line}"
+
 
 @dataclass(frozen=True)
 class CompletionRequest:
@@ -165,6 +170,11 @@ class Prompt:
     def text(self) -> str:
         """The prompt as people read it, control tokens spelled out."""
         return "".join(segment.text for segment in self.segments)
+
+    def reason(self, decision: FilterDecision) -> str:
+        """Why a candidate is here, or is not."""
+        is_over_budget = decision.candidate.chunk.chunk_id in self.dropped_chunk_ids
+        return "kept, but over the token budget" if is_over_budget else decision.reason
 
 
 class FinishReason(StrEnum):

@@ -16,6 +16,7 @@ from codefilter.benchmarks.predictions import References, read_predictions
 from codefilter.cli import benchmark as benchmark_cli
 from codefilter.cli.score import score_command
 from codefilter.errors import DownloadError, IntegrityError, SourceError, UsageError
+from codefilter.evaluation.exporting import released_record
 from codefilter.packages import PackagePin, silent
 from codefilter.types import TaskLevel
 from tests.released_data import (
@@ -199,6 +200,7 @@ def test_broken_lines_and_records_of_another_benchmark_are_named(released: Path)
             good[1],
             good[0],
             "[" * 5000,
+            f'{{"prompt": {"9" * 5000}}}',
         ],
     )
     loaded = get_benchmark("repoeval").load(released)
@@ -208,6 +210,7 @@ def test_broken_lines_and_records_of_another_benchmark_are_named(released: Path)
         (4, MismatchReason.WRONG_FORM),
         (7, MismatchReason.DUPLICATE),
         (8, MismatchReason.NOT_JSON),
+        (9, MismatchReason.NOT_JSON),
     ]
     assert len(loaded.tasks) == 5
 
@@ -259,6 +262,18 @@ def test_the_data_hash_changes_with_the_task_files(released: Path) -> None:
     write_jsonl(task_file(released, "line"), line_records()[:1])
     assert get_benchmark("repoeval").load(released).data_sha256 != before.data_sha256
     assert any("is not the file known here" in notice for notice in before.notices)
+
+
+def test_the_hash_of_a_repository_changes_with_the_files_that_an_index_may_have(released: Path) -> None:
+    def content_sha256() -> str:
+        [found] = get_benchmark("repoeval").load(released).repositories
+        return found.content_sha256
+
+    before = content_sha256()
+    write_files(repository(released), {"old/backup.py": STORE + "\n# a copy, which is excluded\n"})
+    assert content_sha256() == before
+    write_files(repository(released), {"acme/unused.py": "x = 1\n"})
+    assert content_sha256() != before
 
 
 def test_the_variable_names_the_folder(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,6 +386,9 @@ def test_crosscodeeval_line_numbers_may_count_from_one(tmp_path: Path) -> None:
         ("repository", "owner-gone-000000", MismatchReason.NO_REPOSITORY),
         ("file", "acme/gone.py", MismatchReason.NO_FILE),
         ("repository", None, MismatchReason.WRONG_FORM),
+        ("repository", "o" * 256, MismatchReason.WRONG_FORM),
+        ("file", "acme/\0.py", MismatchReason.WRONG_FORM),
+        ("file", "acme/\ud800.py", MismatchReason.WRONG_FORM),
     ],
 )
 def test_crosscodeeval_mismatches_are_named(
@@ -472,6 +490,32 @@ def test_score_takes_truths_from_the_benchmark(released: Path, tmp_path: Path) -
         "identifier_f1": 75.0,  # {store, save} against {store, load}: 1 of 2
     }
     assert report["num_missing"] == 0
+
+
+def test_score_finds_the_released_line_where_the_file_has_other_line_ends_too(
+    released: Path, tmp_path: Path
+) -> None:
+    path = repository(released) / "acme" / "store.py"
+    path.write_text("\f\n" + path.read_text())  # two lines for `splitlines`, one for everybody else
+    record = repoeval_record(path.read_text(), "acme/store.py", (23, 24))
+    write_jsonl(task_file(released, "line"), [record])
+    file = tmp_path / "predictions.jsonl"
+    write_jsonl(file, [record | {"choices": [{"text": record["metadata"]["ground_truth"]}]}])
+    code, report = run_score(
+        str(file),
+        "--family",
+        "repocoder",
+        "--benchmark",
+        "repoeval",
+        "--data",
+        str(released),
+        "--level",
+        "line",
+    )
+    assert (code, report["levels"]["line"]["exact_match"]) == (0, 100.0)
+    [task] = [t for t in get_benchmark("repoeval").load(released).tasks if t.level == TaskLevel.LINE]
+    exported = released_record(task, "x", "repocoder")
+    assert exported["metadata"]["line_no"] == record["metadata"]["line_no"]
 
 
 def test_score_names_malformed_lines_and_goes_on(tmp_path: Path) -> None:

@@ -49,8 +49,11 @@ def test_what_can_end_a_process_is_told_apart(
     assert hint in caught.value.hint
 
 
-def test_a_process_that_ends_well_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_ends_well_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(
         subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "", "a warning")
     )
     run(tmp_path)
+    assert capsys.readouterr() == ("", "")

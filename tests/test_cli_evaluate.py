@@ -164,6 +164,22 @@ def test_without_repositories_what_the_records_show_is_retrieved(
     assert not results["2/line", "all"].chunks
 
 
+def test_fragments_that_cannot_be_laid_out_fail_their_task_and_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torn = crosscode_record("python")
+    torn["crossfile_context"] = {
+        "text": "",
+        "list": [{"retrieved_chunk": "x = 1", "filename": name, "score": 1.0} for name in ("b", "b/c.py")],
+    }
+    good = with_fragments(crosscode_record("python", number=1), shop="def open_shop():\n    return 1\n")
+    write_jsonl(tmp_path / "data" / "python" / "line_completion_rg1_bm25.jsonl", [torn, good])
+    arguments = ("crosscodeeval", "--data", tmp_path / "data", "--out", tmp_path / "run")
+    assert evaluate(*arguments, "--arms", "all") == 1
+    assert "cannot be laid out as files" in capsys.readouterr().err
+    assert [result.task_id[-6:] for result in read_results(tmp_path / "run")] == ["1/line"]
+
+
 def test_another_run_in_the_same_folder_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,9 +225,9 @@ def test_a_run_that_had_to_wait_has_all_its_minutes(
 ) -> None:
     data, out = write_repoeval(tmp_path / "data"), tmp_path / "run"
     with exclusive(".run", folder=out):
-        second = Thread(target=evaluate, args=("repoeval", "--data", data, "--out", out, "--minutes", "0.1"))
+        second = Thread(target=evaluate, args=("repoeval", "--data", data, "--out", out, "--minutes", "0.02"))
         second.start()
-        time.sleep(7)
+        time.sleep(1.5)
         assert second.is_alive()
     second.join(timeout=60)
     assert len((out / RESULTS_FILE).read_text().splitlines()) == 15

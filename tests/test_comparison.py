@@ -17,7 +17,7 @@ from codefilter.comparison import ALL_LEVELS, Comparison, Method, compare, confi
 from codefilter.config import Settings
 from codefilter.errors import UsageError
 from codefilter.evaluation import summarise
-from codefilter.evaluation.records import RECORD_FILE, write_record
+from codefilter.evaluation.records import RECORD_FILE, begin_run, write_record
 from codefilter.evaluation.results import TaskError, TaskResult
 from codefilter.evaluation.runs import join_runs, read_run
 from codefilter.evaluation.storage import RunWriter
@@ -199,6 +199,16 @@ def test_shards_are_joined_and_models_kept_apart(tmp_path: Path) -> None:
     fifth = write_run(tmp_path / "5", [made_result("r0/x", "none")], other_data)
     with pytest.raises(UsageError, match="different data"):
         join_runs([read_run(first), read_run(fifth)])
+    of_files = [replace(PLAN, repositories_sha256={"r0": sha256}) for sha256 in ("a" * 64, "b" * 64)]
+    runs = [
+        read_run(write_run(tmp_path / f"files-{number}", [made_result("r0/x", "none")], plan))
+        for number, plan in enumerate(of_files)
+    ]
+    join_runs([read_run(first), runs[0]])  # of an earlier one the files are not known
+    with pytest.raises(UsageError, match="different data"):
+        join_runs(runs)
+    with pytest.raises(UsageError, match="files of r0 differ"):
+        begin_run(of_files[1], runs[0].path)
     other_rules = replace(PLAN, metric_family="crosscodeeval")
     sixth = write_run(tmp_path / "6", [made_result("r0/x", "none")], other_rules)
     with pytest.raises(UsageError, match="different rules: crosscodeeval, repocoder"):
@@ -229,6 +239,33 @@ def test_a_record_keeps_what_failed_and_one_without_results_is_refused(tmp_path:
     assert [error.task_id for error in read_run(tmp_path / RECORD_FILE).errors] == ["r0/y"]
     write_record(PLAN, tmp_path, [], [])
     with pytest.raises(UsageError, match="has no results"):
+        read_run(tmp_path / RECORD_FILE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("task_id", [1]),
+        ("target_nats", "x"),
+        ("target_nats", None),
+        ("target_nats", float("nan")),
+        ("edit_similarity", float("inf")),
+        ("seconds", None),
+        ("seconds", {"read": "long"}),
+    ],
+)
+def test_a_record_with_a_figure_that_is_none_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    rows = [made_result("r0/x", "none"), made_result("r0/x", "all")]
+    record = write_record(PLAN, tmp_path, summarise(rows, PLAN.arms), rows)
+    record["results"][1][name] = value
+    (tmp_path / RECORD_FILE).write_text(json.dumps(record))
+    with pytest.raises(UsageError, match=name.split("_")[0]):
+        read_run(tmp_path / RECORD_FILE)
+
+
+def test_a_record_that_is_nested_without_an_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / RECORD_FILE).write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="nor its record"):
         read_run(tmp_path / RECORD_FILE)
 
 

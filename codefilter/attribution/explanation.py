@@ -65,7 +65,7 @@ def title_of(effect: ChunkEffect) -> str:
     chunk = effect.decision.candidate.chunk
     impact = "not measured" if effect.gains is None else f"{effect.impact_nats:+.3f}"
     symbol = f" · {chunk.symbol}" if chunk.symbol else ""
-    return f"{impact} · {chunk.path}:{chunk.start_line + 1}-{chunk.end_line}{symbol} · {effect.reason}"
+    return f"{impact} · {chunk.place}{symbol} · {effect.reason}"
 
 
 def explanation_page(explanation: Explanation) -> str:

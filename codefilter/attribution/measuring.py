@@ -31,19 +31,13 @@ class ChunkEffect:
 
     decision: FilterDecision
     is_in_prompt: bool
+    reason: str  # why it is, or is not
     gains: tuple[float, ...] | None  # nats of each token above `alone`; None: over the budget even alone
 
     @property
     def impact_nats(self) -> float:
         """Mean gain per token; 0 where it cannot be read."""
         return _mean(self.gains or ())
-
-    @property
-    def reason(self) -> str:
-        """Why it is in the prompt, or is not."""
-        if self.decision.keep and not self.is_in_prompt:
-            return "kept, but over the token budget"
-        return self.decision.reason
 
 
 @dataclass(frozen=True)
@@ -89,8 +83,9 @@ def attribute(
         on_read()
         return likelihood
 
-    in_prompt = completer.build_prompt(request, in_file, decisions).chunk_ids
-    together = read(prompt_with([d.candidate for d in decisions if d.candidate.chunk.chunk_id in in_prompt]))
+    shown = completer.build_prompt(request, in_file, decisions)
+    used = [d.candidate for d in decisions if d.candidate.chunk.chunk_id in shown.chunk_ids]
+    together = read(prompt_with(used))
     empty = prompt_with([])
     alone = read(empty)
 
@@ -98,7 +93,7 @@ def attribute(
         chunk_id = decision.candidate.chunk.chunk_id
         prompt = prompt_with([decision.candidate])
         gains = _gains(read(prompt), alone) if chunk_id in prompt.chunk_ids else None
-        return ChunkEffect(decision, chunk_id in in_prompt, gains)
+        return ChunkEffect(decision, chunk_id in shown.chunk_ids, shown.reason(decision), gains)
 
     continuation = target_continuation(empty, text, model.tokenizer)
     pieces = model.tokenizer.pieces(continuation.token_ids)

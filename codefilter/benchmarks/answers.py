@@ -1,11 +1,11 @@
 """Files of a repository that give a task's answer away.
 
-In: a repository's folder and its tasks. Out: which files no index may have, and which tasks have a twin. A
-public copy of RepoEval's repositories holds ``testNNN.py`` files with the answers in them. But repositories
-also repeat themselves: of the 67 imagen-pytorch tasks, 25 stand in a second module of the package with the
-lines around them, and no search by content alone can tell the two. So a file is excluded if it holds a target
-and is either named like those files or a copy of the target's whole file; other repetitions are the
-benchmark's own, and counted.
+In: a repository's folder and its tasks. Out: which files no index may have, which tasks have a twin, and a
+hash of the other files. A public copy of RepoEval's repositories holds ``testNNN.py`` files with the answers
+in them. But repositories also repeat themselves: of the 67 imagen-pytorch tasks, 25 stand in a second module
+of the package with the lines around them, and no search by content alone can tell the two. So a file is
+excluded if it holds a target and is either named like those files or a copy of the target's whole file; other
+repetitions are the benchmark's own, and counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from codefilter.source import Skipped, read_source, scan
-from codefilter.types import CompletionTask
+from codefilter.tasks import code_lines, has_same_neighbour
+from codefilter.types import CompletionTask, SourceFile, content_hash
 
 COPIED_SHARE = 0.9  # of the non-blank lines of the target's file, for another file to be a copy of it
 MIN_TARGET_LINES = 3  # a shorter target counts only together with one of its neighbours
@@ -31,11 +32,13 @@ class AnswerSearch:
 
     excluded_paths: tuple[str, ...]
     repeated_task_ids: tuple[str, ...]
+    content_sha256: str  # of paths and texts of all files but those
 
 
 def find_answers(root: Path, tasks: Sequence[CompletionTask]) -> AnswerSearch:
     """Search all files of a repository that an index would have for the targets of its tasks."""
-    lines = dict(_read_lines(root))
+    sources = list(_read_sources(root))
+    lines = {source.path: code_lines(source.text) for source in sources}
     files_with: dict[str, list[str]] = defaultdict(list)
     for path, own in lines.items():
         for line in set(own):
@@ -44,8 +47,8 @@ def find_answers(root: Path, tasks: Sequence[CompletionTask]) -> AnswerSearch:
     repeated: list[str] = []
     for task in tasks:
         own = lines.get(task.request.path, [])
-        first = len(_code_lines(task.request.prefix))
-        target = _code_lines(task.target)
+        first = len(code_lines(task.request.prefix))
+        target = code_lines(task.target)
         candidates = files_with[target[0]] if target else []
         holders = [
             path
@@ -56,32 +59,25 @@ def find_answers(root: Path, tasks: Sequence[CompletionTask]) -> AnswerSearch:
         excluded |= leaks
         if leaks != set(holders):
             repeated.append(task.task_id)
-    return AnswerSearch(tuple(sorted(excluded)), tuple(repeated))
+    others = sorted(f"{s.path}\0{s.content_hash}\n" for s in sources if s.path not in excluded)
+    return AnswerSearch(tuple(sorted(excluded)), tuple(repeated), content_hash("".join(others)))
 
 
-def _read_lines(root: Path) -> Iterator[tuple[str, list[str]]]:
+def _read_sources(root: Path) -> Iterator[SourceFile]:
     for path in scan(root).files:
         source = read_source(root, path)
         if not isinstance(source, Skipped):
-            yield path, _code_lines(source.text)
-
-
-def _code_lines(text: str) -> list[str]:
-    return [line.strip() for line in text.split("\n") if line.strip()]
+            yield source
 
 
 def _holds(other: list[str], own: list[str], first: int, target: list[str]) -> bool:
     """Whether the target stands in another file, a short one with the line before or after it."""
-    after = first + len(target)
-    for start, line in enumerate(other):
-        end = start + len(target)
-        if line != target[0] or other[start:end] != target:
-            continue
-        same_before = 0 < first <= len(own) and start > 0 and own[first - 1] == other[start - 1]
-        same_after = after < len(own) and end < len(other) and own[after] == other[end]
-        if len(target) >= MIN_TARGET_LINES or same_before or same_after:
-            return True
-    return False
+    length = len(target)
+    return any(
+        other[start : start + length] == target
+        and (length >= MIN_TARGET_LINES or has_same_neighbour(own, first, other, start, length))
+        for start in range(len(other) - length + 1)
+    )
 
 
 def _is_numbered_test(path: str) -> bool:

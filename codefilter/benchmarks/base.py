@@ -1,8 +1,7 @@
 """What a benchmark is here: verified tasks, the repositories they are in, and everything that did not verify.
 
-In: nothing but values of the stage before. Out: `Benchmark`, which evaluation runs on, and the
-`BenchmarkSource` that loads it. Notable: a record that does not verify is never run and never dropped in
-silence: it becomes a `Mismatch` with its place and reason.
+In: nothing but values of the stage before. Out: `Benchmark`, which evaluation runs on. Notable: a record that
+does not verify is never run and never dropped in silence: it becomes a `Mismatch` with its place and reason.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
-from codefilter.packages import Progress
-from codefilter.types import CompletionTask, TaskLevel
+from codefilter.types import CompletionTask, TaskLevel, content_hash
+
+_NO_FILES = content_hash("")
 
 
 class MismatchReason(StrEnum):
@@ -53,6 +52,7 @@ class BenchmarkRepository:
     root: Path | None  # None: only the records are here (CrossCodeEval was released without repositories)
     excluded_paths: tuple[str, ...] = ()  # files that hold answers; no index may have them
     repeated_task_ids: tuple[str, ...] = ()  # the target stands in another file too, and belongs there
+    content_sha256: str = _NO_FILES  # of the files that an index may have
 
 
 @dataclass(frozen=True)
@@ -89,40 +89,3 @@ class Availability:
     task_files: tuple[Path, ...]
     repositories_here: tuple[str, ...]
     missing: tuple[str, ...]  # one sentence each
-
-
-class BenchmarkSource(Protocol):
-    """One benchmark: where its data is, and how its records become tasks."""
-
-    @property
-    def name(self) -> str:
-        """Name in the table of `codefilter.benchmarks`."""
-
-    @property
-    def contents(self) -> str:
-        """What the released benchmark has, in a few words."""
-
-    @property
-    def levels(self) -> tuple[TaskLevel, ...]:
-        """Levels of its tasks."""
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """What must be said beside its figures, one sentence each."""
-
-    def load(self, data: Path | None = None) -> Benchmark:
-        """Read and verify everything.
-
-        Args:
-            data: folder with the released files; by default `layout.data_folder`.
-
-        Raises:
-            UsageError: There is no such folder.
-            SourceError: The folder has no task files of this benchmark.
-        """
-
-    def prepare(self, progress: Progress) -> tuple[str, ...]:
-        """Fetch what can be fetched; one sentence about each thing that was done."""
-
-    def availability(self, data: Path | None = None) -> Availability:
-        """What is here and what is missing; reads no records."""

@@ -41,11 +41,11 @@ class MisplacedError(Exception):
 
 
 class ReleasedBenchmark(abc.ABC):
-    """A benchmark of JSONL files and repository folders (a `BenchmarkSource`)."""
+    """One benchmark: where its JSONL files and repositories are, and how its records become tasks."""
 
-    name: str
-    contents: str
-    levels: tuple[TaskLevel, ...]
+    name: str  # in the table of `codefilter.benchmarks`
+    contents: str  # what the released benchmark has, in a few words
+    levels: tuple[TaskLevel, ...]  # of its tasks
     origin: str  # where the released files are, one sentence
     caveats: tuple[str, ...] = ()  # what must be said beside its figures
 
@@ -85,7 +85,15 @@ class ReleasedBenchmark(abc.ABC):
         return ()
 
     def load(self, data: Path | None = None) -> Benchmark:
-        """See `BenchmarkSource.load`."""
+        """Read and verify everything.
+
+        Args:
+            data: folder with the released files; by default `layout.data_folder`.
+
+        Raises:
+            UsageError: There is no such folder.
+            SourceError: The folder has no task files of this benchmark.
+        """
         folder = self._folder_with_tasks(data)
         files, records = self._read(folder)
         names = sorted({record.repository for record in records if isinstance(record, Record)})
@@ -105,7 +113,7 @@ class ReleasedBenchmark(abc.ABC):
         )
 
     def availability(self, data: Path | None = None) -> Availability:
-        """See `BenchmarkSource.availability`."""
+        """What is here and what is missing; reads no records."""
         folder = self.data_folder(data)
         files = tuple(path for path, _ in self.task_files(folder)) if folder else ()
         names = self.repository_names()
@@ -192,4 +200,6 @@ def _repositories(
             yield BenchmarkRepository(name, None)
             continue
         found = find_answers(root, own)
-        yield BenchmarkRepository(name, root, found.excluded_paths, found.repeated_task_ids)
+        yield BenchmarkRepository(
+            name, root, found.excluded_paths, found.repeated_task_ids, found.content_sha256
+        )

@@ -51,7 +51,8 @@ class References:
         for task in self.tasks:
             for name in {task.task_id, task.task_id.removesuffix(f"/{task.level}")}:
                 self._found[name].append(task)
-            self._found[task.repository, task.request.path, task.provenance.start_line].append(task)
+            for line in {task.provenance.start_line, released_line(task)}:
+                self._found[task.repository, task.request.path, line].append(task)
 
     def by_id(self, task_id: str) -> CompletionTask:
         """The task of that id; `WrongFormError` where there is none, or several levels have one."""
@@ -62,6 +63,11 @@ class References:
         here = self._found[repository, path, line]
         same = [task for task in here if task.target.splitlines() == target.splitlines()]
         return _only(same, f"task with this truth at line {line + 1} of {repository}/{path}")
+
+
+def released_line(task: CompletionTask) -> int:
+    """The 0-based line that a target begins on as RepoCoder counts: `str.splitlines` has more line ends."""
+    return len(f"{task.request.prefix}x".splitlines()) - 1
 
 
 def _only(tasks: list[CompletionTask], description: str) -> CompletionTask:

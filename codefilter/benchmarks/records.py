@@ -18,6 +18,9 @@ from codefilter.types import TaskLevel
 
 SHARED_ID = "/idx"  # how the ids of RepoEval's function tasks end: all of a repository have the same
 
+_MAX_NAME_BYTES = 255  # of a file or folder, on every usual file system
+_SHOWN = 100  # characters of a value that is refused
+
 T = TypeVar("T", str, int)
 
 
@@ -91,8 +94,8 @@ class RawLine:
     def path(self, value: str) -> str:
         """A path that stays below the repository."""
         path = PurePosixPath(value.replace("\\", "/"))
-        if not path.parts or path.is_absolute() or ".." in path.parts:
-            raise WrongFormError(f"{value!r} is no path below a repository")
+        if not path.parts or path.is_absolute() or ".." in path.parts or not _is_writable(path):
+            raise WrongFormError(f"{value[:_SHOWN]!r} is no path below a repository")
         return str(path)
 
     def _typed(self, name: str, kind: type[T], description: str) -> T:
@@ -117,7 +120,7 @@ def read_lines(path: Path) -> Iterator[RawLine | Mismatch]:
             continue
         try:
             values = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
             yield Mismatch(path.name, number, "", MismatchReason.NOT_JSON, str(error))
             continue
         if isinstance(values, dict):
@@ -144,6 +147,15 @@ def read_records(path: Path, parse: Callable[[RawLine], Record]) -> Iterator[Rec
             continue
         seen.add(record.task_id)
         yield record
+
+
+def _is_writable(path: PurePosixPath) -> bool:
+    """Whether a file system takes it: texts of other files are laid out as files."""
+    try:
+        parts = [part.encode() for part in path.parts]
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return all(len(part) <= _MAX_NAME_BYTES and b"\0" not in part for part in parts)
 
 
 def _kind(value: object) -> str:

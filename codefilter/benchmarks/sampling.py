@@ -107,13 +107,13 @@ def find_duplicated_chunks(
 ) -> list[DuplicatedChunk]:
     """Chunks of packages that are nearly the same as a chunk of the training packages."""
     chunks = {
-        f"{package.name}/{chunk.path}:{chunk.start_line + 1}-{chunk.end_line}": (package.name, chunk)
+        f"{package.name}/{chunk.place}": (package.name, chunk)
         for package in packages
         for source in package.sources
         for chunk in chunk_file(source).chunks
     }
     references = (
-        (f"{package.name}/{chunk.path}:{chunk.start_line + 1}-{chunk.end_line}", chunk.text)
+        (f"{package.name}/{chunk.place}", chunk.text)
         for package in training
         for source in package.sources
         for chunk in chunk_file(source).chunks

@@ -14,21 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from codefilter.benchmarks import BENCHMARKS, Benchmark, MismatchReason, get_benchmark
+from codefilter.cli import options
 
 app = typer.Typer(name="benchmark", help="List, fetch and verify benchmarks.", no_args_is_help=True)
 
 _SHOWN_MISMATCHES = 20
 
 _Name = Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHMARKS)}.")]
-_Data = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="Folder with the released files; default: CODEFILTER_NAME."),
-]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_command(as_json: _Json = False) -> None:
+def list_command(as_json: options.AsJson = False) -> None:
     """List the known benchmarks, what of them is here, and where the rest comes from."""
     rows = [(source, source.availability()) for source in BENCHMARKS.values()]
     if as_json:
@@ -67,7 +63,7 @@ def prepare_command(name: _Name) -> None:
 
 
 @app.command("verify")
-def verify_command(name: _Name, data: _Data = None, as_json: _Json = False) -> None:
+def verify_command(name: _Name, data: options.BenchmarkData = None, as_json: options.AsJson = False) -> None:
     """Check every record against the sources; exit code 1 if one does not verify."""
     source = get_benchmark(name)
     benchmark = source.load(data)

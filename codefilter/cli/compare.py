@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from codefilter.cli.options import MAX_SEED
+from codefilter.cli import options
 from codefilter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,22 +21,14 @@ _SHOWN = ("nats", "em", "es", "cross_file_tokens", "first_token_seconds")
 
 
 def compare_command(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN...", help="Folders that `evaluate` made, or the records in them."),
-    ],
-    baseline: Annotated[
-        str | None, typer.Option("--baseline", help="The arm to hold the others against; the first one.")
-    ] = None,
+    runs: options.Runs,
+    baseline: options.Baseline = None,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="Metrics to show; several by repeating it.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Of the bootstrap.")] = 0,
-    tests: Annotated[
-        int,
-        typer.Option("--tests", min=1, help="Figures judged together: wider intervals (Bonferroni)."),
-    ] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every metric as JSON.")] = False,
+    seed: options.BootstrapSeed = 0,
+    tests: options.Tests = 1,
+    as_json: options.AsJson = False,
 ) -> None:
     """Compare arms on the tasks that they have in common; runs of shards are joined.
 

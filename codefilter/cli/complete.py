@@ -136,7 +136,7 @@ def chunk_to_json(decision: FilterDecision, prompt: Prompt) -> dict[str, Any]:
         "polarity": decision.polarity.value,
         "confidence": decision.confidence,
         "probabilities": None if decision.probabilities is None else asdict(decision.probabilities),
-        "reason": decision.reason,
+        "reason": prompt.reason(decision),
     }
 
 
@@ -187,12 +187,11 @@ def _print_chunks(console: Console, completion: Completion, lexer: str, show_con
     for decision in shown:
         chunk = decision.candidate.chunk
         used = chunk.chunk_id in completion.prompt.chunk_ids
-        reason = decision.reason if used or not decision.keep else "kept, but over the token budget"
         table.add_row(
             Text("kept" if used else "dropped", style="green" if used else "dim"),
-            Text(f"{chunk.path}:{chunk.start_line + 1}-{chunk.end_line}"),
+            Text(chunk.place),
             Text(chunk.symbol or ""),
-            Text(reason, style="dim"),
+            Text(completion.prompt.reason(decision), style="dim"),
         )
     console.print(table)
     if more := len(completion.decisions) - len(shown):

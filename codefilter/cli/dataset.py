@@ -69,7 +69,7 @@ def build_command(
     thresholds: Annotated[
         tuple[float, float], typer.Option("--thresholds", help="T_n and T_p, corrected nats per token.")
     ] = (-0.2, 0.2),
-    seed: Annotated[int, typer.Option("--seed", help="Which tasks and controls are drawn.")] = 0,
+    seed: options.TasksSeed = 0,
     model: options.Model = None,
     engine: options.Engine = None,
     device: options.Device = None,
@@ -87,11 +87,9 @@ def build_command(
             "--states", help="Keep the model's hidden states too: 55 kB per example, in the folder states."
         ),
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, or refuse.")
-    ] = True,
+    resume: options.Resume = True,
     config: options.Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the dataset's description as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Label tasks of repositories. Killed at any moment, the same command goes on where it was."""
     from codefilter.dataset.build import ROUND, BuildPlan, build_dataset
@@ -168,7 +166,7 @@ def choose_command(
         ),
     ] = None,
     tasks: Annotated[int, typer.Option("--tasks", min=1, help="Tasks, the same for every arm.")] = 60,
-    seed: Annotated[int, typer.Option("--seed", help="Which tasks and controls are drawn.")] = 0,
+    seed: options.TasksSeed = 0,
     model: options.Model = None,
     engine: options.Engine = None,
     device: options.Device = None,

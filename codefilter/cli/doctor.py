@@ -20,13 +20,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from codefilter.cli import options
 from codefilter.config import Settings, configuration_files, load_settings, read_config_file, user_config_file
 from codefilter.errors import CodeFilterError
 from codefilter.request import find_repository
@@ -53,7 +53,7 @@ class Finding:
 
 
 def doctor_command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say what works on this machine, and what to do about the rest."""
     findings = run_checks(Path.cwd())

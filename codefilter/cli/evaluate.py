@@ -70,9 +70,7 @@ def evaluate_command(
     minutes: Annotated[
         float | None, typer.Option("--minutes", min=0.0, help="Begin no task after so long; --repo: 8.")
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="Folder with the benchmark's files.")
-    ] = None,
+    data: options.BenchmarkData = None,
     model: options.Model = None,
     engine: options.Engine = None,
     device: options.Device = None,
@@ -86,11 +84,9 @@ def evaluate_command(
         str,
         typer.Option("--family", help=f"Whose metrics: {', '.join(FAMILIES)}."),
     ] = METRIC_FAMILY,
-    resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, or refuse.")
-    ] = True,
+    resume: options.Resume = True,
     config: options.Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Complete tasks whose truth is known, with every arm. A killed run goes on where it was.
 
@@ -280,6 +276,7 @@ def _plan(
         machine=machine(),
         weights_sha256={arm.name: arm.weights_sha256 for arm in executor.arms if arm.weights_sha256},
         num_candidates={arm.name: arm.num_candidates for arm in executor.arms},
+        repositories_sha256={group.name: group.content_sha256 for group in groups if group.content_sha256},
         notices=drawn.notices,
     )
 
@@ -309,11 +306,13 @@ def _run(
     summaries = summarise(results, plan.arms)
     export_predictions(results, tasks, folder, plan.metric_family)
     compared = compare(results, plan.arms[0], drawn.name)
+    repeated = {task_id for group in drawn.groups for task_id in group.repeated_task_ids}
     record = write_record(
         plan,
         folder,
         summaries,
         results,
+        repeated_tasks=sorted(repeated.intersection(result.task_id for result in results)),
         comparisons=[asdict(one) for one in compared if one.arm != plan.arms[0]],
         errors=[asdict(error) for error in read_errors(folder)],
         mismatches=len(drawn.mismatches),

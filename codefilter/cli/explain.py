@@ -255,7 +255,6 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
         "chunks": [
             chunk_to_json(effect.decision, prompt)
             | {
-                "reason": effect.reason,
                 "impact_nats": None if effect.gains is None else effect.impact_nats,
                 "gains": None if effect.gains is None else list(effect.gains),
                 "helped": _tokens_beyond(effect, attribution.tokens, STRONG_NATS),
@@ -305,7 +304,7 @@ def _print(explanation: Explanation) -> None:
             table.add_row(
                 "too long" if effect.gains is None else f"{effect.impact_nats:+.3f}",
                 Text("kept" if used else "dropped", style="green" if used else "dim"),
-                Text(f"{chunk.path}:{chunk.start_line + 1}-{chunk.end_line}"),
+                Text(chunk.place),
                 Text(chunk.symbol or ""),
                 _shown_tokens(effect, attribution.tokens),
                 Text(effect.reason, style="dim"),

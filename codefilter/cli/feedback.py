@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from codefilter.cli import options
 from codefilter.errors import UsageError
 from codefilter.feedback import FeedbackRecord, FeedbackStore, feedback_file, summarize
 
@@ -22,7 +23,7 @@ app = typer.Typer(
 def show_command(
     repo: Annotated[Path | None, typer.Option("--repo", help="Only of this folder.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="So many of the newest.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Count what is kept, and print the newest."""
     if not feedback_file().exists():

@@ -39,7 +39,7 @@ def from_feedback_command(
     prefix_tokens: options.PrefixTokens = None,
     suffix_tokens: options.SuffixTokens = None,
     config: options.Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the dataset's description as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Label what you accepted, or wrote instead, for training the filter on your own habits."""
     from codefilter.dataset.build import build_dataset

@@ -32,14 +32,13 @@ _Repos = Annotated[
     list[str] | None,
     typer.Argument(metavar="[REPO]...", help="Folders that it was labelled from; packages are found alone."),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Html = Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")]
 _Model = Annotated[
     str | None, typer.Option("--model", help="The model of the labels, where its name does not find it.")
 ]
 
 
-def stats_command(folder: _Folder, html: _Html = None, as_json: _Json = False) -> None:
+def stats_command(folder: _Folder, html: _Html = None, as_json: options.AsJson = False) -> None:
     """Say what the labels are like, and bring the dataset's card up to date."""
     from codefilter.dataset.card import CARD_FILE, card_text, is_card
     from codefilter.dataset.pages import COLUMNS
@@ -81,7 +80,7 @@ def show_command(
     top: Annotated[int, typer.Option("--top", min=0, help="How many chunks with their text.")] = 3,
     model: _Model = None,
     html: _Html = None,
-    as_json: _Json = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Print one task: chunks by impact, the truth's tokens coloured by what each chunk gave."""
     from codefilter.dataset.description import require_description
@@ -208,7 +207,7 @@ def compare_command(
     keep: Annotated[
         bool, typer.Option("--keep", help="Write it down beside the first, for `dataset stats` and its card.")
     ] = False,
-    as_json: _Json = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say how far two datasets agree where they label the same chunks (two models, layouts, dtypes)."""
     from codefilter.dataset.comparisons import compare, keep_agreement

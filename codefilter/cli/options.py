@@ -14,6 +14,8 @@ import typer
 from codefilter.errors import UsageError
 from codefilter.request import Hole, parse_place
 
+MAX_SEED = 2**32 - 1  # what all random generators take, some of them times a million
+
 Column = Annotated[int | None, typer.Option("--column", help="1-based column; default: end of the line.")]
 HoleEnd = Annotated[
     str | None,
@@ -58,9 +60,29 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Of the executor ray; by default one per GPU, more share them."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-MAX_SEED = 2**32 - 1  # what all random generators take, some of them times a million
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Resume = Annotated[
+    bool, typer.Option("--resume/--no-resume", help="Go on with what the folder holds, or refuse.")
+]
+BenchmarkData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", metavar="DIR", help="Folder with the benchmark's files; default: CODEFILTER_NAME."
+    ),
+]
+Runs = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN...", help="Folders that `evaluate` made, or the records in them."),
+]
+Baseline = Annotated[
+    str | None, typer.Option("--baseline", help="The arm to hold the others against; the first one.")
+]
+Tests = Annotated[
+    int,
+    typer.Option("--tests", min=1, max=100, help="Figures judged together: wider intervals (Bonferroni)."),
+]
+BootstrapSeed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Of the bootstrap.")]
+TasksSeed = Annotated[int, typer.Option("--seed", help="Which tasks and controls are drawn.")]
 
 
 def finite(number: float | None) -> float | None:

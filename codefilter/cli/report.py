@@ -7,30 +7,24 @@ from typing import Annotated
 
 import typer
 
-from codefilter.cli.options import MAX_SEED
+from codefilter.cli import options
 from codefilter.paths import write_atomically
+
+_NAME = "report.html"
 
 
 def report_command(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN...", help="Folders that `evaluate` made, or the records in them."),
-    ],
+    runs: options.Runs,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out", help="The HTML file; by default report.html in the first run, or beside a record."
         ),
     ] = None,
-    baseline: Annotated[
-        str | None, typer.Option("--baseline", help="The arm to hold the others against; the first one.")
-    ] = None,
+    baseline: options.Baseline = None,
     tasks: Annotated[int, typer.Option("--tasks", min=0, help="Tasks to look at, per benchmark.")] = 100,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Of the bootstrap.")] = 0,
-    tests: Annotated[
-        int,
-        typer.Option("--tests", min=1, help="Figures judged together: wider intervals (Bonferroni)."),
-    ] = 1,
+    seed: options.BootstrapSeed = 0,
+    tests: options.Tests = 1,
 ) -> None:
     """Write a page that needs no network. It shows other people's code: mind their licences.
 
@@ -40,6 +34,8 @@ def report_command(
     from codefilter.report.page import render
 
     page = render(gather(runs, baseline, tasks, seed, tests))
-    path = out or (runs[0] / "report.html" if runs[0].is_dir() else runs[0].with_suffix(".html"))
+    if out is not None and out.is_dir():
+        out /= _NAME
+    path = out or (runs[0] / _NAME if runs[0].is_dir() else runs[0].with_suffix(".html"))
     write_atomically(path, page)
     print(path)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from codefilter.benchmarks import get_benchmark
 from codefilter.benchmarks.predictions import PredictionFile, References, read_predictions
+from codefilter.cli import options
 from codefilter.errors import SourceError, UsageError
 from codefilter.metrics import FAMILIES, Scores, ScoreSummary, get_family, needs_prompt, summarize
 from codefilter.types import TaskLevel
@@ -29,13 +30,11 @@ def score_command(
         str | None,
         typer.Option("--benchmark", help="Where the truths are, if the predictions come without."),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="Folder with the benchmark's files.")
-    ] = None,
+    data: options.BenchmarkData = None,
     level: Annotated[
         TaskLevel | None, typer.Option("--level", help="Level of predictions that do not say it.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Score a file of predictions; exit code 1 if a line of it cannot be scored."""
     score = get_family(family)

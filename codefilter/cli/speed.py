@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from codefilter.cli import options
 from codefilter.config import check_setting, whole_number
 from codefilter.errors import UsageError
 from codefilter.models import DEFAULT_MODEL, resolve
@@ -62,7 +63,6 @@ Engines = Annotated[
 Out = Annotated[
     Path | None, typer.Option("--out", callback=_writable, help="Write the record to this file, too.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]
 Plot = Annotated[Path | None, typer.Option("--plot", callback=_drawable, help="Draw it into this SVG file.")]
 Filters = Annotated[
     str, typer.Option("--filters", help="Filters to measure, comma-separated; the first is the baseline.")
@@ -78,7 +78,7 @@ def likelihood_command(
     engines: Engines = "torch,auto",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="The median of so many.")] = 3,
     out: Out = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Score ten chunks behind one context: shared, against one plain pass for each."""
     from codefilter.speed.likelihood import measure_likelihoods
@@ -99,7 +99,7 @@ def engines_command(
     ] = "a2a-sdk",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Files at most.")] = 8,
     out: Out = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Read and write source text with every engine, against plain transformers with eager attention."""
     from codefilter.packages import fetch_package, load_corpora
@@ -129,7 +129,7 @@ def agreement_command(
     filter_name: Annotated[str, typer.Option("--filter", help="Which chunks are read.")] = "none",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Line tasks of the train packages.")] = 60,
     out: Out = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write completions of the train packages with every engine: are they as good as the first one's?"""
     from codefilter.completion import Completer
@@ -165,7 +165,7 @@ def drafts_command(
     engine: Engine = "auto",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Line and API tasks of Fresh.")] = 40,
     out: Out = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write completions of Fresh with and without drafts from the prompt."""
     from codefilter.completion import Completer, generation_options
@@ -199,7 +199,7 @@ def filter_command(
         int, typer.Option("--compared", min=1, help="At how many places the baseline is run too.")
     ] = 5,
     out: Out = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Decide on ten candidates of Fresh: at new places, and a few characters later; against `perplexity`."""
     from codefilter.completion import Completer
@@ -244,7 +244,7 @@ def cancellation_command(
     engine: Engine = "auto",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Cancelled requests.")] = 20,
     out: Out = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Cancel requests while the model reads a long prompt; seconds until it has stopped."""
     from codefilter.config import load_settings
@@ -266,7 +266,7 @@ def requests_command(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Line and API tasks of Fresh.")] = 12,
     out: Out = None,
     plot: Plot = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Complete places of Fresh from nothing, with every filter; the same of a llama-server."""
     from codefilter.speed.requests import measure_cold
@@ -284,7 +284,7 @@ def typing_command(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Functions of Fresh to type.")] = 5,
     out: Out = None,
     plot: Plot = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Type functions of Fresh, with a request at every pause; the same of a llama-server."""
     from codefilter.speed.typing import measure_typing
@@ -367,7 +367,7 @@ def index_command(
     ] = "0",
     out: Out = None,
     plot: Plot = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Build, open, change and query an index; BM25 against rank-bm25."""
     from codefilter.packages import fetch_package, load_corpora

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from codefilter.cli import options
 from codefilter.cli.labels import load_tokenizer_of
 from codefilter.cli.options import MAX_SEED, finite
 from codefilter.cli.train_generative import RECORD_FILE, generative_command
@@ -99,7 +100,7 @@ def classifier_command(
             help="With --repo: what labels. With --data: the labels' model, where its name does not find it.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train `classifier`, which judges texts without a model, and `cross`, which has a model read besides.
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from codefilter.cli import options
 from codefilter.cli.options import MAX_SEED, finite
 from codefilter.errors import UsageError
 from codefilter.paths import exclusive, write_atomically
@@ -106,9 +107,9 @@ def generative_command(
         int,
         typer.Option("--seed", min=0, max=MAX_SEED, help="Random seed for weights, data order and dropout."),
     ] = 0,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.")] = None,
+    device: options.Device = None,
     dtype: Annotated[str | None, typer.Option("--dtype", help="Type of the frozen weights.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Tune a language model to read chunk after chunk, say which help, and stop when it has enough.
 

@@ -57,7 +57,7 @@ def example_page(shown: ShownExample) -> str:
         "without it, red ones less likely; the strongest colour is 2 nats.</p>",
         f"<h2>Before the hole</h2><pre>{escape(shown.before)}</pre>",
         f"<h2>The truth, without chunks: {record.baseline_nats:.2f} nats</h2>",
-        f"<pre>{html_tokens(shown.tokens, record.baseline.target_nats, scale=-8.0)}</pre>",
+        f"<pre>{html_tokens(shown.tokens, record.baseline.target_nats, scale=8.0)}</pre>",
         f"<h2>The model's own draft</h2><pre>{escape(shown.draft)}</pre>",
         f"<h2>All chunks together: {record.everything_impact:+.3f} nats per token</h2>",
         f"<pre>{html_tokens(shown.tokens, shown.everything_gains)}</pre>",

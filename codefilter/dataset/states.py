@@ -1,7 +1,8 @@
 """Hidden states beside the labels, 16 bit: ``states/``, a safetensors file per example.
 
-In: labelled examples whose model's states were kept. Out: files that a training reads; they are large (about
-55 kB for ten chunks and the default model) and can be made again, so they are not published.
+In: labelled examples whose model's states were kept. Out: files for a training of your own (`train` reads
+texts); they are large (about 55 kB for ten chunks and the default model) and can be made again, so they are
+not published.
 Notable: for every prompt of an example two states are kept, in this order: that of the prompt's last token,
 from which the first token of the text is predicted, and the mean over the tokens of the model's draft.
 """

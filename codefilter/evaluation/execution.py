@@ -121,6 +121,8 @@ class TaskWorker:
             raise  # wrong for every task
         except CodeFilterError as error:
             return error
+        except OSError as error:  # texts of other files, of which one has another's folder as its path
+            return SourceError(f"{group.name} cannot be laid out as files: {error}")
 
     def _run_arm(self, task: CompletionTask, arm: Arm, memory: PromptMemory) -> Iterator[Finding]:
         if isinstance(self._completers, CodeFilterError):

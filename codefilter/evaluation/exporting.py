@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from codefilter.benchmarks.predictions import released_line
 from codefilter.evaluation.results import TaskResult
 from codefilter.metrics import FAMILIES, writes_on
 from codefilter.paths import write_atomically
@@ -69,7 +70,7 @@ def released_record(task: CompletionTask, prediction: str, family: str) -> dict[
     As released, it lacks its last line end; where the target begins within a line, which RepoCoder's never
     do, it has none to lack, and the metadata say so.
     """
-    request, place = task.request, task.provenance
+    request = task.request
     return {
         "task_id": task.task_id,
         "pred": prediction,
@@ -80,7 +81,7 @@ def released_record(task: CompletionTask, prediction: str, family: str) -> dict[
             "ground_truth": task.target,
             "fpath_tuple": [task.repository, *request.path.split("/")],
             "context_start_lineno": 0,
-            "line_no": place.start_line,
+            "line_no": released_line(task),
             "level": task.level.value,
             "prompt_ends_in_line": bool(request.prefix) and not request.prefix.endswith("\n"),
             **_notice(task, family),

@@ -52,6 +52,7 @@ class RunPlan:
     machine: str = ""
     weights_sha256: dict[str, str] = field(default_factory=dict)  # of trained filters, by arm
     num_candidates: dict[str, int] = field(default_factory=dict)  # by arm, where it is known
+    repositories_sha256: dict[str, str] = field(default_factory=dict)  # of a benchmark's, by name
     notices: tuple[str, ...] = ()  # what has to be said beside the figures
 
     @classmethod
@@ -91,6 +92,7 @@ class RunPlan:
             weights_sha256=earlier.weights_sha256 | self.weights_sha256,
             num_candidates=earlier.num_candidates
             | {arm: k for arm, k in self.num_candidates.items() if arm not in earlier.arms},
+            repositories_sha256=earlier.repositories_sha256 | self.repositories_sha256,
             codefilter=_joined(earlier.codefilter, self.codefilter, "; "),
             commit=_joined(earlier.commit, self.commit, "; "),
             machine=_joined(earlier.machine, self.machine, "; "),
@@ -114,15 +116,16 @@ def begin_run(plan: RunPlan, folder: Path) -> RunPlan:
         earlier = read_plan(folder)
         same = earlier.same_run()
         changed = [name for name, value in plan.same_run().items() if same.get(name) != value]
-        of_arms: tuple[tuple[str, Mapping[str, object], Mapping[str, object]], ...] = (
+        named: tuple[tuple[str, Mapping[str, object], Mapping[str, object]], ...] = (
             ("weights", earlier.weights_sha256, plan.weights_sha256),
             ("candidates", earlier.num_candidates, plan.num_candidates),
+            ("files", earlier.repositories_sha256, plan.repositories_sha256),
         )
         changed += [
-            f"{what} of {arm}"
-            for what, known, own in of_arms
-            for arm, value in own.items()
-            if known.get(arm, value) != value
+            f"{what} of {name}"
+            for what, known, own in named
+            for name, value in own.items()
+            if known.get(name, value) != value
         ]
         if changed:
             engines = f"That one was run by {earlier.engine}, this one is by {plan.engine}. "
@@ -182,7 +185,7 @@ def read_record(path: Path) -> tuple[RunPlan, tuple[TaskResult, ...], tuple[Task
         oldest = {"data_sha256": "", "limit": None, "shard": "", "engine": "", "writes": writes}
         plan = RunPlan.from_json({**oldest, **known, "arms": arms})
         errors = tuple(TaskError(**error) for error in values.get("errors", ()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, FileNotFoundError) else error
         raise UsageError(
             f"{path} is not the folder of a run, nor its record: {reason}",
@@ -196,8 +199,8 @@ def read_record(path: Path) -> tuple[RunPlan, tuple[TaskResult, ...], tuple[Task
 def recorded_results(values: Mapping[str, Any]) -> tuple[TaskResult, ...]:
     """The results in a record; their texts are empty, and the oldest records do not have every figure."""
     unknown: dict[str, Any] = dict.fromkeys(field.name for field in fields(TaskResult))
-    unknown |= {"target": "", "chunks": (), "reused_tokens": 0}
+    unknown |= {"target": "", "chunks": (), "reused_tokens": 0, "language": "", "prompt_id": ""}
     rows = [unknown | row for row in values["results"]]
     return tuple(
-        TaskResult(**row | {"prediction": None if row["exact_match"] is None else ""}) for row in rows
+        TaskResult.from_json(row | {"prediction": None if row["exact_match"] is None else ""}) for row in rows
     )

@@ -6,6 +6,7 @@ In: nothing but figures of the stages before. Out: `TaskResult`, `TaskError`, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -60,7 +61,11 @@ class TaskResult:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The result of a line that `dataclasses.asdict` made; KeyError or TypeError where it is none."""
         known = {field.name: values[field.name] for field in fields(cls)}
-        return cls(**{**known, "chunks": tuple(ChunkUse(**chunk) for chunk in values["chunks"])})
+        for field in fields(cls):
+            _check(field.name, known[field.name], str(field.type))
+        for stage, seconds in known["seconds"].items():
+            _check(f"seconds of {stage}", seconds, "float")
+        return cls(**{**known, "chunks": tuple(ChunkUse(**chunk) for chunk in known["chunks"])})
 
     @property
     def abstained(self) -> bool:
@@ -71,6 +76,18 @@ class TaskResult:
     def first_token_seconds(self) -> float:
         """Until the prompt was read: every stage but the writing; a draft that stands is written by then."""
         return sum(seconds for stage, seconds in self.seconds.items() if stage != "write")
+
+
+_KINDS = {"str": str, "int": int, "float": int | float, "bool": bool, "dict[str, float]": dict}
+
+
+def _check(name: str, value: object, kind: str) -> None:
+    """TypeError where a value that was read is not what its field takes; NaN and infinity are no figures."""
+    expected = _KINDS.get(kind.removesuffix(" | None"), object)
+    if value is None and kind.endswith(" | None"):
+        return
+    if not isinstance(value, expected) or (isinstance(value, float) and not math.isfinite(value)):
+        raise TypeError(f"{name} is {value!r}")
 
 
 @dataclass(frozen=True)

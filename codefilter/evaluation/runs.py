@@ -102,7 +102,9 @@ def join_runs(runs: Sequence[Run]) -> list[JoinedResults]:
     for benchmark in dict.fromkeys(run.plan.benchmark for run in runs):
         of_benchmark = tuple(run for run in runs if run.plan.benchmark == benchmark)
         own = list(zip(of_benchmark, _labels(of_benchmark), strict=True))
-        if len({run.plan.data_sha256 for run, _ in own}) > 1:
+        repositories = {item for run, _ in own for item in run.plan.repositories_sha256.items()}
+        are_same = len(repositories) == len(dict(repositories))
+        if len({run.plan.data_sha256 for run, _ in own}) > 1 or not are_same:
             raise UsageError(
                 f"these runs of {benchmark} are on different data", hint="Compare runs on the same data only."
             )

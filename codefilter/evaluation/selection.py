@@ -28,6 +28,8 @@ class TaskGroup:
     root: Path | None  # None: only the tasks are here, so that there is nothing to retrieve from
     tasks: tuple[CompletionTask, ...]
     excluded_paths: tuple[str, ...] = ()  # files that hold answers: not indexed
+    content_sha256: str = ""  # of a benchmark's repository
+    repeated_task_ids: tuple[str, ...] = ()  # of tasks whose target stands in another file too
 
 
 def group_tasks(benchmark: Benchmark, levels: Collection[TaskLevel]) -> list[TaskGroup]:
@@ -37,7 +39,14 @@ def group_tasks(benchmark: Benchmark, levels: Collection[TaskLevel]) -> list[Tas
         if task.level in levels:
             by_repository[task.repository].append(task)
     return [
-        TaskGroup(repository.name, repository.root, tuple(tasks), repository.excluded_paths)
+        TaskGroup(
+            repository.name,
+            repository.root,
+            tuple(tasks),
+            repository.excluded_paths,
+            repository.content_sha256,
+            repository.repeated_task_ids,
+        )
         for repository in benchmark.repositories
         if (tasks := by_repository[repository.name])
     ]

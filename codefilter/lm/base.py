@@ -1,7 +1,8 @@
 """What a language model must do here: score continuations of a context, and generate.
 
-In: token ids. Out: `LogLikelihood`s and `Generation`s; of some engines hidden states too. One file per engine
-beside this one (`torch_lm`, `fake`); `loading` picks one by name.
+In: token ids. Out: `LogLikelihood`s and `Generation`s; of some engines hidden states too. The engines are
+beside this file (`torch_lm`, `onnx_lm`, `openvino_lm`, `remote`; `fake` for tests); `loading` picks one by
+name.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ def draw_quality_against(comparisons: Sequence[Comparison], quality: str, cost: 
     ]
     figure, axes = new_figure(height=3.6)
     for number, (label, x, y) in enumerate(points):
-        spread = None if y.low is None or y.high is None else [[y.value - y.low], [y.high - y.value]]
+        spread = None
+        if y.low is not None and y.high is not None:  # rounding may put a bound beyond the value
+            spread = [[max(0.0, y.value - y.low)], [max(0.0, y.high - y.value)]]
         marker = _MARKERS[number % len(_MARKERS)]  # hollow, so that arms at the same place are all seen
         bars = axes.errorbar(
             [x.value], [y.value], spread, fmt=marker, capsize=3, color=f"C{number % 10}", label=label

@@ -74,12 +74,9 @@ def _chunk(
 
 
 def _reason(completion: Completion, decision: FilterDecision, late: set[str]) -> str:
-    chunk_id = decision.candidate.chunk.chunk_id
-    if chunk_id in late:
+    if decision.candidate.chunk.chunk_id in late:
         return "kept, but left out to answer in time"
-    if chunk_id in completion.prompt.dropped_chunk_ids:
-        return "kept, but over the token budget"
-    return decision.reason
+    return completion.prompt.reason(decision)
 
 
 def to_markdown(explanation: dict[str, Any]) -> str:
