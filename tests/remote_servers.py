@@ -6,9 +6,11 @@ before, or in the middle of, an answer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -153,6 +155,25 @@ def status(code: int, message: str = "told so", **headers: str) -> Fault:
 def garbage(handler: Handler) -> bool:
     """An answer that is no JSON."""
     handler.send(b"<html>not what you think</html>")
+    return True
+
+
+def nested(handler: Handler) -> bool:
+    """An error that is nested deeper than a reader of JSON goes."""
+    handler.send(b"[" * 200_000, 400)
+    return True
+
+
+def comment(handler: Handler) -> bool:
+    """Comments that keep the connection alive, and no event, until the client hangs up."""
+    handler.begin_stream()
+    with contextlib.suppress(OSError):
+        while True:
+            handler.wfile.write(b"8\r\n: ping\n\n\r\n")
+            handler.wfile.flush()
+            time.sleep(0.01)
+    handler.server.hung_up.set()
+    handler.close_connection = True
     return True
 
 

@@ -32,8 +32,10 @@ from tests.remote_servers import (
     ScriptedServer,
     TextDouble,
     VllmDouble,
+    comment,
     garbage,
     hang,
+    nested,
     status,
     write_and_hang,
 )
@@ -425,6 +427,8 @@ def test_a_server_is_given_the_time_that_it_asks_for(
         (status(400, "the prompt is too long"), 1, "answered 400: the prompt is too long", "length"),
         (status(401), 1, "answered 401", KEY_VARIABLE),
         (status(307, Location="http://elsewhere.example/"), 1, "elsewhere.example", "that address"),
+        (status(429, Retry_After="Mon, 01 Jan 2024 00:00:00 +9999999999999"), 3, "answered 429", "asks to"),
+        (nested, 1, "answered 400: [[[[", "length"),
         (garbage, 1, "does not speak the protocol", "address"),
     ],
 )
@@ -500,11 +504,12 @@ def test_an_event_that_is_wrong_is_an_error(
     assert caught.value.hint
 
 
-def test_silence_is_an_error(start: Callable[..., Any], connect: Connect) -> None:
+@pytest.mark.parametrize("silent", [hang, comment])
+def test_silence_is_an_error(silent: Fault, start: Callable[..., Any], connect: Connect) -> None:
     server = start()
     model = connect(server)
     model._patience = replace(QUICK, silence_seconds=0.05)
-    server.faults = [hang]
+    server.faults = [silent]
     with pytest.raises(ModelError, match=r"silent for 0\.05 s"):
         model.generate(PROMPT, GenerationOptions())
     assert server.hung_up.wait(10)
@@ -581,6 +586,14 @@ def test_the_key_is_sent_and_never_shown(
     assert {headers["Authorization"] for _, _, headers in server.requests} == {"Bearer hunter2"}
     assert "POST" in caplog.text  # the HTTP library does log
     shown = [caught.value.message, caught.value.hint, caplog.text, model.description, repr(model.identity)]
+    for fault in (
+        status(429, Retry_After="1 hunter2"),
+        status(307, Location="http://elsewhere/?key=hunter2"),
+    ):
+        server.faults = [fault] * 3
+        with pytest.raises(ModelError, match=r"429|307") as caught:
+            model.generate(PROMPT, GenerationOptions())
+        shown += [caught.value.message, caught.value.hint]
     assert not any("hunter2" in text for text in shown)
 
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from codefilter.cli import main
 from codefilter.completion import Completer
 from codefilter.config import Settings
-from codefilter.errors import UsageError
+from codefilter.errors import ModelError, UsageError
 from codefilter.evaluation import TaskGroup
 from codefilter.filters.base import FilterContext
 from codefilter.filters.simple import KeepAll
@@ -42,7 +43,7 @@ from codefilter.types import (
     RetrievedChunk,
     TaskLevel,
 )
-from tests.remote_servers import ScriptedServer
+from tests.remote_servers import LlamaServerDouble
 
 
 def prompt(text: str) -> Prompt:
@@ -319,11 +320,18 @@ def test_a_folder_without_sources_cannot_be_repeated(
 # --- requests from nothing, and while somebody types
 
 
-class CountingServer(ScriptedServer):
-    """Answers like a llama-server, at once."""
+class CountingServer(LlamaServerDouble):
+    """Completes at once, or says that it did."""
+
+    wrong: ClassVar[dict[str, int]] = {}
 
     def answer(self, method: str, path: str, body: Any) -> object | None:
-        return {"build_info": "b1"} if path == "/props" else {"content": "x"}
+        if path == "/completion":
+            return {
+                "tokens_evaluated": len(body["prompt"]),
+                "tokens_predicted": body["n_predict"],
+            } | self.wrong
+        return super().answer(method, path, body)
 
 
 @pytest.fixture
@@ -331,6 +339,58 @@ def server() -> Iterator[CountingServer]:
     scripted = CountingServer()
     yield scripted
     scripted.close()
+
+
+def test_a_baseline_that_does_something_else_is_refused(
+    server: CountingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baseline = LlamaServerBaseline(f"remote:{server.url}")
+    assert baseline.description == "llama-server b1, tiny.gguf, context 131072"
+    baseline.check(FakeLanguageModel())
+    baseline.seconds([1, 2, 3], 4, reuse=False)
+    monkeypatch.setattr(server, "wrong", {"tokens_predicted": 3})
+    with pytest.raises(ModelError, match="read 3 tokens and wrote 3 of 3 and 4"):
+        baseline.seconds([1, 2, 3], 4, reuse=False)
+    monkeypatch.setattr(server, "wrong", {"tokens_predicted": None})
+    with pytest.raises(ModelError, match="not what the protocol says"):
+        baseline.seconds([1, 2, 3], 4, reuse=False)
+    monkeypatch.setattr(server, "tokenize", lambda text: [1])
+    with pytest.raises(ModelError, match="tokenizer is another one"):
+        baseline.check(FakeLanguageModel())
+
+
+@pytest.mark.parametrize(
+    ("what", "option", "value", "said"),
+    [
+        ("requests", "--server", "http://127.0.0.1:9", "is no server"),
+        ("requests", "--server", "remote:http://127.0.0.1:9", "cannot reach"),
+        ("requests", "--filters", "all,nope", "nope"),
+        ("typing", "--filters", "nope", "nope"),
+        ("agreement", "--filter", "nope", "nope"),
+        ("engines", "--engines", "torch,remote:nonsense", "must be an http or https URL"),
+        ("engines", "--engines", "torch,remote:http://127.0.0.1:9?tokenizer={folder}", "cannot reach"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_model_is_loaded(
+    what: str,
+    option: str,
+    value: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps(byte_tokenizer_spec()))
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("a model is loaded")
+
+    monkeypatch.setattr("codefilter.lm.loading.load_configured_model", load)
+    monkeypatch.setattr("codefilter.lm.torch_lm.TorchLanguageModel", load)
+    monkeypatch.setattr("codefilter.cli.speed._draw_fresh", lambda *_: [])
+    monkeypatch.setattr("codefilter.cli.speed.resolve", lambda name: SimpleNamespace(folder=Path("nowhere")))
+    assert main(["speed", what, "--model", "fake", option, value.format(folder=tmp_path)]) != 0
+    assert said in capsys.readouterr().err
 
 
 def task(prefix: str, target: str, suffix: str) -> CompletionTask:

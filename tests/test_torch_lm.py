@@ -96,6 +96,18 @@ def test_families_are_equal_to_plain_transformers(tmp_path: Path, family: str) -
         assert result.per_token == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize("family", ["qwen2", "mistral"])
+def test_heads_that_share_keys_are_told_apart_where_masks_need_it(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeated = []
+    monkeypatch.setattr(
+        "codefilter.lm.torch_attention._masks_need_all_heads", lambda query: repeated.append(query) or True
+    )
+    test_families_are_equal_to_plain_transformers(tmp_path, family)
+    assert repeated
+
+
 @pytest.mark.parametrize(
     ("family", "shape", "why"),
     [

@@ -136,6 +136,7 @@ def agreement_command(
     from codefilter.config import load_settings
     from codefilter.evaluation.execution import open_index
     from codefilter.evaluation.task_sources import draw_packages
+    from codefilter.filters.table import get_filter
     from codefilter.speed.agreement import measure_agreement
     from codefilter.speed.records import conditions_of
     from codefilter.types import TaskLevel
@@ -143,6 +144,7 @@ def agreement_command(
     names = _checked(engines, model)
     of_engines = dict.fromkeys(("engine", "device", "dtype"), "auto")  # each row has its own
     settings = load_settings(None, overrides={"model": model, "filter": filter_name, **of_engines})
+    get_filter(filter_name, settings)  # is there one?
     drawn = draw_packages("train", (TaskLevel.LINE,), limit, 0)
     groups = _limited("agreement", drawn, limit, hint="See data/manifests/corpora.toml.")
     reader = _load(model, names[-1])  # filters may read
@@ -310,6 +312,7 @@ def _measure_requests(
     from codefilter.completion import Completer
     from codefilter.config import load_settings
     from codefilter.evaluation.execution import open_index
+    from codefilter.filters.table import get_filter
     from codefilter.lm.loading import load_configured_model
     from codefilter.speed.plots import draw_requests
     from codefilter.speed.records import conditions_of, details_of
@@ -322,8 +325,12 @@ def _measure_requests(
         for name in names
     }
     groups = _draw_fresh(what, [TaskLevel(level) for level in levels], limit)
+    for name in names:
+        get_filter(name, settings[name])  # is there one?
     baseline = LlamaServerBaseline(server) if server is not None else None
     loaded = load_configured_model(settings[names[0]])
+    if baseline is not None:
+        baseline.check(loaded)
     places = []
     for group in groups:
         index = open_index(group, settings[names[0]].chunker)
@@ -406,11 +413,12 @@ def _checked(engines: str, model: str) -> list[str]:
     Raises:
         UsageError: before anything is measured, where one could not be loaded.
     """
-    from codefilter.lm.loading import check_engine, choose_engine
+    from codefilter.lm.loading import check_engine, choose_engine, load_model
 
     names = []
     for name in engines.split(","):
         if name.startswith("remote:"):
+            load_model(name)  # does it answer?
             names.append(name)
             continue
         engine, colon, dtype = name.partition(":")

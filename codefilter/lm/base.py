@@ -86,7 +86,7 @@ class GenerationOptions:
     temperature: float = 0.0
     num_candidates: int = 1
     seed: int = 0
-    speculate: bool = True  # check drafts from the prompt; greedy output does not depend on it
+    speculate: bool = True  # check drafts from the prompt; greedy output is the same, up to rounding
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 In: the prompt, what is written so far, and the last outputs: who did not take a suggestion but typed on often
 wants the rest of it. Out: tokens that followed the last earlier occurrence of the last few tokens. The model
 checks a whole draft in one pass, which costs little more than one token, and what it would not have written
-itself is thrown away: greedy output is the same with and without drafts.
+itself is thrown away: greedy output is the same with and without drafts, unless two tokens are as likely as
+each other within an engine's rounding, which may depend on how many it reads at a time.
 """
 
 from __future__ import annotations

@@ -61,13 +61,9 @@ def packed_attention(
         raise unknown_attention(f"it has {', '.join(unknown) or 'a mask of its own'}")
     if seen is not None:
         seen.add(module)
-    grouped = query.shape[1] != key.shape[1]
     if slots is not None:
         visible = _causal_mask(slots, key.shape[2], sliding_window)
-        output = scaled_dot_product_attention(
-            query, key, value, attn_mask=visible, scale=scaling, enable_gqa=grouped
-        )
-        return output.transpose(1, 2).contiguous(), None
+        return _attend(query, key, value, visible, scaling).transpose(1, 2).contiguous(), None
     tokens = query.shape[2]
     shared = key.shape[2] - tokens
     outputs = []
@@ -86,20 +82,33 @@ def packed_attention(
         if narrow or (length > 1 and not plain_causal):
             places = torch.arange(k.shape[2] - length, k.shape[2], device=query.device)
             mask = _causal_mask(places, k.shape[2], sliding_window if narrow else None)
-        outputs.append(
-            scaled_dot_product_attention(
-                query[:, :, start:stop],
-                k,
-                v,
-                attn_mask=mask,
-                is_causal=mask is None and length > 1,
-                scale=scaling,
-                enable_gqa=grouped,
-            )
-        )
+        outputs.append(_attend(query[:, :, start:stop], k, v, mask, scaling))
         start = stop
     joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
     return joined.transpose(1, 2).contiguous(), None
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None) -> Tensor:
+    """Of one sequence; without a mask every query sees the keys up to its own, a single one sees all."""
+    grouped = query.shape[1] != key.shape[1]
+    if grouped and mask is not None and _masks_need_all_heads(query):
+        repeats = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+        grouped = False
+    return scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        is_causal=mask is None and query.shape[2] > 1,
+        scale=scaling,
+        enable_gqa=grouped,
+    )
+
+
+def _masks_need_all_heads(query: Tensor) -> bool:
+    """Whether torch has no fast kernel here for a mask and heads that share keys: it has none on CUDA."""
+    return query.is_cuda
 
 
 def _causal_mask(places: Tensor, keys: int, window: int | None) -> Tensor:

@@ -78,7 +78,9 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name != "auto":
         raise UsageError(f"unknown dtype {name!r}", hint=f"One of: auto, {', '.join(named)}.")
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        with torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     if device.type == "mps":
         return torch.float16
     # torch emulates bfloat16 on any processor; it is faster than float32 only where the instructions exist

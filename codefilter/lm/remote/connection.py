@@ -42,7 +42,7 @@ class Patience:
     """How long to wait and how often to try."""
 
     connect_seconds: float = 5.0
-    silence_seconds: float = 120.0  # without a byte of the answer; a CPU may read a prompt that long
+    silence_seconds: float = 120.0  # without a part of the answer; a CPU may read a prompt that long
     attempts: int = 4
     backoff_seconds: float = 0.5  # before the second attempt, then doubled
     longest_wait_seconds: float = 30.0  # that a server may ask for
@@ -111,7 +111,8 @@ class Connection:
             async with aclosing(source):  # type: ignore[type-var]  # it is a generator
                 while True:
                     with self._explained():
-                        event = await anext(source, None)
+                        async with asyncio.timeout(self._patience.silence_seconds):  # comments are no answer
+                            event = await anext(source, None)
                     if event is None or event.data.strip() == "[DONE]":
                         return
                     answer = self._parse(event.data)
@@ -125,7 +126,8 @@ class Connection:
     async def _read(self, method: str, path: str, body: object) -> Any:
         async with self._open(method, path, body) as response:
             with self._explained():
-                data = await response.aread()
+                async with asyncio.timeout(self._patience.silence_seconds):  # it has begun to come
+                    data = await response.aread()
             return self._parse(data)
 
     @asynccontextmanager
@@ -168,13 +170,13 @@ class Connection:
         if status in (codes.UNAUTHORIZED, codes.FORBIDDEN):
             hint = f"Set {KEY_VARIABLE} to a key that the server knows."
         elif status == codes.TOO_MANY_REQUESTS:
-            wait = response.headers.get("Retry-After", "")
-            hint = f"It asks to wait: {wait[:40]}." if wait else "Wait, or ask for a larger allowance."
+            wait = self._quoted(response.headers.get("Retry-After", ""))
+            hint = f"It asks to wait: {wait}." if wait else "Wait, or ask for a larger allowance."
         elif status >= 500:
             hint = "See the server's log; it may still be loading its model."
         elif response.is_redirect:
-            location = response.headers.get("Location", "")
-            said, hint = f"it is elsewhere: {location[:_DETAIL_LENGTH]}", "Give that address after remote:."
+            location = self._quoted(response.headers.get("Location", ""))
+            said, hint = f"it is elsewhere: {location}", "Give that address after remote:."
         else:
             hint = "Check the address, the name of the model, and the length of the prompt."
         if status in _UNAVAILABLE:
@@ -193,7 +195,7 @@ class Connection:
                 f"cannot reach {self._url}: {str(error) or 'no answer'}",
                 hint="Is the server running there, and the address right?",
             ) from error
-        except httpx2.TimeoutException as error:
+        except (httpx2.TimeoutException, TimeoutError) as error:
             raise ServerError(
                 f"{self._url} was silent for {self._patience.silence_seconds:g} s",
                 hint="It may be overloaded, or the prompt too long for it: lower cross_file_tokens.",
@@ -209,20 +211,24 @@ class Connection:
     def _parse(self, text: str | bytes) -> Any:
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise malformed(self._url) from error
 
     def _detail(self, text: str | bytes) -> str:
-        """A server's own words in one short line, without the key."""
+        """What a server says of an error, in one short line."""
         if isinstance(text, bytes):
             text = text.decode("utf-8", "replace")
-        with contextlib.suppress(ValueError, AttributeError):
+        with contextlib.suppress(ValueError, AttributeError, RecursionError):
             answer = json.loads(text)
             answer = answer.get("error") or answer.get("detail") or answer.get("message") or answer
             text = str(answer.get("message") if isinstance(answer, dict) else answer)
+        return self._quoted(text) or "nothing more"
+
+    def _quoted(self, text: str) -> str:
+        """What a server wrote, in one short line, without the key."""
         if self._key:
             text = text.replace(self._key, "***")
-        return " ".join(text.split())[:_DETAIL_LENGTH] or "nothing more"
+        return " ".join(text.split())[:_DETAIL_LENGTH]
 
 
 def broke_off(url: str) -> ServerError:
@@ -284,5 +290,5 @@ def _retry_after_seconds(value: str) -> float:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0

@@ -39,10 +39,10 @@ async def discover(
     props_path = "/props" + (f"?model={quote(endpoint.model)}" if endpoint.model else "")
     props = await _get_or_none(connection, props_path)
     if isinstance(props, dict) and "default_generation_settings" in props:
-        checked = await _check_tokenizer(connection, endpoint.model, tokenizer, family)
+        checked = await check_tokenizer(connection, endpoint.model, tokenizer, family)
         return LlamaServer(props, endpoint.model, tokenizer), checked
     model, context_length = await _find_model(connection, endpoint.model)
-    checked = await _check_tokenizer(connection, model, tokenizer, family)
+    checked = await check_tokenizer(connection, model, tokenizer, family)
     return await CompletionsServer.probe(connection, model, tokenizer, context_length), checked
 
 
@@ -63,7 +63,7 @@ async def _find_model(connection: Connection, wanted: str) -> tuple[str, int | N
     )
 
 
-async def _check_tokenizer(connection: Connection, model: str, tokenizer: Tokenizer, family: str) -> bool:
+async def check_tokenizer(connection: Connection, model: str, tokenizer: Tokenizer, family: str) -> bool:
     """Compare with the server's tokenizer, if it has ``/tokenize``; `ModelError` where they differ."""
     control = get_format(family, tokenizer).control_tokens
     text = _SAMPLE + "".join(control)
