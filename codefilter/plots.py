@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_WIDTH = 7.0  # inches
 
-def new_figure(height: float = 3.2, width: float = 7.0) -> tuple[Figure, Axes]:
-    """A figure of that size in inches; `UsageError` where matplotlib is not installed."""
+
+def new_figure(height: float = 3.2) -> tuple[Figure, Axes]:
+    """A figure of that height in inches; `UsageError` where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise UsageError(
             "drawing needs matplotlib", hint="Install it: pip install 'codefilter[plots]'"
         ) from None
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from codefilter.cli import main
 from codefilter.coalitions import CoalitionLabel, TriedSet, shapley_values, surrogate_values
 from codefilter.dataset.coalitions import COALITIONS_FILE, coalition_figures, read_coalitions
-from codefilter.dataset.exclusions import Comparison, Exclusion, write_exclusions
+from codefilter.dataset.exclusions import Compared, Exclusion, write_exclusions
 from codefilter.lm.fake import FakeLanguageModel
 from tests.labelled_repositories import REPOSITORIES, label_with_fake
 
@@ -118,12 +118,12 @@ def test_sets_of_examples_that_are_left_out_count_nowhere(
     coalitions = ["dataset", "coalitions", str(out), *repos, "--limit", "3"]
     assert main(coalitions) == 0
     first, second, _ = read_coalitions(out)
-    write_exclusions(out, [Exclusion(first.example_id, "bench/x", 0.9)], Comparison(12, ("bench",)))
+    write_exclusions(out, [Exclusion(first.example_id, "bench/x", 0.9)], Compared(12, ("bench",)))
     capsys.readouterr()
     assert main([*coalitions[:-1], "1"]) == 0  # nothing is missing
     figures = json.loads(capsys.readouterr().out)
     assert figures["examples"] == 2
     assert main(["dataset", "stats", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["coalitions"] == figures
-    write_exclusions(out, [], Comparison(12, ("bench",)))
+    write_exclusions(out, [], Compared(12, ("bench",)))
     assert read_coalitions(out)[:2] == [first, second]

@@ -23,7 +23,7 @@ from codefilter.dataset.duplicates import (
     find_repeated,
     keep_others,
 )
-from codefilter.dataset.exclusions import Comparison, Exclusion, read_exclusions, write_exclusions
+from codefilter.dataset.exclusions import Compared, Exclusion, read_exclusions, write_exclusions
 from codefilter.dataset.figures import label_figures
 from codefilter.dataset.materialize import Materializer
 from codefilter.dataset.show import show_example, terminal_view
@@ -71,7 +71,7 @@ def test_stats_say_what_the_labels_are_and_write_the_card(
     assert "rank (1 is the retriever" in html
     assert not any(network in html for network in ("<script", "<link", "src="))
     assert "Near-duplicates were not searched for yet" in (labels / "README.md").read_text()
-    write_exclusions(labels, [], Comparison(10, ("bench",)))
+    write_exclusions(labels, [], Compared(10, ("bench",)))
     assert main(["dataset", "stats", str(labels)]) == 0
     assert "Near-duplicates of the first 10 tasks" in (labels / "README.md").read_text()
     capsys.readouterr()
@@ -255,7 +255,7 @@ def test_examples_whose_code_stands_in_a_benchmark_are_left_out(labels: Path) ->
         for text in (unrelated.text, copied)
     ]
     assert {one.example_id for one in find_exclusions(examples, windows)} >= expected
-    write_exclusions(labels, exclusions, Comparison(12, ("bench",)))
+    write_exclusions(labels, exclusions, Compared(12, ("bench",)))
     assert read_exclusions(labels) == exclusions
     assert keep_others([], exclusions, ["packages of role train"]) == exclusions  # bench is not here any more
     assert keep_others([], exclusions, ["packages of role bench"]) == exclusions  # another bench
@@ -268,7 +268,7 @@ def test_examples_whose_code_stands_in_a_benchmark_are_left_out(labels: Path) ->
 
 def test_an_exclusion_is_not_labelled_again(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = next(read_examples(labels))
-    write_exclusions(labels, [Exclusion(first.example_id, "bench/x", 0.9)], Comparison(12, ("bench",)))
+    write_exclusions(labels, [Exclusion(first.example_id, "bench/x", 0.9)], Compared(12, ("bench",)))
     arguments = ["dataset", "build", *repos(labels), "--out", str(labels), "--levels", "line,chunk"]
     assert main([*arguments, "--per-repo", "6", *SMALL]) == 0
     assert num_examples(labels) == 11

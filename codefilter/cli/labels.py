@@ -183,7 +183,7 @@ def duplicates_command(
         find_repeated,
         keep_others,
     )
-    from codefilter.dataset.exclusions import Comparison, read_exclusions, write_exclusions
+    from codefilter.dataset.exclusions import Compared, read_exclusions, write_exclusions
 
     compared: list[str] = []
     references = list(benchmark_references(compared.append))
@@ -194,7 +194,7 @@ def duplicates_command(
     found += find_repeated(rest, threshold)
     everything = (*compared, OTHER_REPOSITORIES)
     exclusions = keep_others(found, read_exclusions(folder), everything)
-    write_exclusions(folder, exclusions, Comparison(len(examples), everything))
+    write_exclusions(folder, exclusions, Compared(len(examples), everything))
     print(f"compared with {', '.join(compared)}: {len(references)} files, and with {OTHER_REPOSITORIES}")
     for exclusion in exclusions:
         print(f"left out: {exclusion.example_id}, {exclusion.similarity:.2f} like {exclusion.reference}")

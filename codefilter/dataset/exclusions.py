@@ -27,14 +27,14 @@ class Exclusion:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Compared:
     """Which examples were held against which benchmarks."""
 
     examples: int  # the first so many: a dataset grows at its end
     compared_with: tuple[str, ...]
 
 
-def write_exclusions(folder: Path, exclusions: Sequence[Exclusion], comparison: Comparison) -> None:
+def write_exclusions(folder: Path, exclusions: Sequence[Exclusion], comparison: Compared) -> None:
     """Write down what is left out, and what was compared."""
     content = asdict(comparison) | {"excluded": [asdict(one) for one in exclusions]}
     write_atomically(folder / EXCLUSIONS_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
@@ -45,19 +45,19 @@ def read_exclusions(folder: Path) -> list[Exclusion]:
     return _read(folder)[0]
 
 
-def read_comparison(folder: Path) -> Comparison:
+def read_comparison(folder: Path) -> Compared:
     """What was compared; no example where nothing was."""
     return _read(folder)[1]
 
 
-def _read(folder: Path) -> tuple[list[Exclusion], Comparison]:
+def _read(folder: Path) -> tuple[list[Exclusion], Compared]:
     path = folder / EXCLUSIONS_FILE
     if not path.exists():
-        return [], Comparison(0, ())
+        return [], Compared(0, ())
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         excluded = [Exclusion(**one) for one in content.pop("excluded")]
-        return excluded, Comparison(content.get("examples", 0), tuple(content["compared_with"]))
+        return excluded, Compared(content.get("examples", 0), tuple(content["compared_with"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{path} cannot be read: {error}", hint="Make it again: dataset duplicates"

@@ -20,7 +20,7 @@ from codefilter.index import RepositoryIndex, Snapshot
 from codefilter.index.postings import BoolArray
 from codefilter.index.terms import terms
 from codefilter.retrieval.base import RetrievalQuery
-from codefilter.retrieval.query import DEFAULT_QUERY, QueryOptions, query_text
+from codefilter.retrieval.query import query_text
 from codefilter.retrieval.ranking import ranked
 from codefilter.types import RetrievedChunk
 
@@ -83,9 +83,8 @@ class Bm25Retriever:
 
     name = "bm25"
 
-    def __init__(self, index: RepositoryIndex, options: QueryOptions = DEFAULT_QUERY) -> None:
+    def __init__(self, index: RepositoryIndex) -> None:
         self._index = index
-        self._options = options
         self._scores: Bm25Scores | None = None
 
     def retrieve(self, query: RetrievalQuery, k: int) -> list[RetrievedChunk]:
@@ -94,5 +93,5 @@ class Bm25Retriever:
         prepared = self._scores
         if prepared is None or prepared.snapshot is not snapshot:
             self._scores = prepared = Bm25Scores(snapshot)
-        scores, touched = prepared.score(terms(query_text(query.request, self._options)))
+        scores, touched = prepared.score(terms(query_text(query.request)))
         return ranked(snapshot, scores, touched, query, k, self.name)

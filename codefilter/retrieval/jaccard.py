@@ -26,14 +26,13 @@ class JaccardRetriever:
 
     name = "jaccard"
 
-    def __init__(self, index: RepositoryIndex, options: QueryOptions = REPOCODER_QUERY) -> None:
+    def __init__(self, index: RepositoryIndex) -> None:
         self._index = index
-        self._options = options
 
     def retrieve(self, query: RetrievalQuery, k: int) -> list[RetrievedChunk]:
         """See `Retriever`; the score is the similarity, above 0 and at most 1."""
         snapshot = self._index.snapshot
-        wanted = set(terms(query_text(query.request, self._options)))
+        wanted = set(terms(query_text(query.request, REPOCODER_QUERY)))
         common = np.zeros(snapshot.num_slots, np.int64)
         for term in wanted:
             term_id = snapshot.term_id(term)

@@ -12,7 +12,7 @@ from rank_bm25 import BM25Okapi
 from codefilter.index import RepositoryIndex, Snapshot
 from codefilter.index.terms import terms
 from codefilter.retrieval.base import RetrievalQuery
-from codefilter.retrieval.query import DEFAULT_QUERY, QueryOptions, query_text
+from codefilter.retrieval.query import query_text
 from codefilter.retrieval.ranking import ranked
 from codefilter.types import RetrievedChunk
 
@@ -22,9 +22,8 @@ class ReferenceBm25Retriever:
 
     name = "bm25-reference"
 
-    def __init__(self, index: RepositoryIndex, options: QueryOptions = DEFAULT_QUERY) -> None:
+    def __init__(self, index: RepositoryIndex) -> None:
         self._index = index
-        self._options = options
         self._snapshot: Snapshot | None = None
 
     def retrieve(self, query: RetrievalQuery, k: int) -> list[RetrievedChunk]:
@@ -38,7 +37,7 @@ class ReferenceBm25Retriever:
             self._bm25 = BM25Okapi(self._documents) if any(self._documents) else None
         if self._bm25 is None:
             return []
-        query_terms = terms(query_text(query.request, self._options))
+        query_terms = terms(query_text(query.request))
         wanted = set(query_terms)
         scores = np.zeros(snapshot.num_slots, np.float64)
         touched = np.zeros(snapshot.num_slots, np.bool_)

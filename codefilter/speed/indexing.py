@@ -38,7 +38,7 @@ from codefilter.types import CompletionRequest
 
 MEASURED_RETRIEVERS = ("bm25", "jaccard", "definitions", "hybrid")
 _IN_FILE_LINES = 60  # before the hole; what the prompt would show
-_NUM_CANDIDATES = 10
+_NUM_CANDIDATES = 30  # as the default filter is offered
 
 _LONG_NAME = re.compile(rb"\b[A-Za-z_]\w{3,}\b")
 

@@ -26,7 +26,7 @@ from codefilter.filters.trained import FilterManifest, TrainedFilter, save_train
 from codefilter.tasks import TaskRepository
 from codefilter.tokenizer import Tokenizer
 from codefilter.training.classifier import labels_sha256
-from codefilter.training.examples import TrainingTask, Values, labelled_tasks
+from codefilter.training.examples import TrainingTask, Values, file_of, labelled_tasks
 from codefilter.training.fitting import FitOptions, adapt
 from codefilter.training.judging import (
     FilterFigures,
@@ -191,7 +191,7 @@ def auc_within_lead(
     for task, one, other in zip(tasks, scores, others, strict=True):
         positive = task.impacts > level
         if positive.any() and not positive.all():
-            files.append(_file(task))
+            files.append(file_of(task.task_id))
             first.append([auc(one, positive), 1.0])
             second.append([auc(other, positive), 1.0])
     if not files:
@@ -202,8 +202,4 @@ def auc_within_lead(
 
 def _part(task: TrainingTask) -> str:
     """By the file: lines of one file know each other."""
-    return _PARTS[int(content_hash(_file(task))[:8], 16) % len(_PARTS)]
-
-
-def _file(task: TrainingTask) -> str:
-    return task.task_id.rsplit(":", 1)[0]
+    return _PARTS[int(content_hash(file_of(task.task_id))[:8], 16) % len(_PARTS)]

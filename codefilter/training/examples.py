@@ -9,7 +9,7 @@ that the filter knows prompts that show more of the file than those labelled, an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -44,7 +44,6 @@ _COPY_FORM = 4  # counts up when the tasks or their gains are made in another wa
 _COPY_SEED = 100  # another draw than that of the labels; `elsewhere` leaves out what meets one of them
 
 Values = npt.NDArray[np.float32]
-Progress = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -83,16 +82,13 @@ def labelled_parts(labels: Path) -> dict[str, str]:
     return parts
 
 
-def labelled_tasks(
-    folder: Path, roots: Mapping[str, Path], tokenizer: Tokenizer, progress: Progress = lambda name: None
-) -> Iterator[TrainingTask]:
+def labelled_tasks(folder: Path, roots: Mapping[str, Path], tokenizer: Tokenizer) -> Iterator[TrainingTask]:
     """Every example of a dataset, repository by repository.
 
     Args:
         folder: of the dataset.
         roots: where its repositories are (`find_roots`).
         tokenizer: of the model that labelled them.
-        progress: told each repository's name.
 
     Raises:
         DatasetError: there is no dataset, a repository is not here, or a text is not what was labelled.
@@ -106,7 +102,6 @@ def labelled_tasks(
             continue
         example = materializer.materialize(record)
         if extractor is None or extractor[0] != record.repository:
-            progress(record.repository)
             index = RepositoryIndex.open(roots[record.repository], chunker=recipe.chunker)
             extractor = (record.repository, FeatureExtractor(index))
         yield _labelled_task(example, extractor[1], tokenizer, recipe)
@@ -219,11 +214,12 @@ def elsewhere(
     And none in a file of which an example was left out: what is like a benchmark is not learned from either.
     """
     taken = set[tuple[str, int]]().union(*map(_lines, labelled))
-    left_out = {_file(exclusion.example_id) for exclusion in excluded}
-    return [t for t in copied if _file(t.task_id) not in left_out and taken.isdisjoint(_lines(t))]
+    left_out = {file_of(exclusion.example_id) for exclusion in excluded}
+    return [t for t in copied if file_of(t.task_id) not in left_out and taken.isdisjoint(_lines(t))]
 
 
-def _file(task_id: str) -> str:
+def file_of(task_id: str) -> str:
+    """The file of a task, with its repository, which its name says (`codefilter.tasks.make_task`)."""
     return task_id.rpartition(":")[0]
 
 

@@ -24,6 +24,7 @@ AFTER_LINES = 5
 FAR_LINES = 40  # on both sides of what the prompt shows
 FAMILIAR_LINES = 150  # of the in-file context that lines of chunks are compared with
 
+_TOLD = 2  # names of each kind, to people
 _NAME = re.compile(r"[^\W\d]\w+")
 _TOKEN = re.compile(r"[^\W\d]\w*|\d+|[^\w\s]")
 _CALLED = re.compile(r"([^\W\d]\w+)\s*\(")
@@ -263,9 +264,9 @@ class PlaceView:
         """Sum of rarities."""
         return sum(map(self.facts.rarity, names))
 
-    def rarest(self, names: Iterable[str], count: int = 2) -> tuple[str, ...]:
+    def rarest(self, names: Iterable[str]) -> tuple[str, ...]:
         """The names that say most, ties by spelling."""
-        return tuple(sorted(names, key=lambda name: (-self.facts.rarity(name), name))[:count])
+        return tuple(sorted(names, key=lambda name: (-self.facts.rarity(name), name))[:_TOLD])
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,6 @@ class Features:
 
     takes_ids: bool
     takes_extensions: bool  # fields that OpenAI does not have
-    names_ids: bool = False  # says which tokens it wrote
     tells_nats: bool = False  # how likely they were
     is_vllm: bool = False  # allowed_token_ids, prompt_logprobs
 
@@ -94,7 +93,6 @@ class CompletionsServer:
                 choice = answer["choices"][0]
                 found = replace(
                     features,
-                    names_ids=_written_ids(choice) is not None,
                     tells_nats=bool((choice.get("logprobs") or {}).get("token_logprobs")),
                     is_vllm=len(choice.get(_PROMPT_VALUES) or ()) == len(prompt_ids),
                 )
