@@ -31,7 +31,14 @@ _SHOWN = {
 
 def state() -> str:
     """The main figures, for the top of the README."""
-    results = _results(_fresh())
+    record = _fresh()
+    results = _results(record)
+    looked_at = _looked_at()
+    parts = {
+        is_among: [result for result in results if (result.task_id in looked_at) == is_among]
+        for is_among in (True, False)
+    }
+    gains = {is_among: _gain(part, record["benchmark"], "none") for is_among, part in parts.items()}
     rows = [
         "| shown to the model | tokens of other files | exact match | edit similarity | nats per token | truth less likely than with nothing |",
         "|---|---|---|---|---|---|",
@@ -45,8 +52,9 @@ def state() -> str:
             f"| {arm.nats_per_token:.3f} | {worse} |"
         )
     about = (
-        f"On {_tasks(results)} that are newer than the model, and that the filter never saw ([more](#completions); {len(_looked_at())} of the tasks were looked "
-        "at before the filter's threshold was moved for the last time, and the others agree). Nats are natural logarithms of the truth's likelihood:"
+        f"On {_tasks(results)} that are newer than the model, and that the filter never saw ([more](#completions); {len(looked_at)} of the tasks were looked "
+        f"at before the filter's threshold was moved for the last time: there the filter gains {gains[True]} nats over nothing, on the others {gains[False]}). "
+        "Nats are natural logarithms of the truth's likelihood:"
     )
     return "\n".join([about, "", *rows, ""])
 
@@ -83,6 +91,8 @@ def evaluation() -> str:
             "",
             *differences(record, pairs),
             "",
+            *_by_level(record),
+            "",
             "![Table of arms; edit similarity against prompt tokens and seconds](data/results/report.png)",
             "",
             f"All tasks of Fresh had been run with earlier prompts, and {len(looked_at)} of them were looked at before the filter's threshold was "
@@ -104,6 +114,27 @@ def evaluation() -> str:
     )
 
 
+def _by_level(record: Any) -> list[str]:
+    """The filter against what matters most, on lines and on calls."""
+    rows = [
+        "By level:",
+        "",
+        "| `classifier` against | level | nats per token | ES | win / tie / loss in nats |",
+    ]
+    rows.append("|---|---|---|---|---|")
+    results = _results(record)
+    for baseline in ("none", "top-k:5", "all"):
+        for level in dict.fromkeys(result.level for result in results):
+            own = [result for result in results if result.level == level]
+            found = _compared(own, record["benchmark"], baseline)
+            nats, similarity = (found["classifier", metric] for metric in ("nats", "es"))
+            rows.append(
+                f"| `{baseline}` | {level}, {nats.tasks} tasks | {nats.difference.show_signed(3)} "
+                f"| {similarity.difference.show_signed(1)} | {nats.wins} / {nats.ties} / {nats.losses} |"
+            )
+    return rows
+
+
 def _chosen() -> str:
     """What was chosen beforehand, and on what."""
     first, more = read("choose-validation.json"), read("choose-candidates.json")
@@ -112,7 +143,7 @@ def _chosen() -> str:
         "**Chosen on the validation packages**, five that the filter did not learn from: how many of the first chunks to hold the filter against, how "
         "likely to help a chunk must be to be kept (0.1, or what stands behind the colon), and how many candidates to choose from. Nats per token, and "
         f"tokens of other files, on {first['tasks']} tasks with ten candidates (`choose-validation.json`): {_tokens_and_nats(first)}. Five are the best of the "
-        f"first 1, 2, 3 and 5. On {more['tasks']} others (`choose-candidates.json`): {_tokens_and_nats(more)}. So the filter chooses from thirty. The "
+        f"first 1, 2, 3 and 5, and as good as all ten. On {more['tasks']} others (`choose-candidates.json`): {_tokens_and_nats(more)}. So the filter chooses from thirty. The "
         "threshold was 0.1 before already (`choose-threshold.json`, in an older layout)."
     )
 
@@ -140,8 +171,7 @@ def _hole() -> list[str]:
     now, before = read("fresh-hole.json"), _join(read("fresh-auto.json"), read("fresh-all.json"))
     had = {arm["arm"] for arm in before["arms"]}
     names = [arm["arm"] for arm in now["arms"] if arm["arm"] in had]
-    same = before | {key: [row for row in before[key] if row["arm"] in names] for key in _ROWS}
-    joined = _join(now, _renamed(same, {name: _before(name) for name in names}))
+    joined = _join(now, _renamed(_only(before, names), {name: _before(name) for name in names}))
     return [
         "**Where the hole begins.** The model fills a hole in the file. It used to begin in the cursor's line; now it begins 4 to 19 lines above, and "
         "these lines are given as its beginning, so that the code just above the cursor is the last that the model reads, and not what stands "
@@ -196,17 +226,25 @@ def _machines_agree() -> str:
 def _other_arms() -> list[str]:
     """The filter against as many tokens that somebody else chose, and other ways to choose, to retrieve and to write."""
     more = read("fresh-arms.json")
+    like = "top-k-like:classifier"
+    equal = _join(_fresh(), _only(more, [like]))
     record = _join(_fresh(), more)
     results = _results(record)
     levels = Counter(result.level for result in results if result.arm == "none")
     names = [arm["arm"] for arm in more["arms"]]
     to_right = [name for name in names if name.endswith("/layout=left-to-right")]
-    pairs = [("classifier", name) for name in names if name not in to_right]
+    apart = {like, "classifier/postprocess=on", *to_right}
+    pairs = [("classifier", name) for name in names if name not in apart]
+    trimmed = _compared(results, record["benchmark"], "classifier")["classifier/postprocess=on", "es"]
     return [
-        f"**Other arms** on {_tasks(results)}, {' and '.join(f'{count} of level {level}' for level, count in levels.items())} (`fresh-arms.json`). `top-k-like` "
-        "and `random-like` show as many tokens as the filter keeps, of the retriever's order or drawn at random; `threshold` is by Jaccard similarity; `iterative` looks "
+        f"**As many tokens in the retriever's order**, `top-k-like`, on the {_tasks(_results(equal))} (`fresh-arms.json`):",
+        "",
+        *differences(equal, [("classifier", like), (like, "none")]),
+        "",
+        f"**Other arms** on {_tasks(results)}, {' and '.join(f'{count} of level {level}' for level, count in levels.items())} (`fresh-arms.json`), all of them among those looked at before. `random-like` shows as many tokens, of chunks drawn at random; `threshold` is by Jaccard similarity; `iterative` looks "
         "again with what was written first; `selective` retrieves only where the model is less sure of its own text, in half of the places; `postprocess` trims it as the editor does. "
-        "Thresholds were fixed beforehand on the validation packages (`LOG.md`):",
+        "Thresholds were fixed beforehand on the validation packages (`LOG.md`). Arms of this run and of the one above that read the same prompt differ by rounding: up to 0.03 nats "
+        "per token, and 3 of 96 texts:",
         "",
         "| arm | EM / ES | nats per token | prompt tokens | of other files |",
         "|---|---|---|---|---|",
@@ -216,6 +254,8 @@ def _other_arms() -> list[str]:
         ),
         "",
         *differences(record, [*pairs, *((name, to_right[0]) for name in to_right[1:])]),
+        "",
+        f"Trimming a text as in the editor changes its ES by {trimmed.difference.show_signed(1)}: no more than that rounding.",
     ]
 
 
@@ -226,23 +266,40 @@ def _perplexity() -> str:
     filtered, asked = summarise(results, ["classifier", name])
     return (
         f"`{name}` keeps chunks that make the model surer of its own text, and takes {record['arms'][-1]['seconds']['filter']:.0f} s for it. On {_tasks(results)} "
-        f"(`fresh-perplexity.json`) it shows {asked.cross_file_tokens:.0f} tokens (the filter {filtered.cross_file_tokens:.0f}); the filter gains "
+        f"(`fresh-perplexity.json`, among those looked at) it shows {asked.cross_file_tokens:.0f} tokens (the filter {filtered.cross_file_tokens:.0f}); the filter gains "
         f"{_gains(results, record['benchmark'], [name])}."
     )
 
 
 def _oracle() -> str:
-    """How much a perfect judge of single chunks would gain, and what the filter gains there."""
+    """What a judge of single chunks that knows the truth would gain, and what could be had beyond that."""
     record = _join(_fresh(), read("fresh-oracle.json"))
     results, name = _results(record), record["arms"][-1]["arm"]
     filtered, perfect = summarise(results, ["classifier", name])
+    sets = ["none", "all", "classifier", name]
     return (
-        f"**What a perfect filter would gain.** `oracle` knows the truth, and keeps a chunk of the first ten if by itself it makes it likelier by {DEFAULT_IMPACT_NATS:g} nats per "
-        f"token, measured as for the labels. On {_tasks(results)} (`fresh-oracle.json`), with "
-        f"{perfect.cross_file_tokens:.0f} tokens of other files (the filter {filtered.cross_file_tokens:.0f}), it gains "
+        f"**What the labels' own rule would gain.** `oracle` knows the truth, and keeps a chunk of the first ten if by itself, in the prompt that labels are measured in, it makes it "
+        f"likelier by {DEFAULT_IMPACT_NATS:g} nats per token (nothing is taken off for unrelated chunks). On {_tasks(results)}, lines and calls that had been looked at "
+        f"(`fresh-oracle.json`), with {perfect.cross_file_tokens:.0f} tokens of other files (the filter {filtered.cross_file_tokens:.0f}), it gains "
         f"{_gains(results, record['benchmark'], ['none', 'all', 'classifier'], name)}. So all ten chunks are near what "
-        f"such a judge of single chunks can have; on these tasks the filter gains {_gains(results, record['benchmark'], ['all'])}."
+        f"such a judge of single chunks has; on these tasks the filter gains {_gains(results, record['benchmark'], ['all'])}. More can be had by judging sets: whoever chose "
+        f"the best of only these four at each task ({', '.join(f'`{one}`' for one in sets)}) would be {_best_of(results, sets) - _nats(results, 'all'):+.3f} nats per token above `all`."
     )
+
+
+def _nats(results: Sequence[TaskResult], arm: str) -> float:
+    """Nats per token of an arm."""
+    own = [result for result in results if result.arm == arm]
+    return sum(result.target_nats for result in own) / sum(result.target_tokens for result in own)
+
+
+def _best_of(results: Sequence[TaskResult], arms: Sequence[str]) -> float:
+    """Nats per token of whoever has the likeliest truth of some arms at each task."""
+    best: dict[str, TaskResult] = {}
+    for result in results:
+        if result.arm in arms:
+            best[result.task_id] = max(best.get(result.task_id, result), result, key=lambda r: r.target_nats)
+    return sum(r.target_nats for r in best.values()) / sum(r.target_tokens for r in best.values())
 
 
 def _layout_before() -> str:
@@ -260,6 +317,16 @@ def _layout_before() -> str:
         "types; two others had been looked at on Fresh (`LOG.md`). In `repository` the filter gains on "
         f"{_tasks(_results(core))} (`fresh-core.json`) {_gains(_results(core), core['benchmark'], ['none', 'all', 'top-k:1'])}."
     )
+
+
+def _only(record: Any, arms: Sequence[str]) -> Any:
+    """A record without its other arms."""
+    return record | {key: [row for row in record[key] if row["arm"] in arms] for key in _ROWS}
+
+
+def _gain(results: Sequence[TaskResult], benchmark: str, baseline: str) -> str:
+    """What the filter gains in nats per token, without the interval."""
+    return f"{_compared(results, benchmark, baseline)['classifier', 'nats'].difference.value:+.3f}"
 
 
 def _gains(
@@ -288,11 +355,23 @@ def functions() -> str:
 
 
 def repoeval() -> str:
-    record = _with_thirty("repoeval-function.json", "repoeval-thirty.json")
-    return _held_against_each_other(
-        record,
-        f"**RepoEval**, function tasks ({_tasks(_results(record))}), with the default prompt (`repoeval-function.json`, and `repoeval-thirty.json` for the filter as it is now; every "
-        "model has probably seen them, so differences say more than levels):",
+    oracle = read("repoeval-oracle.json")
+    record = _join(_with_thirty("repoeval-function.json", "repoeval-thirty.json"), oracle)
+    results, repeated = _results(record), set(oracle["repeated_tasks"])
+    once = [result for result in results if result.task_id not in repeated]
+    again = [result for result in results if result.task_id in repeated]
+    return "\n".join(
+        [
+            _held_against_each_other(
+                record,
+                f"**RepoEval**, function tasks ({_tasks(results)}), with the default prompt (`repoeval-function.json`, `repoeval-thirty.json` for the filter as it is now, and "
+                "`repoeval-oracle.json`; every model has probably seen them, so differences say more than levels):",
+            ),
+            "",
+            f"**{len(repeated)} of the answers stand a second time in the repository**, with the lines around them, in a file that RepoEval leaves there (of Fresh's 100 functions, 2): on these "
+            f"tasks the filter gains {_gains(again, record['benchmark'], ['none'])}. On the other {len({r.task_id for r in once})} it gains {_gains(once, record['benchmark'], ['none', 'all'])}, "
+            f"and all ten chunks {_gains(once, record['benchmark'], ['none'], 'all')}. `oracle` gains {_gains(results, record['benchmark'], ['all', 'classifier'], 'oracle')} on all tasks.",
+        ]
     )
 
 
@@ -310,8 +389,10 @@ def another_generator() -> str:
                 f"{small['model']['name']}, which writes from left to right, {small['tasks']} tasks, the filter choosing from ten (`fresh-smollm2.json`):",
             ),
             "",
-            "Not run, for want of processor hours: the other half of Fresh's lines and calls, and `oracle` on more tasks than these and on RepoEval. The arm `generative` was not "
-            "run, as its filter is no better than chance (below). Not to be had here: RepoEval's lines and calls, whose repositories no package carries, and CrossCodeEval.",
+            "Not run, for want of processor hours: the other half of Fresh's lines and calls; `oracle` and `perplexity` on more than 30 tasks of each of these levels; the other arms, and "
+            "`oracle`, on Fresh's functions. The arm `generative` was not run, as its filter is no better than chance (below), nor an always-retrieving fine-tuned model, as there is none. "
+            "`classifier` from left to right is refused, as its weights are of other layouts. Not to be had here: RepoEval's lines and calls, whose repositories "
+            "no package carries, CrossCodeEval and CrossCodeLongEval.",
         ]
     )
 

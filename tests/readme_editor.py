@@ -48,7 +48,7 @@ def in_the_editor() -> str:
     return "\n".join(
         [
             f"**In the editor**: {counts['requests']} keys typed at {counts['places']} tasks of Fresh through the server, a "
-            f"request after each, two cores, {latency['model']}, the filter choosing from ten chunks (`latency.json`); the next key replaced "
+            f"request after each, two cores, {latency['model']} (`latency.json`); the next key replaced "
             f"{counts['replaced by the next key']} of them. At each task the cursor rested for {latency['rest_seconds']:.0f} s before the "
             "first key, in which VS Code, Neovim and Emacs let the place be read:",
             "",

@@ -231,7 +231,7 @@ def engines() -> str:
 def speed() -> str:
     return "\n".join(
         [
-            "**Also measured**, with VNNI (the indexes on a machine that is quicker by half):",
+            "**Also measured**, with VNNI:",
             "",
             readme_speed.indexes(),
             readme_speed.likelihoods(),
