@@ -176,7 +176,7 @@ def test_fragments_that_cannot_be_laid_out_fail_their_task_and_no_other(
     write_jsonl(tmp_path / "data" / "python" / "line_completion_rg1_bm25.jsonl", [torn, good])
     arguments = ("crosscodeeval", "--data", tmp_path / "data", "--out", tmp_path / "run")
     assert evaluate(*arguments, "--arms", "all") == 1
-    assert "cannot be laid out as files" in capsys.readouterr().err
+    assert "cannot be laid out beside the others" in capsys.readouterr().err
     assert [result.task_id[-6:] for result in read_results(tmp_path / "run")] == ["1/line"]
 
 

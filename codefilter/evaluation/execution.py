@@ -121,8 +121,6 @@ class TaskWorker:
             raise  # wrong for every task
         except CodeFilterError as error:
             return error
-        except OSError as error:  # texts of other files, of which one has another's folder as its path
-            return SourceError(f"{group.name} cannot be laid out as files: {error}")
 
     def _run_arm(self, task: CompletionTask, arm: Arm, memory: PromptMemory) -> Iterator[Finding]:
         if isinstance(self._completers, CodeFilterError):
@@ -201,13 +199,20 @@ def open_index(
 
 
 def _index_of(repository: str, files: Sequence[SourceFile], chunker: str) -> RepositoryIndex | None:
-    """An index of nothing but some texts, in memory; None where none of them is what a scan would read."""
+    """An index of nothing but some texts, in memory; None where none of them is what a scan would read.
+
+    Raises:
+        SourceError: they cannot be laid out as files.
+    """
     with TemporaryDirectory() as folder:
         root = Path(folder, repository)
         for file in files:
             path = root / file.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(file.text, encoding="utf-8", errors="replace")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(file.text, encoding="utf-8", errors="replace")
+            except OSError as error:  # one file has the path of another's folder, for instance
+                raise SourceError(f"{file.path} cannot be laid out beside the others: {error}") from error
         try:
             with RepositoryIndex.open(root, chunker=chunker, cache_dir=Path(folder, "index")) as index:
                 return index
