@@ -58,6 +58,6 @@ def in_the_editor() -> str:
             "",
             "Hours of editing pressed into minutes, with files that vanish and broken messages in between (`soak.json`):",
             "",
-            *map(_soak, soak["runs"]),
+            *map(_soak, sorted(soak["runs"], key=lambda run: run["requests"])),
         ]
     )

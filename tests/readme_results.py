@@ -195,11 +195,20 @@ def _engine_rows(name: str) -> list[str]:
         "| engine | prompt | generated | with prompt lookup | nats per token from the first |",
         "|---|---|---|---|---|",
         *(
-            f"| {_engine(row['engine'])} | {row['prompt_tokens_per_second']:.0f} | {row['new_tokens_per_second']:.1f} "
-            f"| {row['drafted_tokens_per_second']:.1f} | {row['mean_difference_nats']:.3f} |"
+            f"| {_engine(row['engine'])} | {row['prompt_tokens_per_second']:.0f}{_range(row, 'prompt', 0)} "
+            f"| {row['new_tokens_per_second']:.1f}{_range(row, 'new', 1)} | {row['drafted_tokens_per_second']:.1f}{_range(row, 'drafted', 1)} "
+            f"| {row['mean_difference_nats']:.3f} |"
             for row in read(name)["rows"]
         ),
     ]
+
+
+def _range(row: dict[str, Any], rate: str, decimals: int) -> str:
+    """The slowest and the fastest place, where the record has them."""
+    if "slowest_and_fastest" not in row:
+        return ""
+    slowest, fastest = row["slowest_and_fastest"][rate]
+    return f" ({slowest:.{decimals}f} to {fastest:.{decimals}f})"
 
 
 def _engine(description: str) -> str:
@@ -212,8 +221,8 @@ def engines() -> str:
     slower = read("speed-engines-avx2.json")
     return "\n".join(
         [
-            "**Engines** on two cores with VNNI, 1,024 tokens of prompt, the same token ids, tokens per second "
-            "(`speed-engines.json`; llama-server, build 11434, has 4 to 6 bits per weight):",
+            "**Engines** on two cores with VNNI, 1,024 tokens of prompt, the same token ids, tokens per second (slowest and fastest place; "
+            "`speed-engines.json`; llama-server, build 11434, has 4 to 6 bits per weight):",
             "",
             *_engine_rows("speed-engines.json"),
             "",
