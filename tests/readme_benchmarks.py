@@ -243,8 +243,8 @@ def _other_arms() -> list[str]:
         "",
         f"**Other arms** on {_tasks(results)}, {' and '.join(f'{count} of level {level}' for level, count in levels.items())} (`fresh-arms.json`), all of them among those looked at before. `random-like` shows as many tokens, of chunks drawn at random; `threshold` is by Jaccard similarity; `iterative` looks "
         "again with what was written first; `selective` retrieves only where the model is less sure of its own text, in half of the places; `postprocess` trims it as the editor does. "
-        "Thresholds were fixed beforehand on the validation packages (`LOG.md`). Arms of this run and of the one above that read the same prompt differ by rounding: up to 0.03 nats "
-        "per token, and 3 of 96 texts:",
+        "Thresholds were fixed beforehand on the validation packages (`LOG.md`). Where an arm of this run and the filter of the run above read the same prompt they "
+        f"differ by rounding: {_rounding(results)}:",
         "",
         "| arm | EM / ES | nats per token | prompt tokens | of other files |",
         "|---|---|---|---|---|",
@@ -257,6 +257,21 @@ def _other_arms() -> list[str]:
         "",
         f"Trimming a text as in the editor changes its ES by {trimmed.difference.show_signed(1)}: no more than that rounding.",
     ]
+
+
+def _rounding(results: Sequence[TaskResult]) -> str:
+    """How far two runs are apart on prompts that are the same: what is trimmed tells of nats, what is not of texts."""
+    read_again = _same_prompts(results, "classifier/postprocess=on")
+    nats = max(abs(one.target_nats - other.target_nats) / one.target_tokens for one, other in read_again)
+    written_again = _same_prompts(results, "classifier/strategy=iterative:2")
+    texts = sum(one.edit_similarity != other.edit_similarity for one, other in written_again)
+    return f"by up to {nats:.3f} nats per token, and in {texts} of {len(written_again)} texts"
+
+
+def _same_prompts(results: Sequence[TaskResult], arm: str) -> list[tuple[TaskResult, TaskResult]]:
+    """The filter's result and an arm's, of the tasks where both read the same prompt."""
+    first, second = ({r.task_id: r for r in results if r.arm == name} for name in ("classifier", arm))
+    return [(first[i], second[i]) for i in first if first[i].prompt_id == second[i].prompt_id]
 
 
 def _perplexity() -> str:
@@ -368,7 +383,7 @@ def repoeval() -> str:
                 "`repoeval-oracle.json`; every model has probably seen them, so differences say more than levels):",
             ),
             "",
-            f"**{len(repeated)} of the answers stand a second time in the repository**, with the lines around them, in a file that RepoEval leaves there (of Fresh's 100 functions, 2): on these "
+            f"**{len(repeated)} of the answers stand a second time in the repository**, with the lines around them, in a file that RepoEval leaves there (of Fresh's functions, {len(read('fresh-function.json')['repeated_tasks'])}): on these "
             f"tasks the filter gains {_gains(again, record['benchmark'], ['none'])}. On the other {len({r.task_id for r in once})} it gains {_gains(once, record['benchmark'], ['none', 'all'])}, "
             f"and all ten chunks {_gains(once, record['benchmark'], ['none'], 'all')}. `oracle` gains {_gains(results, record['benchmark'], ['all', 'classifier'], 'oracle')} on all tasks.",
         ]
